@@ -1,0 +1,1 @@
+"""Background jobs: their states, their lifecycle and the log of every change."""

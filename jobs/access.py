@@ -1,0 +1,64 @@
+"""Who may see which job: the one hook that WebSockets, pages and the admin ask.
+
+Replace the policy by naming your own class in ``JOBS_ACCESS_POLICY``.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.checks import CheckMessage, Error, register
+from django.db.models import Q, QuerySet
+from django.utils.module_loading import import_string
+
+from jobs.models import ProcessingJob
+
+type_of_user = AbstractBaseUser | AnonymousUser
+
+DEFAULT = "jobs.access.AccessPolicy"
+VIEW_PERMISSION = "jobs.view_processingjob"
+
+
+class AccessPolicy:
+    """A job is seen by its owner, by staff with the permission to view jobs, and if public by anyone.
+
+    The two methods must agree: ``visible`` is ``may_view`` as a query. Both run in a thread where
+    the database may be used.
+    """
+
+    def may_view(self, user: type_of_user, job: ProcessingJob) -> bool:
+        """Tell whether ``user`` may see ``job``."""
+        return job.public or (user.is_authenticated and job.owner_id == user.pk) or self._sees_all(user)
+
+    def visible(self, user: type_of_user, jobs: "QuerySet[ProcessingJob]") -> "QuerySet[ProcessingJob]":
+        """Return those of ``jobs`` that ``user`` may see."""
+        if self._sees_all(user):
+            return jobs
+        allowed = Q(public=True)
+        if user.is_authenticated:
+            allowed |= Q(owner_id=user.pk)
+        return jobs.filter(allowed)
+
+    def _sees_all(self, user: type_of_user) -> bool:
+        return bool(
+            user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW_PERMISSION)  # type: ignore[union-attr]  # a staff user has permissions
+        )
+
+
+def policy() -> AccessPolicy:
+    """Return the policy in force."""
+    made: AccessPolicy = import_string(getattr(settings, "JOBS_ACCESS_POLICY", DEFAULT))()
+    return made
+
+
+@register()
+def check_policy(**_: Any) -> list[CheckMessage]:
+    """Check at start that the policy can be made and has its methods."""
+    path = getattr(settings, "JOBS_ACCESS_POLICY", DEFAULT)
+    try:
+        made = policy()
+    except Exception as error:  # whatever the import of foreign code may raise
+        return [Error(f"JOBS_ACCESS_POLICY = {path!r} can't be used: {error}", id="jobs.E001")]
+    if not (callable(getattr(made, "may_view", None)) and callable(getattr(made, "visible", None))):
+        return [Error(f"JOBS_ACCESS_POLICY = {path!r} needs the methods may_view and visible.", id="jobs.E002")]
+    return []

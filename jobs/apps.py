@@ -1,0 +1,14 @@
+"""The jobs app."""
+
+from django.apps import AppConfig
+
+
+class JobsConfig(AppConfig):
+    """Background jobs and the log of their changes."""
+
+    name = "jobs"
+    verbose_name = "Background jobs"
+
+    def ready(self) -> None:
+        """Register the checks that run at start."""
+        from jobs import access  # noqa: F401

@@ -1,0 +1,276 @@
+"""What each change does to a job, decided without touching the database."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from django.utils import timezone
+
+from jobs import bounds
+from jobs.exceptions import InvalidTransition, InvalidValue
+from jobs.models import ProcessingJob
+from jobs.rate import RateEstimator, eta_seconds
+from jobs.states import TERMINAL, EventKind, Status, require_transition
+
+NOW = object()  # in a change's fields: the time at which it is written
+OF_THE_MOMENT = frozenset({"rate", "eta_seconds"})  # true only while the job runs
+OF_THE_ATTEMPT = bounds.RESERVED | {"stage"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decided change: new values of the job's fields, or a log line."""
+
+    kind: EventKind
+    fields: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    level: str = ""
+
+    def fields_at(self, now: datetime) -> dict[str, Any]:
+        """Return the new values, with the time filled in."""
+        return {name: now if value is NOW else value for name, value in self.fields.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The arguments of a progress report, checked."""
+
+    progress: float | None
+    current: float | None
+    total: float | None
+    message: str
+    stage: str | None
+    metadata: dict[str, Any]
+
+    @classmethod
+    def checked(
+        cls,
+        progress: float | None,
+        current: float | None,
+        total: float | None,
+        message: str,
+        stage: str | None,
+        metadata: dict[str, Any] | None,
+    ) -> Self:
+        """Return the report.
+
+        Raises:
+            InvalidValue: An argument is out of its bounds.
+
+        """
+        added = bounds.metadata(metadata) if metadata else {}
+        stage = added.pop("stage", None) if stage is None else bounds.text(stage, "stage", bounds.MAX_STAGE)
+        return cls(
+            progress=None if progress is None else float(bounds.number(progress, "progress", 100)),
+            current=None if current is None else bounds.number(current, "current count"),
+            total=None if total is None else bounds.number(total, "total"),
+            message=bounds.text(message, "message", bounds.MAX_MESSAGE) if message else "",
+            stage=stage,
+            metadata=added,
+        )
+
+
+def check(message: str, metadata: dict[str, Any] | None) -> None:
+    """Check what every change of status takes.
+
+    Raises:
+        InvalidValue: The message or the metadata is out of its bounds.
+
+    """
+    bounds.text(message, "message", bounds.MAX_MESSAGE)
+    if metadata:
+        bounds.metadata(metadata)
+
+
+def log_level(level: str) -> str:
+    """Return a level in lower case.
+
+    Raises:
+        InvalidValue: ``logging`` knows no level of this name.
+
+    """
+    if not isinstance(level, str) or level.upper() not in logging.getLevelNamesMapping():
+        raise InvalidValue(f"{level!r:.80} is no log level; use debug, info, warning, error or critical.")
+    return level.lower()
+
+
+def error_text(error: str | BaseException) -> str:
+    """Return an error in words, cut to what is stored."""
+    words = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    words = words.replace("\x00", "�").encode(errors="replace").decode()
+    return words if len(words) <= bounds.MAX_ERROR else words[: bounds.MAX_ERROR - 1] + "…"
+
+
+def queued(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
+    """Wait for a worker; from a run that is given up, as a new attempt."""
+    if job.status in TERMINAL:
+        raise InvalidTransition(job.pk, job.status, Status.QUEUED)
+    require_transition(job.pk, job.status, Status.QUEUED)
+    if job.status == Status.IN_PROGRESS:
+        return _new_attempt(job, message, metadata)
+    return _to(job, Status.QUEUED, message, metadata, queued_at=NOW)
+
+
+def retried(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
+    """Wait for a worker again, after the end."""
+    if job.status not in TERMINAL:
+        raise InvalidTransition(job.pk, job.status, Status.QUEUED)
+    require_transition(job.pk, job.status, Status.QUEUED)
+    return _new_attempt(job, message, metadata)
+
+
+def started(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
+    """Begin to run."""
+    require_transition(job.pk, job.status, Status.IN_PROGRESS)
+    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW)
+
+
+def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str, Any] | None) -> Change:
+    """End well."""
+    require_transition(job.pk, job.status, Status.COMPLETED)
+    shown = {} if result is None else {"result": result}
+    return _to(job, Status.COMPLETED, message, metadata, shown=shown, progress=100.0, result=result, finished_at=NOW)
+
+
+def failed(job: ProcessingJob, message: str, error: str, metadata: dict[str, Any] | None) -> Change:
+    """End badly."""
+    require_transition(job.pk, job.status, Status.FAILED)
+    shown = {"error": error[: bounds.MAX_MESSAGE]} if error else {}
+    first_line = error.strip().partition("\n")[0][: bounds.MAX_MESSAGE]
+    return _to(job, Status.FAILED, message or first_line, metadata, shown=shown, error=error, finished_at=NOW)
+
+
+def cancelled(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
+    """End on request."""
+    require_transition(job.pk, job.status, Status.CANCELLED)
+    return _to(job, Status.CANCELLED, message, metadata, finished_at=NOW)
+
+
+def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change | None:
+    """End on request if nobody works on it yet; else leave word for the worker."""
+    require_transition(job.pk, job.status, Status.CANCELLED)
+    if job.status != Status.IN_PROGRESS:
+        return cancelled(job, message, metadata)
+    if job.cancel_requested_at:
+        return None
+    fields = {
+        "message": message or "Cancellation requested",
+        "metadata": _merged(job, metadata, shown={"cancel_requested": True}),
+        "cancel_requested_at": NOW,
+        "updated_at": NOW,
+    }
+    return Change(EventKind.STATUS, fields)
+
+
+def progressed(job: ProcessingJob, report: Report, rate: RateEstimator) -> Change:
+    """Get further."""
+    if job.status != Status.IN_PROGRESS:
+        raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
+    shown, progress = _measured(job, report, rate)
+    fields: dict[str, Any] = {"updated_at": NOW}
+    if progress != job.progress:
+        fields["progress"] = progress
+    if report.message:
+        fields["message"] = report.message
+    moved_on = report.stage is not None and report.stage != job.metadata.get("stage")
+    if moved_on:
+        shown["stage"] = report.stage
+    if shown or report.metadata:
+        fields["metadata"] = _merged(job, report.metadata, shown=shown)
+    return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields)
+
+
+def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[dict[str, Any], float | None]:
+    """Return what a report says of counts, speed and time left, and the percentage."""
+    now = timezone.now().timestamp()
+    total = report.total if report.total is not None else job.metadata.get("total")
+    shown: dict[str, Any] = {} if report.total is None else {"total": total}
+    if report.current is None:
+        progress = job.progress if report.progress is None else report.progress
+        if report.progress is not None:
+            shown["eta_seconds"] = eta_seconds(100 - report.progress, rate.update(report.progress, now))
+        return shown, progress
+    if total is not None and report.current > total:
+        raise InvalidValue(f"The current count {report.current:g} is above the total {total:g}.")
+    shown["current"] = report.current
+    speed = rate.update(report.current, now)
+    shown["rate"] = None if speed is None else round(speed, 3)
+    if report.progress is not None:
+        progress = report.progress
+    elif total is None:
+        progress = None
+    else:
+        progress = round(100 * report.current / total, 2) if total else 100.0
+    if total is not None:
+        shown["eta_seconds"] = eta_seconds(total - report.current, speed)
+    return shown, progress
+
+
+def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
+    attempt = job.attempt + 1
+    kept = {key: value for key, value in job.metadata.items() if key not in OF_THE_ATTEMPT}
+    return _to(
+        job,
+        Status.QUEUED,
+        message,
+        metadata,
+        shown={"attempt": attempt},
+        kept=kept,
+        attempt=attempt,
+        progress=0.0,
+        error="",
+        result=None,
+        queued_at=NOW,
+        started_at=None,
+        finished_at=None,
+        cancel_requested_at=None,
+    )
+
+
+def _to(
+    job: ProcessingJob,
+    status: Status,
+    message: str,
+    metadata: dict[str, Any] | None,
+    *,
+    shown: dict[str, Any] | None = None,
+    kept: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Change:
+    """Return the change to another status."""
+    if kept is None:
+        kept = {key: value for key, value in job.metadata.items() if key not in OF_THE_MOMENT}
+    fields |= {
+        "status": status,
+        "message": message,
+        "metadata": _merged(job, metadata, shown=shown or {}, kept=kept),
+        "status_changed_at": NOW,
+        "updated_at": NOW,
+    }
+    return Change(EventKind.STATUS, fields)
+
+
+def _merged(
+    job: ProcessingJob,
+    added: dict[str, Any] | None,
+    *,
+    shown: dict[str, Any],
+    kept: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the job's metadata with the caller's and the lifecycle's own additions; None takes one of the latter away.
+
+    Raises:
+        InvalidValue: The caller's part would take more than 16 KiB.
+
+    """
+    merged = {**(job.metadata if kept is None else kept), **(added or {})}
+    if added:
+        own = {key: value for key, value in merged.items() if key not in bounds.RESERVED}
+        bounds.json_value(own, "metadata")
+    for key, value in shown.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = value
+    return merged

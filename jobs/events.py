@@ -1,0 +1,26 @@
+"""A committed event, as it travels from the lifecycle to whoever watches."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jobs.states import EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One committed change of a job: its whole state after it, at position ``{epoch, seq}``.
+
+    For a log line, ``message`` is the line and ``metadata["level"]`` its level; the job's shown
+    state did not change.
+    """
+
+    job_id: str
+    epoch: str
+    seq: int
+    kind: EventKind
+    status: str
+    progress: float | None
+    message: str
+    metadata: dict[str, Any]
+    timestamp: datetime

@@ -1,0 +1,120 @@
+"""What is stored of a job: its present state and the log of its events."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+import uuid6
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+
+from jobs import bounds
+from jobs.events import Event
+from jobs.states import TERMINAL, EventKind, Status
+
+if TYPE_CHECKING:
+    from jobs.lifecycle import ProcessingJobLifecycle
+
+STATUS_CHOICES = [(status.value, status.label) for status in Status]
+KIND_CHOICES = [(kind.value, kind.value.capitalize()) for kind in EventKind]
+
+
+def new_job_id() -> str:
+    """Return a new job id: a UUIDv7 in hexadecimal, so that ids sort by the time they were made."""
+    return uuid6.uuid7().hex
+
+
+def new_epoch() -> str:
+    """Return the name of a new stream of events, which no earlier stream had."""
+    return secrets.token_hex(8)
+
+
+class ProcessingJob(models.Model):
+    """The present state of a background job. Only ``jobs.lifecycle`` writes it."""
+
+    id = models.CharField(primary_key=True, max_length=64, default=new_job_id)
+    name = models.CharField(max_length=bounds.MAX_NAME, blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="processing_jobs"
+    )
+    public = models.BooleanField(default=False, help_text="Anyone may watch it, without signing in.")
+
+    status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
+    progress = models.FloatField(null=True, default=0.0, help_text="Percent; unknown while indeterminate.")
+    message = models.TextField(blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    error = models.TextField(blank=True)
+    result = models.JSONField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=1, help_text="Which run of the job this is, from 1.")
+
+    epoch = models.CharField(max_length=16, default=new_epoch, editable=False)
+    seq = models.BigIntegerField(default=0, editable=False)
+
+    created_at = models.DateTimeField(default=timezone.now)
+    queued_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    status_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [
+            models.Index(fields=["-created_at"], name="job_created"),
+            models.Index(fields=["owner", "-created_at"], name="job_owner_created"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.id
+
+    def get_absolute_url(self) -> str:
+        """Return the address of the page that shows the job live."""
+        return reverse("progress:job", args=[self.pk])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job has ended, well or not."""
+        return self.status in TERMINAL
+
+    @property
+    def lifecycle(self) -> "ProcessingJobLifecycle":
+        """The job's lifecycle, bound to its present attempt."""
+        from jobs.lifecycle import ProcessingJobLifecycle
+
+        return ProcessingJobLifecycle(self)
+
+
+class JobEvent(models.Model):
+    """One event of a job's log: the truth that every watcher is shown."""
+
+    job = models.ForeignKey(ProcessingJob, models.CASCADE, related_name="events", db_index=False)
+    seq = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=KIND_CHOICES)
+    status = models.CharField(max_length=16, choices=STATUS_CHOICES)
+    progress = models.FloatField(null=True)
+    message = models.TextField(blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        ordering = ["job", "seq"]
+        constraints = [models.UniqueConstraint(fields=["job", "seq"], name="event_position")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}#{self.seq} {self.kind}"
+
+    def as_event(self, epoch: str) -> Event:
+        """Return the event as watchers get it, within the stream ``epoch``."""
+        return Event(
+            job_id=self.job_id,
+            epoch=epoch,
+            seq=self.seq,
+            kind=EventKind(self.kind),
+            status=self.status,
+            progress=self.progress,
+            message=self.message,
+            metadata=self.metadata,
+            timestamp=self.timestamp,
+        )

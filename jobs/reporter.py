@@ -1,0 +1,117 @@
+"""Reporting from a worker's code: wrap an iterable, or count inside a ``with`` block.
+
+with Reporter("job-123", total=len(files), unit="files") as report:
+    for file in files:
+        convert(file)
+        report.advance()
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sized
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from jobs.exceptions import JobCancelled
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import ProcessingJob
+from jobs.states import TERMINAL
+
+T = TypeVar("T")
+
+MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is told with the next
+
+
+class Reporter:
+    """One run of a job: started on entry, completed on exit, failed by an exception.
+
+    Args:
+        job: A job, its lifecycle, or its id.
+        total: How many units there are, if known.
+        unit: What is counted, for people: ``"files"``, ``"bytes"``.
+
+    Raises:
+        JobCancelled: From any report, once somebody asked for the job to be cancelled; the job is
+            then marked so on exit, and the exception goes no further than the ``with`` block.
+
+    """
+
+    def __init__(
+        self, job: ProcessingJob | ProcessingJobLifecycle | str, *, total: float | None = None, unit: str = ""
+    ) -> None:
+        self.lifecycle = job if isinstance(job, ProcessingJobLifecycle) else ProcessingJobLifecycle(job)
+        self.total = total
+        self.unit = unit
+        self.current: float = 0
+        self.result: Any = None
+        self._told = float("-inf")  # when the last report was, by the monotonic clock
+        self._untold: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.lifecycle.mark_started(metadata={"unit": self.unit} if self.unit else None)
+        if self.total is not None:
+            self.report(current=0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self.lifecycle.job.status in TERMINAL:
+            return isinstance(error, JobCancelled)
+        if error is None:
+            self.flush()
+            self.lifecycle.mark_completed(result=self.result)
+        elif isinstance(error, JobCancelled):
+            self.lifecycle.mark_cancelled()
+            return True
+        else:
+            self.lifecycle.mark_failed(error=error)
+        return False
+
+    def advance(self, by: float = 1, *, message: str = "") -> None:
+        """Count ``by`` more units as done."""
+        self.report(current=self.current + by, message=message)
+
+    def report(
+        self, *, current: float | None = None, total: float | None = None, message: str = "", stage: str | None = None
+    ) -> None:
+        """Tell how far the job is: at once if the last report is a while ago or the stage changes, else soon."""
+        if total is not None:
+            self.total = total
+        if current is not None:
+            self.current = current
+        if message:
+            self._untold["message"] = message
+        if stage is not None:
+            self._untold["stage"] = stage
+        self._untold["current"] = self.current
+        if stage is not None or time.monotonic() - self._told >= MIN_INTERVAL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell now what is not told yet.
+
+        Raises:
+            JobCancelled: Somebody asked for the job to be cancelled.
+
+        """
+        if self._untold:
+            self.lifecycle.mark_progress(total=self.total, **self._untold)
+            self._untold = {}
+            self._told = time.monotonic()
+        if self.lifecycle.cancel_requested:
+            raise JobCancelled(self.lifecycle.job_id)
+
+
+def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:
+    """Yield the items while the job shows how many are done; it completes with the last.
+
+    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled.
+    """
+    total = len(items) if isinstance(items, Sized) else None
+    with Reporter(job, total=total, unit=unit) as report:
+        for item in items:
+            try:
+                yield item
+            except GeneratorExit:
+                raise JobCancelled(report.lifecycle.job_id) from None
+            report.advance()

@@ -1,0 +1,7 @@
+"""The seam between the jobs and those who show them."""
+
+from django.dispatch import Signal
+
+# Sent after the commit of each event, in the thread that wrote it, with ``event: jobs.events.Event``.
+# Receivers must be quick; what they raise is logged and harms no job.
+job_event_committed = Signal()

@@ -1,0 +1,55 @@
+"""The words of a job's life: its statuses, the moves between them, the kinds of events."""
+
+from enum import StrEnum
+
+from jobs.exceptions import InvalidTransition
+
+
+class Status(StrEnum):
+    """Where a job stands; the value is what clients see."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def label(self) -> str:
+        """The status in words."""
+        return self.value.replace("_", " ").capitalize()
+
+
+class EventKind(StrEnum):
+    """What an event records. A later event supersedes a tick; the others each count."""
+
+    STATUS = "status"
+    STAGE = "stage"
+    TICK = "tick"
+    LOG = "log"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+ALLOWED: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.QUEUED, Status.IN_PROGRESS, Status.CANCELLED, Status.FAILED}),
+    Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.FAILED}),
+    # Back to queued: the run is given up and the job waits for a new attempt.
+    Status.IN_PROGRESS: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.QUEUED}),
+    Status.COMPLETED: frozenset(),
+    # By retry only, which starts a new attempt.
+    Status.FAILED: frozenset({Status.QUEUED}),
+    Status.CANCELLED: frozenset({Status.QUEUED}),
+}
+
+
+def require_transition(job_id: str, current: str, new: Status) -> None:
+    """Check that a job may move from one status to another.
+
+    Raises:
+        InvalidTransition: It may not.
+
+    """
+    if new not in ALLOWED[Status(current)]:
+        raise InvalidTransition(job_id, current, new)

@@ -1,0 +1,1 @@
+"""Live progress of jobs over WebSocket: the hub, the consumer, the pages."""

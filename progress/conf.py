@@ -1,0 +1,73 @@
+"""Every ``PROGRESS_*`` setting, with its type, default, unit and reason.
+
+A setting is read when it is used, so a test can override it and a change needs no new import.
+The site may give any of them in the environment; ``checks.py`` refuses bad values at start.
+"""
+
+import typing
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from environs import Env
+
+PREFIX = "PROGRESS_"
+
+
+class Conf:
+    """The settings of the progress app: ``conf.NAME`` is ``settings.PROGRESS_NAME``, or the default here."""
+
+    HEARTBEAT_SECONDS: float = 25.0  # below the usual 60 s after which a proxy cuts an idle connection
+
+    SYNC_SECONDS: float = 3.0  # how long a message that Redis lost can stay unseen
+    SWEEP_SECONDS: float = 0.25  # with neither Redis nor SQLite: how often the log is compared
+    POLL_SECONDS: float = 0.02  # with SQLite alone: how often its change counter is read (3 µs a read)
+    FEED_OVERLAP_SECONDS: float = 60.0  # how far a sweep of the feed looks back, for transactions that commit late
+
+    RING_EVENTS: int = 256  # recent events kept in memory for each watched job, to replay with no query
+    REPLAY_EVENTS: int = 5000  # a client further behind than this gets a snapshot
+    FEED_JOBS: int = 50  # how many recent jobs the first answer of a feed shows
+
+    OUTBOX_BYTES: int = 262_144  # what may wait for one slow watcher, beyond the socket's own buffers
+    PUBLISH_QUEUE: int = 10_000  # events that may wait for Redis in a worker; the log has them anyway
+    FLUSH_SECONDS: float = 2.0  # how long a worker that exits waits for its last events to reach Redis
+
+    MAX_MESSAGE_BYTES: int = 65_536  # longest inbound message
+    MAX_SUBSCRIPTIONS: int = 128  # jobs watched by one socket
+    MAX_MESSAGES_PER_SECOND: float = 20.0  # inbound, one socket, sustained
+    MAX_MESSAGES_BURST: int = 200  # inbound, one socket, at once: room to subscribe to every job of a page
+    MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user, per process
+    MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
+
+    TOKEN_SECONDS: float = 3600.0  # how long a token admits its holder
+
+    def __getattribute__(self, name: str) -> Any:
+        default = object.__getattribute__(self, name)
+        if not name.isupper():
+            return default
+        from django.conf import settings
+
+        return getattr(settings, PREFIX + name, default)
+
+
+conf = Conf()
+
+
+def types() -> dict[str, type]:
+    """Return the type of each setting by its name without the prefix."""
+    return typing.get_type_hints(Conf)
+
+
+def settings_from_environment(env: "Env") -> dict[str, Any]:
+    """Return those ``PROGRESS_*`` settings that the environment gives, parsed to their types.
+
+    Raises:
+        environs.EnvError: A value does not parse; the message names the variable.
+
+    """
+    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str, bool: env.bool}
+    found = {}
+    for name, kind in types().items():
+        value = parsers[kind](PREFIX + name, None)
+        if value is not None:
+            found[PREFIX + name] = value
+    return found

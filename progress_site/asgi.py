@@ -1,0 +1,13 @@
+"""The ASGI application: HTTP by Django, WebSockets by the progress app."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
+http_application = get_asgi_application()  # before any import that needs the app registry
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+from progress.routing import websocket_application  # noqa: E402
+
+application = ProtocolTypeRouter({"http": http_application, "websocket": websocket_application})
