@@ -28,6 +28,7 @@ class Conf:
     FEED_JOBS: int = 50  # how many recent jobs the first answer of a feed shows
 
     OUTBOX_BYTES: int = 262_144  # what may wait for one slow watcher, beyond the socket's own buffers
+    SEND_SECONDS: float = 20.0  # how long one frame may be stuck in a slow watcher's socket
     PUBLISH_QUEUE: int = 10_000  # events that may wait for Redis in a worker; the log has them anyway
     FLUSH_SECONDS: float = 2.0  # how long a worker that exits waits for its last events to reach Redis
 

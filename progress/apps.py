@@ -1,0 +1,18 @@
+"""The progress app."""
+
+from django.apps import AppConfig
+
+
+class ProgressConfig(AppConfig):
+    """Shows jobs live."""
+
+    name = "progress"
+    verbose_name = "Live progress"
+
+    def ready(self) -> None:
+        """Listen for committed events, and register the checks that run at start."""
+        from jobs.signals import job_event_committed
+        from progress import checks  # noqa: F401
+        from progress.publisher import publish
+
+        job_event_committed.connect(publish, dispatch_uid="progress.publisher")

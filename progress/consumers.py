@@ -1,0 +1,215 @@
+"""The consumer: a thin shell between one WebSocket and the hub. It awaits, decides by tables, and sends."""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.db import DatabaseError
+
+from jobs.bounds import is_job_id
+from jobs.threads import in_thread
+from progress import hub, protocol
+from progress.auth import Visitor, admitted, identify, is_foreign, request_of
+from progress.codes import CloseCode, ErrorCode
+from progress.conf import conf
+from progress.connection import Connection
+from progress.exceptions import Refused
+from progress.limits import MessageRate, Places
+from progress.protocol import Auth, Ping, Position, Subscribe, SubscribeFeed, Unsubscribe
+
+logger = logging.getLogger(__name__)
+
+GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
+
+places = Places()
+
+
+class ProgressConsumer(AsyncJsonWebsocketConsumer):
+    """Watches the job that the address names, and those that the client asks for."""
+
+    # The hub has the process's one channel; a channel for each socket would cost a subscription in Redis.
+    channel_layer_alias = None
+
+    connection: Connection
+    visitor: Visitor
+    _client: str | None = None
+    _expiry: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
+        self.connection = Connection(send)
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            if self._client is not None:
+                self.connection.close(CloseCode.GOING_AWAY)
+                await asyncio.sleep(GOODBYE_SECONDS)
+            raise
+        finally:
+            self._forget()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle a message of the server; unlike the base class, without a visit to the database thread."""
+        match message["type"]:
+            case "websocket.connect":
+                await self.connect()
+            case "websocket.receive":
+                await self.receive(message.get("text"), message.get("bytes"))
+            case "websocket.disconnect":
+                await self.websocket_disconnect(message)
+
+    # Coming and going
+
+    async def connect(self) -> None:
+        """Accept first, then ask who it is and what they want: a handshake may not take long."""
+        request = request_of(self.scope)
+        if is_foreign(request):
+            logger.warning("A page of another site was refused: Origin %.100r", request.META.get("HTTP_ORIGIN"))
+            await self.close()  # before it is accepted: HTTP 403
+            return
+        await self.accept()
+        self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
+        try:
+            await self._welcome(request)
+        except Refused as refused:
+            self._refuse(refused)
+
+    async def _welcome(self, request: Any) -> None:
+        job_id = self.scope["url_route"]["kwargs"].get("job_id")
+        try:
+            self.visitor = await in_thread(identify, request)
+        except DatabaseError as error:
+            logger.warning("A visitor can't be identified: %s", error)
+            raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
+        self._take_place()
+        hub.current().enter(self.connection)
+        self._end_at(self.visitor.expires)
+        logger.debug("%s connected", self._client)
+        if job_id is not None:
+            await self._watch_addressed(job_id)
+
+    def _take_place(self) -> None:
+        user, address = self.visitor.user, (self.scope.get("client") or ["unknown"])[0]
+        client = f"user {user.pk}" if user.is_authenticated else f"address {address}"
+        if not places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
+            raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
+        self._client = client
+
+    async def _watch_addressed(self, job_id: str) -> None:
+        """Watch the job of the address; without it the socket has no purpose."""
+        try:
+            await self._subscribe(Subscribe(job_id, self._offered_position()))
+        except Refused as refused:
+            closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
+            refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
+            raise
+
+    def _offered_position(self) -> Position | None:
+        query = parse_qs(self.scope.get("query_string", b"").decode("latin1"))
+        if "epoch" not in query or "seq" not in query:
+            return None
+        seq = query["seq"][0]
+        # Longer numbers are no positions; the length is bounded since int() takes quadratic time.
+        return protocol.position(query["epoch"][0], int(seq) if seq.isdecimal() and len(seq) < 20 else None)
+
+    async def disconnect(self, code: int) -> None:
+        """Take note that the socket is gone."""
+        logger.debug("%s disconnected (%s)", self._client, code)
+
+    def _forget(self) -> None:
+        """Leave no trace: not in the hub, not in the limits, no timer."""
+        self.connection.lost()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._client is not None:
+            places.give_back(self._client)
+            self._client = None
+            hub.current().leave(self.connection)
+
+    # Messages of the client
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
+        """Handle a frame of the client; a bad one gets an ``error`` frame."""
+        if not self.connection.is_accepting:
+            return  # closed, and this was under way
+        try:
+            self._check(text_data, bytes_data)
+            await self._handle(protocol.parse(text_data or ""))
+        except Refused as refused:
+            self._refuse(refused)
+
+    def _check(self, text: str | None, data: bytes | None) -> None:
+        if not self._rate.allows(time.monotonic()):
+            raise Refused(ErrorCode.TOO_MANY_MESSAGES, "Too many messages", close=CloseCode.TOO_MANY_MESSAGES)
+        size = len(data or b"") if text is None else len(text.encode(errors="replace"))
+        if size > conf.MAX_MESSAGE_BYTES:
+            sentence = f"A message may have {conf.MAX_MESSAGE_BYTES:,} bytes"
+            raise Refused(ErrorCode.MESSAGE_TOO_LARGE, sentence, close=CloseCode.INVALID_REQUEST)
+        if text is None:
+            raise protocol.invalid("Binary frames carry nothing here; send JSON as text.")
+
+    async def _handle(self, command: protocol.Command) -> None:
+        match command:
+            case Ping():
+                self.connection.send(protocol.pong())
+            case Subscribe():
+                await self._subscribe(command)
+            case SubscribeFeed():
+                await self._subscribe_feed(command)
+            case Unsubscribe():
+                self._unsubscribe(command)
+            case Auth():
+                await self._authenticate(command)
+
+    async def _subscribe(self, command: Subscribe) -> None:
+        watched = self.connection.watched
+        if len(watched) >= conf.MAX_SUBSCRIPTIONS and command.job_id not in watched:
+            raise Refused(
+                ErrorCode.TOO_MANY_SUBSCRIPTIONS,
+                f"A socket may watch {conf.MAX_SUBSCRIPTIONS} jobs",
+                subject=command.job_id if is_job_id(command.job_id) else None,
+                close=CloseCode.TOO_MANY_SUBSCRIPTIONS,
+            )
+        user = self.visitor.user
+        await hub.current().subscribe(self.connection, user, command.job_id, command.since, logs=command.logs)
+
+    async def _subscribe_feed(self, command: SubscribeFeed) -> None:
+        if command.feed == "mine" and not self.visitor.user.is_authenticated:
+            raise Refused(ErrorCode.NOT_AUTHENTICATED, "Sign in to see your jobs", subject=command.feed)
+        await hub.current().subscribe_feed(self.connection, self.visitor.user, command.feed)
+
+    def _unsubscribe(self, command: Unsubscribe) -> None:
+        if command.is_feed:
+            hub.current().unfeed(self.connection, "mine" if command.subject == "mine" else "all")
+        else:
+            hub.current().unsubscribe(self.connection, command.subject)
+        self.connection.send(protocol.unsubscribed(command.subject[:64]))
+
+    async def _authenticate(self, command: Auth) -> None:
+        try:
+            admission = await in_thread(admitted, command.token)
+        except DatabaseError as error:
+            raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
+        self.visitor = Visitor(admission.user, admission.expires)
+        self._end_at(admission.expires)
+        self.connection.send(protocol.authenticated(admission.expires))
+
+    def _end_at(self, expires: datetime | None) -> None:
+        """Close the socket when the token that opened it ends."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if expires is not None:
+            seconds = (expires - datetime.now(UTC)).total_seconds()
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(seconds, self.connection.close, CloseCode.TOKEN_EXPIRED)
+
+    def _refuse(self, refused: Refused) -> None:
+        logger.info("%s was refused: %s", self._client or "A client", refused)
+        self.connection.send(protocol.error(refused))
+        if refused.close is not None:
+            self.connection.close(refused.close)

@@ -1,0 +1,42 @@
+"""What can go wrong between a client and this app.
+
+ProgressError
+├── Refused: a request of a client that gets an ``error`` frame, and perhaps a close code
+└── InvalidToken
+"""
+
+from progress.codes import TEMPORARY, CloseCode, ErrorCode
+
+
+class ProgressError(Exception):
+    """The base of all that this app raises."""
+
+
+class Refused(ProgressError):
+    """A client asked for what it can't have.
+
+    Args:
+        code: What the error is about.
+        sentence: The same for people.
+        subject: The job or feed concerned, if any.
+        close: The code to close the socket with; None leaves it open.
+
+    """
+
+    def __init__(
+        self, code: ErrorCode, sentence: str, *, subject: str | None = None, close: CloseCode | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.subject = subject
+        self.close = close
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.code in TEMPORARY
+
+
+class InvalidToken(ProgressError):
+    """The token is forged, expired, or of a user who may no longer sign in."""

@@ -1,0 +1,144 @@
+"""The feeds of a process: which jobs are new or have changed their status, for dashboards.
+
+A feed tells the latest state of each job that changed; it does not tell every change between.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from jobs import selectors
+from jobs.access import policy, type_of_user
+from jobs.threads import in_thread
+from progress.conf import conf
+from progress.connection import Connection
+from progress.protocol import FeedName, feed, feed_entry
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.05  # changes that come together are told together
+Entry = dict[str, Any]
+
+
+class FeedWatcher:
+    """One connection's subscription to one feed."""
+
+    def __init__(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
+        self.connection = connection
+        self.user = user
+        self.name = name
+        self._held: list[list[Entry]] | None = []  # what comes before the first answer has been sent
+
+    def first(self, entries: list[Entry]) -> None:
+        """Send the first answer, then what has changed since it was read."""
+        held, self._held = self._held or [], None
+        self.connection.send(feed(self.name, entries))
+        for later in held:
+            self.tell(later)
+
+    def tell(self, entries: list[Entry]) -> None:
+        """Send changes."""
+        if self._held is not None:
+            self._held.append(entries)
+        elif entries:
+            self.connection.send(feed(self.name, entries))
+
+    def sees(self, job: "ProcessingJob") -> bool:
+        """Tell whether a job belongs to the feed. May use the database."""
+        if self.name == "mine" and (self.user.pk is None or job.owner_id != self.user.pk):
+            return False
+        return policy().may_view(self.user, job)
+
+
+class Feed:
+    """Tells the watchers of feeds what has changed."""
+
+    def __init__(self) -> None:
+        self._watchers: dict[tuple[Connection, FeedName], FeedWatcher] = {}
+        self._changed: set[str] = set()
+        self._told: dict[str, tuple[str, datetime]] = {}  # the change of each job that was told last
+        self._telling: asyncio.Task[None] | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody watches a feed."""
+        return bool(self._watchers)
+
+    async def add(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
+        """Let a connection watch a feed: the most recent jobs first, then every change."""
+        watcher = FeedWatcher(connection, user, name)
+        if not self._watchers:
+            self._told = {job_id: (epoch, at) for job_id, epoch, at in await self._changes()}
+        self._watchers[connection, name] = watcher
+        try:
+            entries = await in_thread(_recent, user, name)
+        except BaseException:
+            self.remove(connection, name)
+            raise
+        watcher.first(entries)
+
+    def remove(self, connection: Connection, name: FeedName | None = None) -> None:
+        """Let a connection watch a feed no more, or none at all."""
+        for key in [key for key in self._watchers if key[0] is connection and name in (None, key[1])]:
+            del self._watchers[key]
+
+    def mark(self, job_id: str) -> None:
+        """Take note that a job has changed; it is told soon."""
+        if self._watchers:
+            self._changed.add(job_id)
+            if self._telling is None or self._telling.done():
+                self._telling = asyncio.ensure_future(self._tell())
+
+    async def sweep(self) -> None:
+        """Look for changes that were not told."""
+        if not self._watchers:
+            return
+        recent = await self._changes()
+        for job_id, epoch, changed_at in recent:
+            if self._told.get(job_id) != (epoch, changed_at):
+                self.mark(job_id)
+        kept = {job_id for job_id, _, _ in recent} | self._changed
+        self._told = {job_id: change for job_id, change in self._told.items() if job_id in kept}
+
+    async def _changes(self) -> list[tuple[str, str, datetime]]:
+        since = timezone.now() - timedelta(seconds=conf.FEED_OVERLAP_SECONDS)
+        return await in_thread(selectors.jobs_changed_since, since)
+
+    async def _tell(self) -> None:
+        while self._changed and self._watchers:
+            await asyncio.sleep(GATHER_SECONDS)
+            changed, self._changed = self._changed, set()
+            watchers = list(self._watchers.values())
+            try:
+                jobs, seen = await in_thread(_seen_by, watchers, changed)
+            except DatabaseError as error:
+                self._changed |= changed
+                logger.warning("The feed can't be read (%s); trying again.", error)
+                await asyncio.sleep(1)
+                continue
+            for job in jobs:
+                self._told[job.pk] = job.epoch, job.status_changed_at
+            for watcher, entries in zip(watchers, seen, strict=True):
+                watcher.tell(entries)
+
+
+def _recent(user: type_of_user, name: FeedName) -> list[Entry]:
+    if name == "mine" and user.pk is None:
+        return []
+    jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
+    return [feed_entry(job) for job in reversed(jobs)]
+
+
+def _seen_by(watchers: list[FeedWatcher], changed: Iterable[str]) -> "tuple[list[ProcessingJob], list[list[Entry]]]":
+    """Read the changed jobs, and return them with what each watcher may see of them."""
+    jobs = sorted(selectors.get_jobs(changed), key=lambda job: job.status_changed_at)
+    entries = {job.pk: feed_entry(job) for job in jobs}
+    return jobs, [[entries[job.pk] for job in jobs if watcher.sees(job)] for watcher in watchers]

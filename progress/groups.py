@@ -1,0 +1,43 @@
+"""The names of the channel layer's groups, and the messages that travel through them."""
+
+from typing import Any, NamedTuple
+
+from jobs.events import Event
+from progress.protocol import event_text
+
+FEED_GROUP = "jobs"  # learns of every job that is new or has changed its status
+
+
+def job_group(job_id: str) -> str:
+    """Return the group that the events of a job are sent to."""
+    return f"job.{job_id}"
+
+
+class Hint(NamedTuple):
+    """A committed event on its way through the channel layer, which may lose it: the log is the truth."""
+
+    job_id: str
+    epoch: str
+    seq: int
+    kind: str
+    text: str
+
+
+def hint_of(event: Event) -> Hint:
+    """Return a committed event, ready to travel."""
+    return Hint(event.job_id, event.epoch, event.seq, event.kind, event_text(event))
+
+
+def job_message(hints: list[Hint]) -> dict[str, Any]:
+    """Return the message that carries events to a job's group."""
+    return {"type": "job.events", "events": [list(hint) for hint in hints]}
+
+
+def feed_message(job_ids: list[str]) -> dict[str, Any]:
+    """Return the message that tells the feed which jobs have changed."""
+    return {"type": "jobs.changed", "job_ids": job_ids}
+
+
+def hints_of(message: dict[str, Any]) -> list[Hint]:
+    """Return the events that a message to a job's group carries."""
+    return [Hint(*event) for event in message["events"]]

@@ -1,0 +1,94 @@
+"""The hub's link to the channel layer: one channel, which joins a group for each thing watched here."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0  # between two tries to reach a channel layer that does not answer
+ANSWER_SECONDS = 2.0  # after which it counts as not answering
+
+
+class Link:
+    """Receives messages of groups: hints to the hub, which must not rely on any of them arriving.
+
+    Args:
+        layer: The channel layer.
+        deliver: Takes each message; must not raise.
+
+    """
+
+    def __init__(self, layer: Any, deliver: Callable[[dict[str, Any]], None]) -> None:
+        self._layer = layer
+        self._deliver = deliver
+        self._channel: str | None = None
+        self._wanted: set[str] = set()
+        self._joined: set[str] = set()
+        self._failing = False
+        self._lock = asyncio.Lock()
+        self._tasks = {asyncio.ensure_future(self._run())}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every group that is wanted has been joined."""
+        return self._channel is not None and self._wanted <= self._joined
+
+    def stop(self) -> None:
+        """Leave everything."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def join(self, group: str) -> None:
+        """Join a group, now if the channel layer answers, else once it does."""
+        self._wanted.add(group)
+        if not self._failing:
+            await self._settle(group)
+
+    def leave(self, group: str) -> None:
+        """Leave a group soon."""
+        self._wanted.discard(group)
+        task = asyncio.ensure_future(self._settle(group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Join and leave what could not be joined or left before."""
+        self._failing = False
+        for group in self._wanted ^ self._joined:
+            await self._settle(group)
+            if self._failing:
+                break
+
+    async def _settle(self, group: str) -> None:
+        async with self._lock:  # so that the last wish wins
+            wanted = group in self._wanted
+            if self._channel is None or wanted == (group in self._joined):
+                return
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    if wanted:
+                        await self._layer.group_add(group, self._channel)
+                    else:
+                        await self._layer.group_discard(group, self._channel)
+            except Exception as error:  # whatever a channel layer may raise: the log is compared instead
+                if not self._failing:
+                    logger.warning("The channel layer does not answer (%r); events are read from the log.", error)
+                self._failing = True
+                return
+            (self._joined.add if wanted else self._joined.discard)(group)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    self._channel = await self._layer.new_channel()
+                await self.settle()
+                while True:
+                    self._deliver(await self._layer.receive(self._channel))
+            except Exception as error:
+                self._channel = None
+                self._joined.clear()
+                logger.warning("The link to the channel layer broke (%r); trying again.", error)
+                await asyncio.sleep(RETRY_SECONDS)

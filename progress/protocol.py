@@ -1,0 +1,280 @@
+"""The wire protocol: builds every frame that the server sends, parses every message that it gets.
+
+Pure: no input or output, no Django. ``docs/protocol.md`` is its specification.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from jobs.events import Event
+from jobs.states import EventKind
+from progress.codes import ErrorCode
+from progress.exceptions import Refused
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+FeedName = Literal["mine", "all"]
+FEEDS: tuple[FeedName, ...] = get_args(FeedName)
+MAX_SEQ = 2**63 - 1
+
+
+class Position(NamedTuple):
+    """How far a client has followed a job: the stream and the last event of it."""
+
+    epoch: str
+    seq: int
+
+
+class Frame:
+    """A message ready to send, encoded once for all who get it.
+
+    Args:
+        text: The JSON.
+        subject: Whose whole state this shows; empty where it shows none.
+        seq: The event's position in the job's log.
+        is_tick: Whether a later frame of the same subject supersedes it.
+
+    """
+
+    __slots__ = ("is_tick", "seq", "subject", "text")
+
+    def __init__(self, text: str, *, subject: str = "", seq: int = 0, is_tick: bool = False) -> None:
+        self.text = text
+        self.subject = subject
+        self.seq = seq
+        self.is_tick = is_tick
+
+
+# From the server
+
+
+def encode(message: dict[str, Any]) -> str:
+    """Return a message as the text of a frame."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as ISO 8601 in UTC, ending in ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def event_text(event: Event) -> str:
+    """Return the text of the frame that shows an event."""
+    if event.kind is EventKind.LOG:
+        return encode(
+            {
+                "type": "log",
+                "subject": event.job_id,
+                "seq": event.seq,
+                "timestamp": timestamp(event.timestamp),
+                "level": event.metadata["level"],
+                "text": event.message,
+            }
+        )
+    return encode(
+        {
+            "type": "progress",
+            "job_id": event.job_id,
+            "status": event.status,
+            "progress": event.progress,
+            "message": event.message,
+            "timestamp": timestamp(event.timestamp),
+            "metadata": event.metadata,
+            "seq": event.seq,
+        }
+    )
+
+
+def job_state(job: "ProcessingJob") -> dict[str, Any]:
+    """Return the fields that show a job as it stands: those of its last ``progress`` frame."""
+    return {
+        "type": "progress",
+        "job_id": job.pk,
+        "status": job.status,
+        "progress": job.progress,
+        "message": job.message,
+        "timestamp": timestamp(job.updated_at),
+        "metadata": job.metadata,
+        "seq": job.seq,
+    }
+
+
+def feed_entry(job: "ProcessingJob") -> dict[str, Any]:
+    """Return a job as a feed shows it."""
+    entry = job_state(job)
+    del entry["type"]
+    return {**entry, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
+
+
+def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
+    """Return the frame of an event whose text is made already."""
+    subject = "" if kind == EventKind.LOG else job_id
+    return Frame(text, subject=subject, seq=seq, is_tick=kind == EventKind.TICK)
+
+
+def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered: bool) -> Frame:
+    """Return the answer to a subscription: the fields of the last ``progress`` frame, at a position."""
+    fields = {**state, "type": "snapshot", "seq": position.seq, "name": name, "epoch": position.epoch}
+    return Frame(encode({**fields, "recovered": recovered}), subject=state["job_id"], seq=position.seq)
+
+
+def feed(name: FeedName, entries: Iterable[dict[str, Any]]) -> Frame:
+    """Return a frame of a feed: jobs that are new or have changed their status."""
+    return Frame(encode({"type": "feed", "subject": name, "jobs": list(entries)}))
+
+
+def pong() -> Frame:
+    """Return the answer to a ping."""
+    return Frame(encode({"type": "pong", "timestamp": timestamp(datetime.now(UTC))}))
+
+
+def heartbeat() -> Frame:
+    """Return the frame that shows an idle client that its link is alive; a later one supersedes it."""
+    text = encode({"type": "heartbeat", "timestamp": timestamp(datetime.now(UTC))})
+    return Frame(text, subject="heartbeat", is_tick=True)
+
+
+def unsubscribed(subject: str) -> Frame:
+    """Return the answer to an ``unsubscribe``."""
+    return Frame(encode({"type": "unsubscribed", "subject": subject}))
+
+
+def authenticated(expires: datetime) -> Frame:
+    """Return the answer to an ``auth`` whose token is good."""
+    return Frame(encode({"type": "authenticated", "expires": timestamp(expires)}))
+
+
+def error(refused: Refused) -> Frame:
+    """Return the frame that tells a client what it can't have."""
+    message = {
+        "type": "error",
+        "error": refused.sentence,
+        "code": refused.code,
+        "temporary": refused.temporary,
+    }
+    if refused.subject is not None:
+        message["subject"] = refused.subject
+    return Frame(encode(message))
+
+
+# From the client
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The client wants a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The client wants to watch a job, from a position if it has one."""
+
+    job_id: str
+    since: Position | None = None
+    logs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeFeed:
+    """The client wants to see jobs come and change their status."""
+
+    feed: FeedName
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """The client has seen enough of a job or a feed."""
+
+    subject: str
+    is_feed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The client shows who it is."""
+
+    token: str
+
+
+Command = Ping | Subscribe | SubscribeFeed | Unsubscribe | Auth
+
+
+def parse(text: str) -> Command:
+    """Return the command that a client sent.
+
+    Raises:
+        Refused: It is not JSON, no object, of an unknown type, or a field is missing or wrong.
+
+    """
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise invalid("The message is not JSON.") from None
+    if not isinstance(message, dict):
+        raise invalid("The message must be a JSON object.")
+    match message.get("type"):
+        case "ping":
+            return Ping()
+        case "subscribe":
+            return _subscribe(message)
+        case "unsubscribe":
+            return _unsubscribe(message)
+        case "auth":
+            return Auth(_string(message, "token"))
+    raise invalid("Unknown message type; send ping, subscribe, unsubscribe or auth.")
+
+
+def position(epoch: object, seq: object) -> Position:
+    """Return a position that a client offered.
+
+    Raises:
+        Refused: It is none.
+
+    """
+    if not isinstance(epoch, str) or isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= MAX_SEQ:
+        raise invalid("A position is an 'epoch' (string) and a 'seq' (whole number, 0 or more).")
+    return Position(epoch, seq)
+
+
+def invalid(sentence: str) -> Refused:
+    """Return the refusal of a message that is not of the protocol."""
+    return Refused(ErrorCode.INVALID_MESSAGE, sentence)
+
+
+def _subscribe(message: dict[str, Any]) -> Subscribe | SubscribeFeed:
+    if "feed" in message:
+        return SubscribeFeed(_feed(message))
+    job_id = _string(message, "job_id")
+    since = message.get("since")
+    if since is not None:
+        if not isinstance(since, dict):
+            raise invalid("'since' must be an object with 'epoch' and 'seq'.")
+        since = position(since.get("epoch"), since.get("seq"))
+    logs = message.get("logs", False)
+    if not isinstance(logs, bool):
+        raise invalid("'logs' must be true or false.")
+    return Subscribe(job_id, since, logs)
+
+
+def _unsubscribe(message: dict[str, Any]) -> Unsubscribe:
+    if "feed" in message:
+        return Unsubscribe(_feed(message), is_feed=True)
+    return Unsubscribe(_string(message, "job_id"), is_feed=False)
+
+
+def _feed(message: dict[str, Any]) -> FeedName:
+    for name in FEEDS:
+        if message["feed"] == name and "job_id" not in message:
+            return name
+    raise invalid("'feed' must be \"mine\" or \"all\", without a 'job_id'.")
+
+
+def _string(message: dict[str, Any], field: str) -> str:
+    value = message.get(field)
+    if not isinstance(value, str):
+        raise invalid(f"'{field}' must be a string.")
+    return value

@@ -1,0 +1,146 @@
+"""Tells of committed events: the hubs of this process at once, other processes through the channel layer.
+
+The worker's thread only puts a hint into a queue. A thread of its own, with an event loop and one
+connection to Redis that stay, sends what waits; whatever goes wrong there is logged and harms no job,
+since every watcher is brought up to date from the log.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from jobs.events import Event
+from jobs.states import EventKind
+from progress import hub, layers
+from progress.conf import conf
+from progress.groups import FEED_GROUP, Hint, feed_message, hint_of, job_group, job_message
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200  # events sent together, so that a burst costs one message a job
+COMPLAIN_SECONDS = 30.0  # between two warnings about the same trouble
+SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
+
+
+def publish(sender: Any, event: Event, **_: Any) -> None:
+    """Receive `jobs.signals.job_event_committed`."""
+    hubs = hub.interested(event.job_id, event.kind)
+    layer = layers.configured()
+    if not hubs and layer is None:
+        return  # the text would be made for nobody
+    hint = hint_of(event)
+    for each in hubs:
+        hub.tell(each, hint)
+    if layer is not None:
+        Publisher.of_this_process().put(hint)
+
+
+class Publisher:
+    """The thread that sends hints to the channel layer."""
+
+    _current: "Publisher | None" = None
+    _making = threading.Lock()
+
+    @classmethod
+    def of_this_process(cls) -> "Publisher":
+        """Return the publisher of this process; after a fork, that is another one."""
+        current = cls._current
+        if current is not None and current._pid == os.getpid():
+            return current
+        with cls._making:
+            current = cls._current
+            if current is None or current._pid != os.getpid():
+                current = cls._current = Publisher()
+            return current
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._queue: deque[Hint] = deque()
+        self._dropped = 0
+        self._complained = float("-inf")
+        self._loop = asyncio.new_event_loop()
+        self._filled = asyncio.Event()
+        self._sent = threading.Condition()
+        self._sending = False
+        self._thread = threading.Thread(target=self._run, name="progress-publisher", daemon=True)
+        self._thread.start()
+        atexit.register(self.flush)
+
+    def put(self, hint: Hint) -> None:
+        """Let an event be sent soon. When too many wait, the oldest is dropped: the log has it."""
+        if len(self._queue) >= conf.PUBLISH_QUEUE:
+            self._queue.popleft()
+            self._dropped += 1
+        self._queue.append(hint)
+        if len(self._queue) <= 1:  # else the thread is not through yet, and will see this one as well
+            self._loop.call_soon_threadsafe(self._filled.set)
+
+    def flush(self) -> None:
+        """Wait until what was put has been sent, at most ``PROGRESS_FLUSH_SECONDS``."""
+        if self._pid != os.getpid():
+            return
+        with self._sent:
+            self._sent.wait_for(lambda: not self._queue and not self._sending, timeout=conf.FLUSH_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._send_forever())
+
+    async def _send_forever(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._queue:
+                self._sending = True
+                await self._send(self._take())
+            with self._sent:
+                self._sending = False
+                self._sent.notify_all()
+
+    def _take(self) -> list[Hint]:
+        """Take what waits, up to a batch."""
+        batch: list[Hint] = []
+        while self._queue and len(batch) < BATCH:
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _send(self, batch: list[Hint]) -> None:
+        by_job: dict[str, list[Hint]] = {}
+        for hint in batch:
+            by_job.setdefault(hint.job_id, []).append(hint)
+        changed = list(dict.fromkeys(hint.job_id for hint in batch if hint.kind == EventKind.STATUS))
+        layer = layers.configured()
+        if layer is None:
+            return
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                for job_id, hints in by_job.items():
+                    await layer.group_send(job_group(job_id), job_message(hints))
+                if changed:
+                    await layer.group_send(FEED_GROUP, feed_message(changed))
+        except Exception as error:  # whatever a channel layer may raise: watchers are served from the log
+            self._dropped += len(batch)
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._complained >= COMPLAIN_SECONDS:
+            self._complained = now
+            logger.warning(
+                "The channel layer took no events (%r); %d so far reach their watchers later, from the log.",
+                error,
+                self._dropped,
+            )
+
+
+def _after_fork() -> None:
+    # The lock may have been held by a thread that the child does not have.
+    Publisher._making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

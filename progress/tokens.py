@@ -1,0 +1,55 @@
+"""Tokens: how a client that is no browser shows whose it is. Signed, and good for a while."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.core import signing
+
+from progress.conf import conf
+from progress.exceptions import InvalidToken
+
+SALT = "progress.tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whom a token admits, and until when."""
+
+    user: AbstractBaseUser
+    expires: datetime
+
+
+def issue(user: AbstractBaseUser, *, seconds: float | None = None) -> str:
+    """Return a token that admits a user for ``seconds``, by default ``PROGRESS_TOKEN_SECONDS``.
+
+    It ends early when the user's password changes or the user is deactivated.
+    """
+    lasts = conf.TOKEN_SECONDS if seconds is None else seconds
+    expires = int((datetime.now(UTC) + timedelta(seconds=lasts)).timestamp())
+    return signing.dumps({"u": str(user.pk), "x": expires, "h": _fingerprint(user)}, salt=SALT)
+
+
+def admit(token: str) -> Admission:
+    """Return whom a token admits. Reads the database.
+
+    Raises:
+        InvalidToken: It admits nobody.
+
+    """
+    try:
+        claims = signing.loads(token, salt=SALT)
+    except signing.BadSignature:
+        raise InvalidToken("The token is not one of ours.") from None
+    expires = datetime.fromtimestamp(claims["x"], UTC)
+    if expires <= datetime.now(UTC):
+        raise InvalidToken("The token has expired.")
+    user = get_user_model()._default_manager.filter(pk=claims["u"]).first()
+    if user is None or not user.is_active or _fingerprint(user) != claims["h"]:
+        raise InvalidToken("The token's user may not sign in, or has a new password.")
+    return Admission(user, expires)
+
+
+def _fingerprint(user: AbstractBaseUser) -> str:
+    return user.get_session_auth_hash()[:16]

@@ -1,0 +1,142 @@
+"""One watched job in one process: its stream, and the connections that watch it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import selectors
+from jobs.states import EventKind
+from jobs.threads import in_thread
+from progress.conf import conf
+from progress.connection import Connection
+from progress.groups import Hint
+from progress.protocol import Frame, Position, event_frame, event_text, job_state
+from progress.stream import Stream, Verdict, is_whole
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+CHASES = 5  # how often a replay may be overtaken by new events before it is given up for a snapshot
+
+
+class Topic:
+    """Takes each event of a job once, in order, and sends it to all who watch.
+
+    Made empty; the hub brings it to where the job stands with `stand_at`.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.users = 0  # subscriptions that are being made
+        self.loading: asyncio.Task[None] | None = None
+        self.touched = False  # an event came before the topic stood anywhere
+        self._filling: asyncio.Task[None] | None = None
+        self._plain: set[Connection] = set()
+        self._with_logs: set[Connection] = set()
+        self._stream: Stream | None = None
+        self.job: ProcessingJob | None = None
+
+    @property
+    def stream(self) -> Stream:
+        """The stream, once the topic stands somewhere."""
+        assert self._stream is not None
+        return self._stream
+
+    @property
+    def stands(self) -> bool:
+        """Whether the topic has a position."""
+        return self._stream is not None
+
+    @property
+    def watchers(self) -> set[Connection]:
+        """Those who watch."""
+        return self._plain | self._with_logs
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody watches or is about to."""
+        return not (self._plain or self._with_logs or self.users)
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._with_logs)
+
+    def stand_at(self, job: "ProcessingJob") -> None:
+        """Stand where the job stands; those who watch already get a snapshot."""
+        self.job = job
+        self._filling = None
+        self._stream = Stream(job.name, Position(job.epoch, job.seq), job_state(job), conf.RING_EVENTS)
+        for connection in self.watchers:
+            connection.send(self._stream.snapshot(recovered=False))
+
+    def add(self, connection: Connection, *, logs: bool) -> None:
+        """Let a connection watch from the present position on."""
+        self.remove(connection)
+        (self._with_logs if logs else self._plain).add(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Let a connection watch no more."""
+        self._plain.discard(connection)
+        self._with_logs.discard(connection)
+
+    def offer(self, hint: Hint) -> bool:
+        """Take an event if it is the next; return whether nothing is missing before it."""
+        if self._stream is None or hint.epoch != self._stream.position.epoch:
+            self.touched = True
+            return self._stream is None
+        verdict = self._stream.offer(hint.seq)
+        if verdict is Verdict.FRESH:
+            self._publish(event_frame(hint.job_id, hint.seq, hint.kind, hint.text), is_log=hint.kind == EventKind.LOG)
+        return verdict is not Verdict.GAP
+
+    def _publish(self, frame: Frame, *, is_log: bool) -> None:
+        self.stream.append(frame, is_log=is_log)
+        for connection in self._with_logs:
+            connection.send(frame)
+        if not is_log:
+            for connection in self._plain:
+                connection.send(frame)
+
+    async def missed_since(self, since: Position) -> list[Frame] | None:
+        """Return every event between ``since`` and the present position; None if that can't be whole.
+
+        On return, the present position is still the one that was meant.
+        """
+        stream = self.stream
+        if since.epoch != stream.position.epoch or not 0 <= stream.position.seq - since.seq <= conf.REPLAY_EVENTS:
+            return None
+        missed = stream.after(since.seq)
+        if missed is None:
+            await self._fill()
+            missed = stream.after(since.seq)
+        if missed is None:
+            missed = await self._read_since(stream, since.seq)
+        return missed if stream is self._stream else None
+
+    async def _fill(self) -> None:
+        """Read the ring's worth of events before the position, once for all who ask."""
+        if self._filling is None:
+            self._filling = asyncio.ensure_future(self._read_ring(self.stream))
+        await asyncio.shield(self._filling)
+
+    async def _read_ring(self, stream: Stream) -> None:
+        upto = stream.position.seq - len(stream.ring)
+        stream.fill(await self._read(stream, upto - conf.RING_EVENTS, upto))
+
+    async def _read_since(self, stream: Stream, seq: int) -> list[Frame] | None:
+        """Read from the log until the ring joins on: it goes on growing meanwhile."""
+        missed: list[Frame] = []
+        for _ in range(CHASES):
+            upto = stream.position.seq
+            frames = await self._read(stream, seq, upto)
+            if not is_whole(frames, seq, upto):
+                return None
+            missed += frames
+            seq = upto
+            rest = stream.after(seq)
+            if rest is not None:
+                return missed + rest
+        return None
+
+    async def _read(self, stream: Stream, after: int, upto: int) -> Sequence[Frame]:
+        events = await in_thread(selectors.events_between, self.job_id, stream.position.epoch, after, upto)
+        return [event_frame(event.job_id, event.seq, event.kind, event_text(event)) for event in events]
