@@ -1,7 +1,7 @@
 """Checks at start that every ``PROGRESS_*`` setting is known, of its type and sensible."""
 
 import difflib
-import math
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -28,7 +28,7 @@ def _unknown(name: str, known: list[str]) -> Error:
 def _wrong(name: str, kind: type) -> Error | None:
     value = getattr(conf, name)
     is_number = isinstance(value, int) or (kind is float and isinstance(value, float))
-    if isinstance(value, bool) or not is_number or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not is_number or not 0 < value <= sys.maxsize:  # NaN is not between any two
         words = "a whole number" if kind is int else "a number"
         return Error(f"{PREFIX}{name} must be {words} above 0, not {value!r}.", id="progress.E002")
     return None

@@ -39,6 +39,9 @@ class Conf:
     MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user, per process
     MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
 
+    ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
+    DRAIN_SECONDS: float = 5.0  # over which the goodbyes of a server that stops are spread, at most
+
     TOKEN_SECONDS: float = 3600.0  # how long a token admits its holder
 
     def __getattribute__(self, name: str) -> Any:

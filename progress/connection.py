@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any
+from typing import Any, Protocol
 
 from progress.codes import CloseCode
 from progress.conf import conf
@@ -15,90 +15,173 @@ logger = logging.getLogger(__name__)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+class Writer(Protocol):
+    """What a server may offer: a way to write ready-made frames to the socket (`progress.server`)."""
+
+    on_empty: Callable[[], None] | None
+
+    def write(self, frame: bytes, /) -> bool:
+        """Write a frame; return whether the socket takes more."""
+
+
 class Connection:
     """Sends frames in order, at once while the socket takes them, through a bounded outbox while it does not.
 
     Args:
         send: The ASGI ``send`` of the socket.
+        writer: A way to write frames past it, where the server has one.
 
     """
 
-    def __init__(self, send: Send) -> None:
-        self._asgi_send = send
-        self._outbox = Outbox(conf.OUTBOX_BYTES)
-        self._draining: asyncio.Task[None] | None = None
-        self._closing: CloseCode | None = None
-        self.is_open = True
+    def __init__(self, send: Send, writer: Writer | None = None) -> None:
         self.watched: set[str] = set()  # the jobs, as the hub keeps it
-
-    @property
-    def is_accepting(self) -> bool:
-        """Whether the socket is there and stays."""
-        return self.is_open and self._closing is None
+        self._outlet = _AsgiOutlet(send, self) if writer is None else _WriterOutlet(send, writer, self)
+        self._outbox: Outbox | None = None  # there while the socket is full
+        self._deadline: asyncio.TimerHandle | None = None
+        self._closing: CloseCode | None = None
+        self._is_open = True
+        self.is_accepting = True  # whether the socket is there and stays
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or let it wait; a watcher for whom too much waits is closed with 4008."""
         if not self.is_accepting:
             return
-        if self._draining is None:
-            self._begin({"type": "websocket.send", "text": frame.text})
+        if self._outbox is None:
+            if not self._outlet.write(frame):
+                self._full()
         elif not self._outbox.put(frame):
             self.close(CloseCode.TOO_SLOW)
 
     def close(self, code: CloseCode) -> None:
         """Close the socket, after what waits was sent, but for a watcher that is too slow for it."""
-        if not self.is_open or self._closing is not None:
+        if not self.is_accepting:
             return
         logger.debug("Closing a socket with %d (%s)", code, code.name)
+        self.is_accepting = False
         self._closing = code
         if code is CloseCode.TOO_SLOW:
-            self._outbox.clear()
-        if self._draining is None:
-            self._begin({"type": "websocket.close", "code": int(code)})
+            self._give_up()
+        elif self._outbox is None:
+            self._outlet.close(code)
 
     def lost(self) -> None:
         """Take note that the socket is gone: nothing more is sent."""
-        self.is_open = False
-        self._outbox.clear()
-        if self._draining is not None:
-            self._draining.cancel()
+        self.is_accepting = self._is_open = False
+        self._outbox = None
+        self._outlet.stop()
+        self._stop_deadline()
 
-    def _begin(self, message: dict[str, Any]) -> None:
-        """Send a message as far as that goes without waiting, and the rest in a task.
+    # What the outlet tells
 
-        Most sends are over at once, and a task for each would cost more than the sending (the same
-        idea as eager tasks, which Python has from 3.12).
-        """
-        sending = self._asgi_send(message).__await__()
+    def resume(self) -> None:
+        """Send what waits, now that the socket takes more."""
+        self._stop_deadline()
+        outbox = self._outbox
+        while outbox:
+            if not self._outlet.write(outbox.pop()):
+                self._full()
+                return
+        self._outbox = None
+        if outbox is not None and self._closing is not None:
+            self._outlet.close(self._closing)
+
+    def failed(self, error: Exception) -> None:
+        """Take note that the socket can't be sent to; the consumer will hear of it from the server."""
+        logger.debug("A socket can't be sent to any more: %r", error)
+        self.lost()
+
+    def _full(self) -> None:
+        """Let frames wait until the socket takes more, for so long."""
+        if not self._is_open:
+            return
+        if self._outbox is None:
+            self._outbox = Outbox(conf.OUTBOX_BYTES)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(conf.SEND_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        """Close the socket without what waits; the client comes back and resumes."""
+        self.is_accepting = False
+        self._outbox = None
+        self._stop_deadline()
+        self._outlet.close(CloseCode.TOO_SLOW)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _WriterOutlet:
+    """Sends through a server's writer, and says nothing to the server but when to close."""
+
+    def __init__(self, send: Send, writer: Writer, connection: Connection) -> None:
+        self._asgi = _AsgiOutlet(send, connection)
+        self._writer = writer
+        self._write = writer.write
+        writer.on_empty = connection.resume
+
+    def write(self, frame: Frame) -> bool:
+        """Send a frame; return whether the socket takes more."""
+        return self._write(frame.wire)
+
+    def close(self, code: CloseCode) -> None:
+        """Close the socket behind what was written."""
+        self._asgi.close(code)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._writer.on_empty = None
+        self._asgi.stop()
+
+
+class _AsgiOutlet:
+    """Sends through ASGI ``send``, as far as that goes without waiting, and the rest in a task.
+
+    Most sends are over at once, and a task for each would cost more than the sending (the same idea as
+    eager tasks, which Python has from 3.12).
+    """
+
+    def __init__(self, send: Send, connection: Connection) -> None:
+        self._send = send
+        self._connection = connection
+        self._waiting: asyncio.Task[None] | None = None
+
+    def write(self, frame: Frame) -> bool:
+        """Send a frame; return whether the socket takes more."""
+        return self._begin({"type": "websocket.send", "text": frame.text})
+
+    def close(self, code: CloseCode) -> None:
+        """Close the socket. A send that is stuck is given up for it."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._begin({"type": "websocket.close", "code": int(code)})
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _begin(self, message: dict[str, Any]) -> bool:
+        sending = self._send(message).__await__()
         try:
             waits_for = next(sending)
         except StopIteration:
-            return
-        except Exception as error:  # the socket is gone; its consumer will hear of it from the server
-            self._failed(error)
-            return
-        self._draining = asyncio.ensure_future(self._drain(_Started(sending, waits_for)))
-
-    async def _drain(self, sending: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(conf.SEND_SECONDS):
-                await sending
-            while self._outbox:
-                async with asyncio.timeout(conf.SEND_SECONDS):
-                    await self._asgi_send({"type": "websocket.send", "text": self._outbox.pop().text})
-            self._draining = None
-            if self._closing is not None:
-                await self._asgi_send({"type": "websocket.close", "code": int(self._closing)})
-        except TimeoutError:
-            self._draining = None
-            self.close(CloseCode.TOO_SLOW)
+            return True
         except Exception as error:
-            self._failed(error)
+            self._connection.failed(error)
+            return True
+        self._waiting = asyncio.ensure_future(self._finish(_Started(sending, waits_for)))
+        return False
 
-    def _failed(self, error: Exception) -> None:
-        logger.debug("A socket can't be sent to any more: %r", error)
-        self.is_open = False
-        self._outbox.clear()
+    async def _finish(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except Exception as error:
+            self._connection.failed(error)
+        else:
+            self._waiting = None
+            self._connection.resume()
 
 
 class _Started:

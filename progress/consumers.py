@@ -23,6 +23,7 @@ from progress.protocol import Auth, Ping, Position, Subscribe, SubscribeFeed, Un
 
 logger = logging.getLogger(__name__)
 
+FRAME_WRITER = "progress.frames"  # what `manage.py serve` offers in a scope's extensions
 GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
 
 places = Places()
@@ -41,7 +42,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
-        self.connection = Connection(send)
+        self.connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:

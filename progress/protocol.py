@@ -4,6 +4,7 @@ Pure: no input or output, no Django. ``docs/protocol.md`` is its specification.
 """
 
 import json
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
 MAX_SEQ = 2**63 - 1
+HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
+FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
 
 
 class Position(NamedTuple):
@@ -40,13 +43,31 @@ class Frame:
 
     """
 
-    __slots__ = ("is_tick", "seq", "subject", "text")
+    __slots__ = ("_wire", "is_tick", "seq", "subject", "text")
 
     def __init__(self, text: str, *, subject: str = "", seq: int = 0, is_tick: bool = False) -> None:
         self.text = text
         self.subject = subject
         self.seq = seq
         self.is_tick = is_tick
+        self._wire: bytes | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """The WebSocket frame, header and all: unmasked, so the same bytes for everybody."""
+        if self._wire is None:
+            self._wire = websocket_frame(self.text.encode())
+        return self._wire
+
+
+def websocket_frame(payload: bytes) -> bytes:
+    """Return a whole, unmasked text frame (RFC 6455, section 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return bytes((FINAL_TEXT, length)) + payload
+    if length < 1 << 16:
+        return struct.pack("!BBH", FINAL_TEXT, 126, length) + payload
+    return struct.pack("!BBQ", FINAL_TEXT, 127, length) + payload
 
 
 # From the server
@@ -135,7 +156,7 @@ def pong() -> Frame:
 def heartbeat() -> Frame:
     """Return the frame that shows an idle client that its link is alive; a later one supersedes it."""
     text = encode({"type": "heartbeat", "timestamp": timestamp(datetime.now(UTC))})
-    return Frame(text, subject="heartbeat", is_tick=True)
+    return Frame(text, subject=HEARTBEAT, is_tick=True)
 
 
 def unsubscribed(subject: str) -> Frame:
@@ -211,7 +232,7 @@ def parse(text: str) -> Command:
 
     """
     try:
-        message = json.loads(text)
+        message = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise invalid("The message is not JSON.") from None
     if not isinstance(message, dict):
@@ -275,6 +296,20 @@ def _feed(message: dict[str, Any]) -> FeedName:
 
 def _string(message: dict[str, Any], field: str) -> str:
     value = message.get(field)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _is_text(value):
         raise invalid(f"'{field}' must be a string.")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a string can be sent: JSON can spell half of a surrogate pair, which UTF-8 can't."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
+    raise ValueError(name)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
+from django.core.exceptions import ValidationError
 
 from progress.conf import conf
 from progress.exceptions import InvalidToken
@@ -40,13 +41,15 @@ def admit(token: str) -> Admission:
     """
     try:
         claims = signing.loads(token, salt=SALT)
-    except signing.BadSignature:
+        expires = datetime.fromtimestamp(claims["x"], UTC)
+        user_id, fingerprint = get_user_model()._meta.pk.to_python(claims["u"]), claims["h"]
+    except (signing.BadSignature, LookupError, TypeError, ValueError, OverflowError, OSError, ValidationError):
+        # Forged; or signed by this site, but by a version of it that put other claims in.
         raise InvalidToken("The token is not one of ours.") from None
-    expires = datetime.fromtimestamp(claims["x"], UTC)
     if expires <= datetime.now(UTC):
         raise InvalidToken("The token has expired.")
-    user = get_user_model()._default_manager.filter(pk=claims["u"]).first()
-    if user is None or not user.is_active or _fingerprint(user) != claims["h"]:
+    user = get_user_model()._default_manager.filter(pk=user_id).first()
+    if user is None or not user.is_active or _fingerprint(user) != fingerprint:
         raise InvalidToken("The token's user may not sign in, or has a new password.")
     return Admission(user, expires)
 

@@ -1,11 +1,76 @@
 """The pages: recent jobs, and one job, both live."""
 
+import math
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from jobs.bounds import is_job_id
+from jobs.models import ProcessingJob
+from jobs.selectors import get_visible_job, recent_jobs
+from progress.conf import conf
+from progress.protocol import timestamp
 
 
+@never_cache
+@require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
-    return HttpResponse()
+    """Show the newest jobs that the user may see."""
+    shown = [_shown(job) for job in recent_jobs(request.user, conf.FEED_JOBS)]
+    states = _feed(*(job["state"] for job in shown))
+    context = {"jobs": shown, "states": states, "limit": conf.FEED_JOBS, "heartbeat": conf.HEARTBEAT_SECONDS}
+    return render(request, "progress/list.html", context)
 
 
+@never_cache
+@require_safe
 def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
-    return HttpResponse()
+    """Show one job; an unknown, a malformed and a hidden id get the same answer."""
+    job = get_visible_job(request.user, job_id) if is_job_id(job_id) else None
+    if job is None:
+        return render(request, "progress/not_found.html", status=404)
+    shown = _shown(job)
+    context = {**shown, "states": _feed(shown["state"]), "heartbeat": conf.HEARTBEAT_SECONDS}
+    return render(request, "progress/job.html", context)
+
+
+def _feed(*states: dict[str, Any]) -> dict[str, Any]:
+    """Return states as the frame of a feed: the scripts start from it as from any other."""
+    return {"type": "feed", "subject": "page", "jobs": states}
+
+
+def _shown(job: ProcessingJob) -> dict[str, Any]:
+    """Return what a template shows of a job, in the same words as the scripts do."""
+    return {
+        "job": job,
+        "state": _state(job),
+        "status": "Cancelling" if job.cancel_requested_at and not job.is_finished else job.get_status_display(),
+        "percent": "" if job.progress is None else f"{math.floor(job.progress)}%",
+        "is_indeterminate": job.progress is None and job.status == "in_progress",
+        "stage": job.metadata.get("stage", ""),
+        "error": _distinct_error(job),
+    }
+
+
+def _state(job: ProcessingJob) -> dict[str, Any]:
+    return {
+        "job_id": job.pk,
+        "status": job.status,
+        "progress": job.progress,
+        "message": job.message,
+        "name": job.name,
+        "timestamp": timestamp(job.updated_at),
+        "metadata": job.metadata,
+        "seq": job.seq,
+        "epoch": job.epoch,
+        "created_at": timestamp(job.created_at),
+    }
+
+
+def _distinct_error(job: ProcessingJob) -> str:
+    """Return the error of a failed job, unless the message says it already."""
+    error = str(job.metadata.get("error", ""))
+    return error if job.status == "failed" and error != job.message else ""

@@ -1,0 +1,17 @@
+/** The addresses of the WebSocket. Pure. */
+
+const PATH = "/progress/ws";
+
+/**
+ * Return the address for one job, or without a job id for none.
+ *
+ * @param {{protocol: string, host: string}} location where the server is
+ * @param {string} [jobId]
+ * @param {{epoch: string, seq: number}|null} [position] to resume from
+ */
+export function socketAddress(location, jobId = "", position = null) {
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  const path = jobId ? `${PATH}/${encodeURIComponent(jobId)}` : PATH;
+  const query = position ? `?${new URLSearchParams(position)}` : "";
+  return `${scheme}//${location.host}${path}${query}`;
+}

@@ -1,0 +1,162 @@
+/** One WebSocket that is kept up: it reconnects with backoff, notices a dead link, and stops when told to. */
+
+import { backoffSeconds, GRACE_SECONDS, isFinal } from "./policy.js";
+
+const OPEN = 1; // WebSocket.OPEN
+const OPENING_SECONDS = 10; // a handshake takes longer only on a network that drops packets
+const PROBE_SECONDS = 5; // how long a link may take to answer after the network or the page came back
+
+const BROWSER = {
+  open: (url) => new WebSocket(url),
+  now: () => Date.now(),
+  setTimeout: (call, seconds) => setTimeout(call, seconds * 1000),
+  clearTimeout: (timer) => clearTimeout(timer),
+  random: Math.random,
+};
+
+/**
+ * States, in the order of a life: `connecting`, `live`, `reconnecting` (and back), `stopped` for good.
+ * Live is told by the first frame, not by the handshake: what is on the page may be old until then.
+ */
+export class Connection {
+  /**
+   * @param {object} options
+   * @param {() => string} options.url asked before each try, so that it can carry the position
+   * @param {() => object[]} [options.greeting] the messages to send on each opening
+   * @param {(frame: object) => void} options.onFrame
+   * @param {(state: string, detail: {asOf: Date|null, code: number|null}) => void} options.onState
+   * @param {number} [options.heartbeatSeconds] the server's interval
+   * @param {number|null} [options.asOf] when what is already shown was true, in milliseconds
+   * @param {object} [options.environment] clock, sockets and chance, for tests
+   */
+  constructor({ url, greeting = () => [], onFrame, onState, heartbeatSeconds = 25, asOf = null, environment = {} }) {
+    Object.assign(this, { url, greeting, onFrame, onState });
+    this.environment = { ...BROWSER, ...environment };
+    this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
+    this.state = "connecting";
+    this.tries = 0;
+    this.lastFrameAt = asOf;
+    this.socket = null;
+    this.timer = null; // until the next try, or until the link is taken for dead
+    this.deadline = Infinity;
+  }
+
+  start() {
+    this.#connect();
+  }
+
+  close() {
+    this.#abandon();
+    this.#become("stopped");
+  }
+
+  /** Send a message if the link is up; otherwise the greeting of the next opening has to make up for it. */
+  send(message) {
+    if (this.socket?.readyState === OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  /** The network or the page has come back: try at once, or make the present link prove itself. */
+  wake() {
+    if (this.state === "stopped") return;
+    if (this.socket?.readyState === OPEN && this.environment.now() < this.deadline) this.probe();
+    else this.#connect();
+  }
+
+  /** Ask the link for a sign of life, and take it for dead if none comes soon. */
+  probe() {
+    if (this.socket?.readyState !== OPEN) return;
+    this.send({ type: "ping" });
+    this.#expectFrameWithin(PROBE_SECONDS);
+  }
+
+  #connect() {
+    this.#abandon();
+    if (this.state === "live") this.#become("reconnecting"); // after a sleep, what is shown is old
+    const socket = this.environment.open(this.url());
+    this.socket = socket;
+    this.#expectFrameWithin(OPENING_SECONDS);
+    socket.onopen = () => this.#opened();
+    socket.onmessage = (event) => this.#received(event.data);
+    socket.onclose = (event) => this.#closed(event.code);
+  }
+
+  #opened() {
+    this.#expectFrameWithin(this.silenceSeconds);
+    for (const message of this.greeting()) this.send(message);
+  }
+
+  #received(text) {
+    const frame = parsed(text);
+    if (frame === null) return;
+    this.lastFrameAt = this.environment.now();
+    this.#expectFrameWithin(this.silenceSeconds);
+    if (frame.type !== "error") {
+      this.tries = 0; // an error may come before a refusal, which must go on backing off
+      this.#become("live");
+    }
+    this.onFrame(frame);
+  }
+
+  #closed(code) {
+    this.#abandon();
+    if (isFinal(code)) this.#become("stopped", code);
+    else this.#retryLater(code);
+  }
+
+  #retryLater(code = null) {
+    this.#become("reconnecting", code);
+    this.tries += 1;
+    const seconds = backoffSeconds(this.tries, this.environment.random);
+    this.timer = this.environment.setTimeout(() => this.#connect(), seconds);
+  }
+
+  #expectFrameWithin(seconds) {
+    this.environment.clearTimeout(this.timer);
+    this.deadline = this.environment.now() + seconds * 1000;
+    this.timer = this.environment.setTimeout(() => this.#giveUp(), seconds);
+  }
+
+  #giveUp() {
+    this.#abandon();
+    this.#retryLater();
+  }
+
+  /** Let go of the socket at once: over a dead link, its own closing would take minutes. */
+  #abandon() {
+    this.environment.clearTimeout(this.timer);
+    const socket = this.socket;
+    this.socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  #become(state, code = null) {
+    if (state === this.state && state !== "reconnecting") return;
+    this.state = state;
+    const asOf = this.lastFrameAt === null ? null : new Date(this.lastFrameAt);
+    this.onState(state, { asOf, code });
+  }
+}
+
+/** Return the frame, or null for what no version of the protocol sends. */
+function parsed(text) {
+  try {
+    const frame = JSON.parse(text);
+    return typeof frame === "object" ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Let a connection know when the network or the page comes back; return a function that ends this. */
+export function wakeWithPage(connection, page = globalThis) {
+  const stop = new AbortController();
+  const listen = (target, type, call) => target.addEventListener(type, call, { signal: stop.signal });
+  listen(page, "online", () => connection.wake());
+  listen(page, "offline", () => connection.probe());
+  listen(page.document, "visibilitychange", () => {
+    if (page.document.visibilityState === "visible") connection.wake();
+  });
+  return () => stop.abort();
+}

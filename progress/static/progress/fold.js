@@ -1,0 +1,77 @@
+/** What the page knows of each job, folded from the frames of the wire protocol. Pure: no I/O, no DOM. */
+
+const FINISHED = new Set(["completed", "failed", "cancelled"]);
+
+export function isFinished(job) {
+  return FINISHED.has(job.status);
+}
+
+/**
+ * Return the jobs after a frame; the same map if the frame changes nothing.
+ *
+ * @param {Map<string, object>} jobs by job id
+ * @param {object} frame as it came from the server; an unknown type is ignored
+ */
+export function fold(jobs, frame) {
+  switch (frame.type) {
+    case "snapshot":
+      return replace(jobs, frame);
+    case "progress":
+      return advance(jobs, frame);
+    case "log":
+      return passOver(jobs, frame);
+    case "feed":
+      return frame.jobs.reduce(list, jobs);
+    default:
+      return jobs;
+  }
+}
+
+/** Return the position of a job to resume from, or null where the stream's epoch is not known. */
+export function positionOf(job) {
+  return job?.epoch ? { epoch: job.epoch, seq: job.seq } : null;
+}
+
+/** A snapshot is never dropped, whatever its seq: it may stand for another stream. */
+function replace(jobs, frame) {
+  const known = jobs.get(frame.job_id);
+  const createdAt = known?.epoch === frame.epoch ? known.created_at : null;
+  return put(jobs, { ...stateIn(frame), name: frame.name ?? "", epoch: frame.epoch, created_at: createdAt });
+}
+
+function advance(jobs, frame) {
+  const known = jobs.get(frame.job_id) ?? { name: "", epoch: null, created_at: null, seq: 0 };
+  if (frame.seq <= known.seq) return jobs;
+  return put(jobs, { ...known, ...stateIn(frame) });
+}
+
+/** A log line moves the position only: else each reconnection would ask for it again. */
+function passOver(jobs, frame) {
+  const known = jobs.get(frame.subject);
+  if (!known || frame.seq <= known.seq) return jobs;
+  return put(jobs, { ...known, seq: frame.seq });
+}
+
+/** A feed shows levels, not events: an entry may be older than what the job's own subscription has told. */
+function list(jobs, entry) {
+  const known = jobs.get(entry.job_id);
+  const createdAt = entry.created_at ?? null;
+  if (!known || supersedes(entry, known)) {
+    return put(jobs, { ...stateIn(entry), name: entry.name ?? "", epoch: entry.epoch, created_at: createdAt });
+  }
+  const sameStream = entry.epoch === known.epoch;
+  return sameStream && known.created_at !== createdAt ? put(jobs, { ...known, created_at: createdAt }) : jobs;
+}
+
+/** Seqs compare within a stream only; of two streams the later one counts, and ISO times in UTC sort as text. */
+function supersedes(entry, known) {
+  return entry.epoch === known.epoch ? entry.seq > known.seq : entry.timestamp >= known.timestamp;
+}
+
+function stateIn({ job_id, status, progress, message, timestamp, metadata, seq }) {
+  return { job_id, status, progress, message, timestamp, metadata, seq };
+}
+
+function put(jobs, job) {
+  return new Map(jobs).set(job.job_id, job);
+}

@@ -1,0 +1,97 @@
+/**
+ * `<job-progress job-id="…">` shows one job live, in any page of the site:
+ *
+ *     <script type="module" src="/static/progress/job-progress.js"></script>
+ *     <job-progress job-id="job-123"></job-progress>
+ *
+ * With `data-part` elements inside, it fills those; empty, it brings its own. A JSON script with the job's state
+ * inside lets it resume from there. Each change is told by the event `job-change`, `detail.job`.
+ */
+
+import { socketAddress } from "./address.js";
+import { Connection, wakeWithPage } from "./connection.js";
+import { fold, positionOf } from "./fold.js";
+import { partsOf, renderConnection, renderJob, soon, write } from "./view.js";
+import { nameWords, statusWords } from "./words.js";
+
+const OWN_PARTS = [
+  ["strong", "name"], ["span", "status"], ["progress", "bar"], ["span", "percent"], ["span", "stage"],
+  ["span", "message"], ["span", "done"], ["span", "rate"], ["span", "left"], ["span", "attempt"],
+  ["span", "error"], ["span", "connection"],
+];
+
+class JobProgress extends HTMLElement {
+  #jobs = new Map();
+  #shownStatus = null;
+  #connection = null;
+  #stopWaking = () => {};
+
+  connectedCallback() {
+    if (!this.querySelector("[data-part]")) this.append(...OWN_PARTS.flatMap((part) => [makePart(part), " "]));
+    this.parts = partsOf(this);
+    this.render = soon(() => this.#render());
+    this.#takeOver();
+    this.#connection = this.#connect();
+    this.#stopWaking = wakeWithPage(this.#connection);
+    this.#connection.start();
+  }
+
+  disconnectedCallback() {
+    this.#stopWaking();
+    this.#connection.close();
+  }
+
+  get job() {
+    return this.#jobs.get(this.getAttribute("job-id"));
+  }
+
+  /** Begin with the state that came with the page. */
+  #takeOver() {
+    const state = this.querySelector('script[type="application/json"]')?.textContent;
+    if (!state) return;
+    this.#jobs = fold(this.#jobs, JSON.parse(state));
+    this.#render();
+  }
+
+  #connect() {
+    return new Connection({
+      url: () => socketAddress(location, this.getAttribute("job-id"), positionOf(this.job)),
+      onFrame: (frame) => this.#take(frame),
+      onState: (state, detail) => renderConnection(this, this.parts.connection, state, detail),
+      heartbeatSeconds: Number(this.getAttribute("heartbeat")) || undefined,
+      asOf: this.job ? Date.now() : null,
+    });
+  }
+
+  #take(frame) {
+    const before = this.job;
+    this.#jobs = fold(this.#jobs, frame);
+    if (this.job !== before) this.render();
+    if (this.job !== before) this.dispatchEvent(new CustomEvent("job-change", { bubbles: true, detail: { job: this.job } }));
+  }
+
+  #render() {
+    if (!this.job) return;
+    renderJob(this, this.parts, this.job);
+    this.#announce();
+  }
+
+  /** Changes of status are spoken; ticks are not. */
+  #announce() {
+    const status = statusWords(this.job);
+    if (this.#shownStatus !== null && this.#shownStatus !== status) {
+      write(this.parts.announcement, `${nameWords(this.job)}: ${status}`);
+    }
+    this.#shownStatus = status;
+  }
+}
+
+function makePart([tag, part]) {
+  const element = document.createElement(tag);
+  element.dataset.part = part;
+  if (part === "bar") element.max = 100;
+  if (part === "status" || part === "connection") element.setAttribute("role", "status");
+  return element;
+}
+
+customElements.define("job-progress", JobProgress);

@@ -1,0 +1,16 @@
+/** What to do when a connection ends: the rules of the wire protocol, as pure functions. */
+
+const BASE_SECONDS = 0.5;
+const MAX_SECONDS = 20;
+export const GRACE_SECONDS = 10; // beyond the heartbeat interval, before a silent link is taken for dead
+
+/** Return how many seconds to wait before try n (from 1), with full jitter so that a crowd does not return at once. */
+export function backoffSeconds(n, random = Math.random) {
+  const jitter = random() * Math.min(MAX_SECONDS, BASE_SECONDS * 2 ** n);
+  return Math.min(MAX_SECONDS, BASE_SECONDS + jitter);
+}
+
+/** Tell whether a close code means that the same request would fail again. */
+export function isFinal(code) {
+  return code >= 4500 && code <= 4999;
+}

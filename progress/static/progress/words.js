@@ -1,0 +1,112 @@
+/** Numbers, times and states in words for people. Pure. */
+
+const STATUS = {
+  pending: "Pending",
+  queued: "Queued",
+  in_progress: "In progress",
+  completed: "Completed",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+const BYTES = ["B", "KB", "MB", "GB", "TB", "PB"];
+
+/** Return a status in words; a job whose worker was asked to stop is still running, and says so. */
+export function statusWords(job) {
+  if (job.status === "in_progress" && job.metadata.cancel_requested) return "Cancelling";
+  return STATUS[job.status] ?? job.status;
+}
+
+/** Return whole percents, rounded down: 100 % is for what is done. Empty while indeterminate. */
+export function percentWords(job) {
+  return job.progress === null ? "" : `${Math.floor(job.progress)}%`;
+}
+
+/** Return a count of units: «1,200 rows», «3.2 MB». */
+export function amountWords(count, unit) {
+  if (unit === "bytes") return bytes(count);
+  return unit ? `${decimal(count)} ${unit}` : decimal(count);
+}
+
+/** Return how much is done, «1,200 of 5,000 rows», or an empty string where that is not known. */
+export function doneWords({ current, total, unit }) {
+  if (!isNumber(current)) return "";
+  if (!isNumber(total)) return amountWords(current, unit);
+  const done = unit === "bytes" ? bytes(current) : decimal(current);
+  return `${done} of ${amountWords(total, unit)}`;
+}
+
+/** Return a speed, «12.3 MB/s»; a slow one by the minute or the hour, so that it is no row of zeros. */
+export function rateWords({ rate, unit }) {
+  if (!isNumber(rate) || rate <= 0) return "";
+  if (unit === "bytes" || rate >= 1) return `${amountWords(rate, unit)}/s`;
+  return rate >= 1 / 60 ? `${amountWords(rate * 60, unit)}/min` : `${amountWords(rate * 3600, unit)}/h`;
+}
+
+/** Return the time left, «1 min 20 s left». */
+export function leftWords({ eta_seconds: seconds }) {
+  return isNumber(seconds) && seconds >= 0 ? `${durationWords(seconds)} left` : "";
+}
+
+/** Return a duration by its two largest units: people do not plan by the second when there are hours. */
+export function durationWords(seconds) {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return whole <= 1 ? "1 s" : `${whole} s`;
+  if (whole < 3600) return pair(Math.floor(whole / 60), "min", whole % 60, "s");
+  const minutes = Math.round(whole / 60);
+  if (minutes < 1440) return pair(Math.floor(minutes / 60), "h", minutes % 60, "min");
+  const hours = Math.round(minutes / 60);
+  return pair(Math.floor(hours / 24), "d", hours % 24, "h");
+}
+
+/** Return a time of the viewer's day, 12:03:07. */
+export function clockWords(date) {
+  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+}
+
+/** Return a moment as briefly as it stays clear: the time today, else with the date. */
+export function momentWords(date, now = new Date()) {
+  if (date.toDateString() === now.toDateString()) return clockWords(date);
+  const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+  return `${day}, ${clockWords(date).slice(0, 5)}`;
+}
+
+/** Return the state of the connection: never silence, and never a frozen bar without its time. */
+export function connectionWords(state, { asOf = null, code = null } = {}) {
+  if (state === "live") return "live";
+  if (state === "connecting") return "connecting";
+  if (state === "stopped") return code === 4504 ? "this job is no longer here" : "disconnected; reload the page to go on";
+  return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
+}
+
+/** Return the title of the browser's tab: what matters most comes first, since tabs are narrow. */
+export function titleWords(job) {
+  const lead = job.status === "in_progress" ? percentWords(job) || statusWords(job) : statusWords(job);
+  return `${lead} · ${nameWords(job)}`;
+}
+
+export function nameWords(job) {
+  return job.name || job.job_id;
+}
+
+function bytes(count) {
+  let [value, step] = [Math.round(count), 0];
+  while (value >= 999.95 && step < BYTES.length - 1) {
+    value /= 1000;
+    step += 1;
+  }
+  return `${step === 0 ? value : value.toFixed(1)} ${BYTES[step]}`;
+}
+
+/** Whole numbers as they are, others to one decimal, both with separators of thousands. */
+function decimal(number) {
+  const digits = Number.isInteger(number) || number >= 100 ? 0 : 1;
+  return number.toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function pair(large, largeUnit, small, smallUnit) {
+  return small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
+}
+
+function isNumber(value) {
+  return typeof value === "number" && Number.isFinite(value);
+}
