@@ -41,7 +41,7 @@ class AccessPolicy:
 
     def _sees_all(self, user: type_of_user) -> bool:
         return bool(
-            user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW_PERMISSION)  # type: ignore[union-attr]  # a staff user has permissions
+            user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW_PERMISSION)  # type: ignore[attr-defined]  # a staff user has permissions
         )
 
 

@@ -32,7 +32,7 @@ def job_id(value: str) -> str:
     """
     if not is_job_id(value):
         raise InvalidValue(
-            f"{value!r:.80} is no job id: use 1 to 64 of letters, digits, '.', '_', '-', "
+            f"{_shown(value)} is no job id: use 1 to 64 of letters, digits, '.', '_', '-', "
             "beginning with a letter or digit."
         )
     return value
@@ -63,16 +63,16 @@ def number(value: float, what: str, highest: float = math.inf) -> float:
         InvalidValue: It is no number, NaN, infinite, or out of bounds.
 
     """
-    if isinstance(value, bool):
-        raise InvalidValue(f"The {what} must be a number, not {value!r}.")
+    if isinstance(value, bool | str | bytes):  # which float() would take
+        raise InvalidValue(f"The {what} must be a number, not {_shown(value)}.")
     try:
         checked = value if isinstance(value, int) else float(value)
         finite = math.isfinite(checked)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidValue(f"The {what} must be a number, not {value!r:.80}.") from None
+        raise InvalidValue(f"The {what} must be a number, not {_shown(value)}.") from None
     if not finite or not 0 <= checked <= highest:
         bounds = "0 or more" if highest == math.inf else f"from 0 to {highest:g}"
-        raise InvalidValue(f"The {what} must be a finite number, {bounds}, not {value!r:.80}.")
+        raise InvalidValue(f"The {what} must be a finite number, {bounds}, not {_shown(value)}.")
     return checked
 
 
@@ -110,6 +110,14 @@ def metadata(value: dict[str, Any]) -> dict[str, Any]:
         text(value["stage"], "stage", MAX_STAGE)
     checked: dict[str, Any] = json_value(value, "metadata")
     return checked
+
+
+def _shown(value: object) -> str:
+    """Return a wrong value for a message; not every one can be shown, such as an int of too many digits."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # whatever a foreign __repr__ raises
+        return f"a value of type {type(value).__name__}"
 
 
 def _require_utf8(value: str, what: str) -> bytes:

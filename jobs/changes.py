@@ -59,7 +59,7 @@ class Report:
             InvalidValue: An argument is out of its bounds.
 
         """
-        added = bounds.metadata(metadata) if metadata else {}
+        added = {} if metadata is None else bounds.metadata(metadata)
         stage = added.pop("stage", None) if stage is None else bounds.text(stage, "stage", bounds.MAX_STAGE)
         return cls(
             progress=None if progress is None else float(bounds.number(progress, "progress", 100)),
@@ -71,16 +71,15 @@ class Report:
         )
 
 
-def check(message: str, metadata: dict[str, Any] | None) -> None:
-    """Check what every change of status takes.
+def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """Check what every change of status takes; return the metadata to add, which is the caller's no longer.
 
     Raises:
         InvalidValue: The message or the metadata is out of its bounds.
 
     """
     bounds.text(message, "message", bounds.MAX_MESSAGE)
-    if metadata:
-        bounds.metadata(metadata)
+    return {} if metadata is None else bounds.metadata(metadata)
 
 
 def log_level(level: str) -> str:

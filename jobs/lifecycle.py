@@ -8,22 +8,20 @@ since, the row is locked, read, and the change decided anew.
 
 import threading
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from django.db import IntegrityError, connections, router, transaction
+from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from jobs import bounds, changes
 from jobs.changes import Change
-from jobs.events import Event
-from jobs.exceptions import DuplicateJob, InvalidTransition, JobNotFound, StaleAttempt
-from jobs.models import JobEvent, ProcessingJob
+from jobs.exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
+from jobs.models import ProcessingJob
 from jobs.rate import RateEstimator
-from jobs.signals import job_event_committed
 from jobs.states import EventKind
 from jobs.threads import in_thread
+from jobs.writes import append, apply, database_alias
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +34,7 @@ def async_twin(
     """Return the asynchronous form of a method: the same, run in the bounded pool of threads."""
 
     def twin(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return in_thread(method, *args, **kwargs)  # type: ignore[arg-type]
+        return in_thread(method, *args, **kwargs)
 
     twin.__name__ = f"a{method.__name__}"
     twin.__doc__ = f"Do what `{method.__name__}` does, without blocking the event loop."
@@ -61,12 +59,16 @@ class ProcessingJobLifecycle:
     def __init__(self, job_or_id: ProcessingJob | str) -> None:
         self.job_id = bounds.job_id(job_or_id if isinstance(job_or_id, str) else job_or_id.pk)
         self._attempt: tuple[str, int] | None = None  # epoch and number
+        self._open_attempt: tuple[str, int] | None = None  # the same, of a transaction that is still open
         self._committed: ProcessingJob | None = None  # the state as this object last knew it committed
         self._latest: ProcessingJob | None = None  # the same, or a state whose transaction is still open
         self._rate = RateEstimator()
         self._lock = threading.RLock()
         if isinstance(job_or_id, ProcessingJob):
-            self._bind(job_or_id)
+            # For show and for the attempt. What is written is decided on what the row says: this may
+            # be changed by hand, or come from a transaction that was rolled back.
+            self._latest = job_or_id
+            self._attempt = job_or_id.epoch, job_or_id.attempt
 
     # Making and reading
 
@@ -108,9 +110,9 @@ class ProcessingJobLifecycle:
             seq=1,
         )
         try:
-            with transaction.atomic(using=_database()):
+            with transaction.atomic(using=database_alias()):
                 job.save(force_insert=True)
-                _append(job, Change(EventKind.STATUS), now)
+                append(job, Change(EventKind.STATUS), now)
         except IntegrityError:
             if ProcessingJob.objects.filter(pk=job.pk).exists():
                 raise DuplicateJob(job.pk) from None
@@ -127,7 +129,8 @@ class ProcessingJobLifecycle:
         """
         if self._latest is None:
             with self._lock:
-                self._bind(self._read(ProcessingJob.objects.all()))
+                take = self._hold if connections[database_alias()].in_atomic_block else self._settle
+                take(self._read(ProcessingJob.objects.all()))
         assert self._latest is not None
         return self._latest
 
@@ -140,13 +143,13 @@ class ProcessingJobLifecycle:
 
     def mark_queued(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job waits for a worker. A running job is given up and gets a new attempt."""
-        changes.check(message, metadata)
-        self._write(partial(changes.queued, message=message, metadata=metadata))
+        added = changes.checked(message, metadata)
+        self._write(partial(changes.queued, message=message, metadata=added))
 
     def mark_started(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that a worker has begun."""
-        changes.check(message, metadata)
-        self._write(partial(changes.started, message=message, metadata=metadata))
+        added = changes.checked(message, metadata)
+        self._write(partial(changes.started, message=message, metadata=added))
         self._rate.reset(0, timezone.now().timestamp())
 
     def mark_progress(
@@ -176,32 +179,32 @@ class ProcessingJobLifecycle:
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
-        changes.check(message, metadata)
-        checked = bounds.json_value(result, "result")
-        self._write(partial(changes.completed, message=message, result=checked, metadata=metadata))
+        added = changes.checked(message, metadata)
+        stored = bounds.json_value(result, "result")
+        self._write(partial(changes.completed, message=message, result=stored, metadata=added))
 
     def mark_failed(
         self, message: str = "", *, error: str | BaseException = "", metadata: dict[str, Any] | None = None
     ) -> None:
         """Record that the job has failed; without a message, the error's first line is shown."""
-        changes.check(message, metadata)
+        added = changes.checked(message, metadata)
         reason = changes.error_text(error)
-        self._write(partial(changes.failed, message=message, error=reason, metadata=metadata))
+        self._write(partial(changes.failed, message=message, error=reason, metadata=added))
 
     def mark_cancelled(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job was given up on request."""
-        changes.check(message, metadata)
-        self._write(partial(changes.cancelled, message=message, metadata=metadata))
+        added = changes.checked(message, metadata)
+        self._write(partial(changes.cancelled, message=message, metadata=added))
 
     def request_cancel(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
-        """Ask for the job to be cancelled: at once if it waits, else by its worker. Asking twice is asking once."""
-        changes.check(message, metadata)
-        self._write(partial(changes.cancel_requested, message=message, metadata=metadata))
+        """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once."""
+        added = changes.checked(message, metadata)
+        self._write(partial(changes.cancel_requested, message=message, metadata=added))
 
     def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Queue a failed or cancelled job again, as a new attempt, to which this object is then bound."""
-        changes.check(message, metadata)
-        self._write(partial(changes.retried, message=message, metadata=metadata))
+        added = changes.checked(message, metadata)
+        self._write(partial(changes.retried, message=message, metadata=added))
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
@@ -225,13 +228,22 @@ class ProcessingJobLifecycle:
     def _write(self, decide: Decision) -> None:
         """Decide on a change, apply it and log it, all in one transaction."""
         with self._lock:
-            using = _database()
+            using = database_alias()
             within = connections[using].in_atomic_block  # then only the caller's commit makes it true
+            written: ProcessingJob | None = None
+
+            def settle() -> None:
+                if written is not None:
+                    self._settle(written)
+
             with transaction.atomic(using=using):
+                # Before the event is told, so that a receiver that uses this object finds it up to date.
+                transaction.on_commit(settle, using=using)
                 written = None if within else self._write_at_known_position(decide)
                 if written is None:
-                    written = self._write_under_lock(decide)
-            self._bind(written, committed=not within)
+                    written = self._write_under_lock(decide, within=within)
+                if within:
+                    self._hold(written)
 
     def _write_at_known_position(self, decide: Decision) -> ProcessingJob | None:
         """Write if nobody else has since; else return None, having changed nothing."""
@@ -240,20 +252,21 @@ class ProcessingJobLifecycle:
             return None
         try:
             change = decide(known)
-        except InvalidTransition:
+        except (InvalidTransition, InvalidValue):
             return None  # by what was known; the row itself has the last word
         if change is None:
             return None
-        return _apply(known, change, expected=known.seq)
+        return apply(known, change, expected=known.seq)
 
-    def _write_under_lock(self, decide: Decision) -> ProcessingJob:
+    def _write_under_lock(self, decide: Decision, *, within: bool) -> ProcessingJob:
         job = self._read(ProcessingJob.objects.select_for_update())
-        if self._attempt not in (None, (job.epoch, job.attempt)):
-            raise StaleAttempt(self.job_id, self._attempt[1] if self._attempt else 0, job.attempt)
+        own = {self._attempt, self._open_attempt if within else None} - {None}
+        if own and (job.epoch, job.attempt) not in own:
+            raise StaleAttempt(self.job_id, max(number for _, number in filter(None, own)), job.attempt)
         change = decide(job)
         if change is None:
             return job
-        written = _apply(job, change, expected=job.seq)
+        written = apply(job, change, expected=job.seq)
         assert written is not None, "the row is locked"
         return written
 
@@ -264,52 +277,16 @@ class ProcessingJobLifecycle:
             raise JobNotFound(self.job_id) from None
         return job
 
-    def _bind(self, job: ProcessingJob, *, committed: bool = True) -> None:
-        self._latest = job
-        self._committed = job if committed else None
-        self._attempt = job.epoch, job.attempt
+    def _hold(self, job: ProcessingJob) -> None:
+        """Take a state that the open transaction may yet undo."""
+        self._latest, self._committed = job, None
+        self._open_attempt = job.epoch, job.attempt
 
-
-def _database() -> str:
-    return router.db_for_write(ProcessingJob)
-
-
-def _apply(job: ProcessingJob, change: Change, *, expected: int) -> ProcessingJob | None:
-    """Write a change at the position after ``expected``; return the job after it, or None if the position moved."""
-    now = timezone.now()
-    fields = {**change.fields_at(now), "seq": expected + 1}
-    at_position = ProcessingJob.objects.filter(pk=job.pk, epoch=job.epoch, seq=expected)
-    if not at_position.update(**fields):
-        return None
-    after = _copy(job, fields)
-    _append(after, change, now)
-    return after
-
-
-def _copy(job: ProcessingJob, fields: dict[str, Any]) -> ProcessingJob:
-    """Return the job with other values: the known state stays as it is until the change has committed."""
-    after = ProcessingJob.__new__(ProcessingJob)
-    after.__dict__.update(job.__dict__)
-    after.__dict__.update(fields)
-    return after
-
-
-def _append(job: ProcessingJob, change: Change, now: datetime) -> None:
-    """Log the change that brought the job where it is, and tell of it once the transaction commits."""
-    row = JobEvent(
-        job_id=job.pk,
-        seq=job.seq,
-        kind=change.kind,
-        status=job.status,
-        progress=job.progress,
-        message=job.message if change.kind is not EventKind.LOG else change.text,
-        metadata=job.metadata if change.kind is not EventKind.LOG else {"level": change.level},
-        timestamp=now,
-    )
-    row.save(force_insert=True)
-    event = row.as_event(job.epoch)
-    transaction.on_commit(partial(_tell, event), using=_database(), robust=True)
-
-
-def _tell(event: Event) -> None:
-    job_event_committed.send_robust(sender=ProcessingJob, event=event)
+    def _settle(self, job: ProcessingJob) -> None:
+        """Take a committed state as known, unless a later one is."""
+        with self._lock:
+            known = self._committed
+            if known is not None and known.epoch == job.epoch and known.seq > job.seq:
+                return
+            self._latest = self._committed = job
+            self._attempt, self._open_attempt = (job.epoch, job.attempt), None

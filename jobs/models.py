@@ -1,9 +1,7 @@
 """What is stored of a job: its present state and the log of its events."""
 
-import secrets
 from typing import TYPE_CHECKING
 
-import uuid6
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
@@ -11,6 +9,7 @@ from django.utils import timezone
 
 from jobs import bounds
 from jobs.events import Event
+from jobs.ids import new_epoch, new_job_id
 from jobs.states import TERMINAL, EventKind, Status
 
 if TYPE_CHECKING:
@@ -18,16 +17,6 @@ if TYPE_CHECKING:
 
 STATUS_CHOICES = [(status.value, status.label) for status in Status]
 KIND_CHOICES = [(kind.value, kind.value.capitalize()) for kind in EventKind]
-
-
-def new_job_id() -> str:
-    """Return a new job id: a UUIDv7 in hexadecimal, so that ids sort by the time they were made."""
-    return uuid6.uuid7().hex
-
-
-def new_epoch() -> str:
-    """Return the name of a new stream of events, which no earlier stream had."""
-    return secrets.token_hex(8)
 
 
 class ProcessingJob(models.Model):

@@ -3,6 +3,7 @@
 import math
 
 SMOOTHING_SECONDS = 5.0  # a change of speed shows to two thirds after this long
+MIN_SECONDS = 0.5  # what has been seen for less says little: the first report may come after a millisecond
 
 
 class RateEstimator:
@@ -18,13 +19,14 @@ class RateEstimator:
     def __init__(self) -> None:
         self._count = 0.0
         self._seconds: float | None = None
+        self._covered = 0.0  # seconds, by all samples
         self._weighted = 0.0
         self._weight = 0.0
 
     def reset(self, count: float, seconds: float) -> None:
         """Begin anew at ``count``, at the time ``seconds``."""
         self._count, self._seconds = count, seconds
-        self._weighted = self._weight = 0.0
+        self._covered = self._weighted = self._weight = 0.0
 
     def update(self, count: float, seconds: float) -> float | None:
         """Return the rate per second after ``count`` was reached at the time ``seconds``, if known."""
@@ -35,8 +37,9 @@ class RateEstimator:
             weight = 1 - math.exp(-elapsed / SMOOTHING_SECONDS)
             self._weighted += weight * ((count - self._count) / elapsed - self._weighted)
             self._weight += weight * (1 - self._weight)
+            self._covered += elapsed
             self._count, self._seconds = count, seconds
-        return self._weighted / self._weight if self._weight else None
+        return self._weighted / self._weight if self._covered >= MIN_SECONDS else None
 
 
 def eta_seconds(remaining: float, rate: float | None) -> float | None:

@@ -6,15 +6,18 @@ with Reporter("job-123", total=len(files), unit="files") as report:
         report.advance()
 """
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from jobs.exceptions import JobCancelled
+from jobs.exceptions import InvalidValue, JobCancelled, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.states import TERMINAL
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -42,7 +45,8 @@ class Reporter:
         self.total = total
         self.unit = unit
         self.current: float = 0
-        self.result: Any = None
+        self.result: Any = None  # what the job completes with
+        self.summary = ""  # the same in words, its last message
         self._told = float("-inf")  # when the last report was, by the monotonic clock
         self._untold: dict[str, Any] = {}
 
@@ -58,13 +62,12 @@ class Reporter:
         if self.lifecycle.job.status in TERMINAL:
             return isinstance(error, JobCancelled)
         if error is None:
-            self.flush()
-            self.lifecycle.mark_completed(result=self.result)
+            self._complete()
         elif isinstance(error, JobCancelled):
             self.lifecycle.mark_cancelled()
             return True
         else:
-            self.lifecycle.mark_failed(error=error)
+            self._fail(error)
         return False
 
     def advance(self, by: float = 1, *, message: str = "") -> None:
@@ -79,6 +82,8 @@ class Reporter:
             self.total = total
         if current is not None:
             self.current = current
+        if self.total is not None and self.current > self.total:
+            self.total = self.current  # the total was a guess; being wrong about it is no reason to fail
         if message:
             self._untold["message"] = message
         if stage is not None:
@@ -94,12 +99,33 @@ class Reporter:
             JobCancelled: Somebody asked for the job to be cancelled.
 
         """
+        self._tell()
+        if self.lifecycle.cancel_requested:
+            raise JobCancelled(self.lifecycle.job_id)
+
+    def _tell(self) -> None:
         if self._untold:
             self.lifecycle.mark_progress(total=self.total, **self._untold)
             self._untold = {}
             self._told = time.monotonic()
-        if self.lifecycle.cancel_requested:
-            raise JobCancelled(self.lifecycle.job_id)
+
+    def _complete(self) -> None:
+        """End well, even if a cancellation was asked for meanwhile: the work is done."""
+        try:
+            self._tell()
+            self.lifecycle.mark_completed(self.summary, result=self.result)
+        except InvalidValue as error:  # the result can't be stored; left alone, the job would run for ever
+            self._fail(error)
+            raise
+
+    def _fail(self, error: BaseException) -> None:
+        """End badly; whatever hinders that must not hide the error itself."""
+        try:
+            self.lifecycle.mark_failed(error=error)
+        except JobError as refused:  # it is over already: ended or started anew by somebody else
+            logger.warning("The failure of job %r was not recorded: %s", self.lifecycle.job_id, refused)
+        except Exception:
+            logger.exception("The failure of job %r could not be recorded.", self.lifecycle.job_id)
 
 
 def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:

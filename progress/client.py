@@ -37,7 +37,7 @@ class WatchError(Exception):
     """The base of what ends a watch before the job does."""
 
 
-class WatchRefused(WatchError):  # noqa: N818  (named for the condition)
+class WatchRefused(WatchError):
     """The server has refused, and would refuse again.
 
     Attributes:
@@ -52,11 +52,11 @@ class WatchRefused(WatchError):  # noqa: N818  (named for the condition)
         self.reason = reason
 
 
-class ServerUnreachable(WatchError):  # noqa: N818  (named for the condition)
+class ServerUnreachable(WatchError):
     """No server answered the first try; raised only where the caller did not want to wait for one."""
 
 
-class _Lost(Exception):  # noqa: N818  (named for the condition)
+class _Lost(Exception):
     """The connection is gone; its message says how."""
 
 

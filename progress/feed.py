@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # changes that come together are told together
+RETRY_SECONDS = 1.0  # between two tries to read from a database that does not answer
 Entry = dict[str, Any]
 
 
@@ -66,6 +67,7 @@ class Feed:
         self._changed: set[str] = set()
         self._told: dict[str, tuple[str, datetime]] = {}  # the change of each job that was told last
         self._telling: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
 
     @property
     def is_watched(self) -> bool:
@@ -75,9 +77,10 @@ class Feed:
     async def add(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
         """Let a connection watch a feed: the most recent jobs first, then every change."""
         watcher = FeedWatcher(connection, user, name)
-        if not self._watchers:
-            self._told = {job_id: (epoch, at) for job_id, epoch, at in await self._changes()}
-        self._watchers[connection, name] = watcher
+        async with self._beginning:  # who comes second must not forget what the first has yet to be told
+            if not self._watchers:
+                self._told = {job_id: (epoch, at) for job_id, epoch, at in await self._changes()}
+            self._watchers[connection, name] = watcher
         try:
             entries = await in_thread(_recent, user, name)
         except BaseException:
@@ -122,12 +125,13 @@ class Feed:
             except DatabaseError as error:
                 self._changed |= changed
                 logger.warning("The feed can't be read (%s); trying again.", error)
-                await asyncio.sleep(1)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
             for job in jobs:
                 self._told[job.pk] = job.epoch, job.status_changed_at
             for watcher, entries in zip(watchers, seen, strict=True):
-                watcher.tell(entries)
+                if self._watchers.get((watcher.connection, watcher.name)) is watcher:
+                    watcher.tell(entries)
 
 
 def _recent(user: type_of_user, name: FeedName) -> list[Entry]:

@@ -8,12 +8,12 @@ a hint: `sync` compares the position of every watched job with the log and reads
 import asyncio
 import logging
 import os
+import sqlite3
 import threading
-from collections.abc import Coroutine
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from jobs import selectors
 from jobs.access import policy, type_of_user
@@ -31,6 +31,9 @@ from progress.link import Link
 from progress.protocol import FeedName, Frame, Position
 from progress.topic import Topic
 from progress.wakeups import DataVersion
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +108,10 @@ class Hub:
             topic = self.topics[job_id] = Topic(job_id)
         topic.users += 1
         try:
-            await self._load(topic)
-            if not await in_thread(_may_view, user, topic):
-                raise not_found(job_id)
-            missed = None if since is None else await self._missed(topic, since)
+            missed = await self._admit(topic, user, since)
             # From here on nothing is awaited: no event can come between the answer and what follows it.
             if connection in self.connections and self.topics.get(job_id) is topic:
-                self._attach(connection, topic, missed, logs=logs)
+                self._attach(connection, user, topic, missed, logs=logs)
         except DatabaseError as error:
             logger.warning("Job %s can't be read: %s", job_id, error)
             raise Refused(ErrorCode.UNAVAILABLE, "The job can't be read now", subject=job_id) from error
@@ -127,7 +127,20 @@ class Hub:
             topic.remove(connection)
             self._drop_if_idle(topic)
 
-    def _attach(self, connection: Connection, topic: Topic, missed: list[Frame] | None, *, logs: bool) -> None:
+    async def _admit(self, topic: Topic, user: type_of_user, since: Position | None) -> list[Frame] | None:
+        """Return what a user missed of a job that they may see."""
+        while True:
+            job = await self._load(topic)
+            if not await in_thread(_may_view, user, job):
+                raise not_found(topic.job_id)
+            missed = None if since is None else await self._missed(topic, since)
+            if topic.job is job:
+                return missed
+            # Otherwise the job was made anew meanwhile, and the new one is another to decide about.
+
+    def _attach(
+        self, connection: Connection, user: type_of_user, topic: Topic, missed: list[Frame] | None, *, logs: bool
+    ) -> None:
         if len(topic) >= conf.MAX_WATCHERS_PER_JOB and topic.job_id not in connection.watched:
             raise Refused(
                 ErrorCode.TOO_MANY_CONNECTIONS,
@@ -135,7 +148,7 @@ class Hub:
                 subject=topic.job_id,
                 close=CloseCode.TOO_MANY_CONNECTIONS,
             )
-        topic.add(connection, logs=logs)
+        topic.add(connection, user, logs=logs)
         connection.watched.add(topic.job_id)
         for frame in missed or ():
             if logs or frame.subject:
@@ -144,27 +157,27 @@ class Hub:
         logger.debug("Job %s has %d watchers here", topic.job_id, len(topic))
 
     async def _missed(self, topic: Topic, since: Position) -> list[Frame] | None:
-        position = topic.stream.position
-        if since.epoch == position.epoch and since.seq > position.seq:
+        if topic.stands and since.epoch == topic.stream.position.epoch and since.seq > topic.stream.position.seq:
             await self.sync()  # the client has seen more than this process has: catch up with it first
         return await topic.missed_since(since)
 
-    async def _load(self, topic: Topic) -> None:
-        """Bring a topic to where its job stands, once for all who wait for it."""
-        if topic.stands:
-            return
-        if topic.loading is None:
-            topic.loading = asyncio.ensure_future(self._join_then_read(topic))
-        await asyncio.shield(topic.loading)
+    async def _load(self, topic: Topic) -> "ProcessingJob":
+        """Bring a topic to where its job stands, once for all who wait for it; return the job."""
+        if not topic.stands:
+            if topic.loading is None:
+                topic.loading = asyncio.ensure_future(self._join_then_read(topic))
+            await asyncio.shield(topic.loading)
+        if topic.job is None:
+            raise not_found(topic.job_id)
+        return topic.job
 
     async def _join_then_read(self, topic: Topic) -> None:
         try:
             if self._link is not None:
                 await self._link.join(job_group(topic.job_id))
             job = await in_thread(selectors.get_job, topic.job_id)
-            if job is None:
-                raise not_found(topic.job_id)
-            topic.stand_at(job)
+            if job is not None:
+                topic.stand_at(job)
         finally:
             topic.loading = None
         if topic.touched:
@@ -228,15 +241,21 @@ class Hub:
     # Repair
 
     async def _repair_forever(self) -> None:
-        version = await in_thread(DataVersion.of_database)
+        while True:
+            try:
+                await self._repair()
+            except Exception as error:  # whatever it is, those who watch must not be left behind for good
+                is_ours = not isinstance(error, DatabaseError | InterfaceError | sqlite3.Error)
+                logger.warning("The log can't be read (%s); trying again.", error, exc_info=is_ours)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _repair(self) -> None:
+        version = DataVersion.of_database()
         try:
+            self._due.set()  # for what was written before the counter was first read
             while True:
                 await self._until_due(version)
-                try:
-                    await self.sync()
-                except DatabaseError as error:
-                    logger.warning("The log can't be read (%s); trying again.", error)
-                    await asyncio.sleep(RETRY_SECONDS)
+                await self.sync()
         finally:
             if version is not None:
                 version.close()
@@ -275,7 +294,7 @@ class Hub:
             found = await in_thread(selectors.positions, list(standing))
             for job_id, topic in standing.items():
                 await self._compare(topic, found.get(job_id))
-            await self._read_missing({job_id: seq for job_id, (_, seq) in found.items()})
+            await self._read_missing(found)
             await self.feed.sweep()
 
     async def _compare(self, topic: Topic, found: tuple[str, int] | None) -> None:
@@ -286,33 +305,46 @@ class Hub:
     async def _stand_anew(self, topic: Topic) -> None:
         """Stand where the job stands now, whatever was before."""
         job = await in_thread(selectors.get_job, topic.job_id)
-        if job is not None:
+        if job is None or job.epoch != topic.stream.position.epoch:
+            await self._bar(topic, job)
+        if job is None:
+            topic.fall()
+        elif job.epoch != topic.stream.position.epoch or job.seq > topic.stream.position.seq:
             topic.stand_at(job)
-            return
-        for connection in topic.watchers:
-            connection.send(protocol.error(not_found(topic.job_id)))
-            self.unsubscribe(connection, topic.job_id)
 
-    async def _read_missing(self, reached: dict[str, int]) -> None:
+    async def _bar(self, topic: Topic, job: "ProcessingJob | None") -> None:
+        """Turn those away who may not see what has taken the place of the job that they watched."""
+        asked: set[tuple[Connection, type_of_user]] = set()
+        while new := topic.watchers.items() - asked:
+            asked |= new
+            for connection in await in_thread(_barred, new, job):
+                if connection in topic.watchers:
+                    connection.send(protocol.error(not_found(topic.job_id)))
+                    self.unsubscribe(connection, topic.job_id)
+
+    async def _read_missing(self, reached: dict[str, tuple[str, int]]) -> None:
         """Read events until every topic stands where its job stood."""
         while behind := self._behind(reached):
-            events = await in_thread(selectors.events_after, behind, PAGE)
+            positions = {job_id: topic.stream.position for job_id, topic in behind.items()}
+            events = await in_thread(selectors.events_after, positions, PAGE)
             for event in events:
                 self.offer(hint_of(event))
             # A full page may hold one job's events only; otherwise every job should have moved.
             should_move = {events[0].job_id} if len(events) == PAGE else set(behind)
             for job_id in should_move:
-                topic = self.topics.get(job_id)
-                if topic is not None and topic.stream.position == behind[job_id]:
+                topic = behind[job_id]
+                if self.topics.get(job_id) is topic and topic.stream.position == positions[job_id]:
                     await self._stand_anew(topic)  # the events up to there are no longer kept
 
-    def _behind(self, reached: dict[str, int]) -> dict[str, Position]:
-        """Return the positions of topics that stand before where their jobs stood, as many as one query takes."""
-        behind: dict[str, Position] = {}
-        for job_id, seq in reached.items():
+    def _behind(self, reached: dict[str, tuple[str, int]]) -> dict[str, Topic]:
+        """Return the topics that stand before where their jobs stood, as many as one query takes."""
+        behind: dict[str, Topic] = {}
+        for job_id, (epoch, seq) in reached.items():
             topic = self.topics.get(job_id)
-            if topic is not None and topic.stands and topic.stream.position.seq < seq:
-                behind[job_id] = topic.stream.position
+            if topic is None or not topic.stands or topic.stream.position.epoch != epoch:
+                continue
+            if topic.stream.position.seq < seq:
+                behind[job_id] = topic
                 if len(behind) == selectors.MAX_CURSORS:
                     break
         return behind
@@ -330,8 +362,12 @@ def _complain(task: asyncio.Task[None]) -> None:
         logger.critical("The hub is broken; restart this server.", exc_info=error)
 
 
-def _may_view(user: type_of_user, topic: Topic) -> bool:
-    return topic.job is not None and policy().may_view(user, topic.job)
+def _may_view(user: type_of_user, job: "ProcessingJob") -> bool:
+    return policy().may_view(user, job)
+
+
+def _barred(watchers: Iterable[tuple[Connection, type_of_user]], job: "ProcessingJob | None") -> list[Connection]:
+    return [connection for connection, user in watchers if job is None or not _may_view(user, job)]
 
 
 def not_found(job_id: str) -> Refused:
@@ -341,7 +377,7 @@ def not_found(job_id: str) -> Refused:
 
 # The hubs of this process
 
-_hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 _lock = threading.Lock()
 
 
@@ -351,6 +387,8 @@ def current() -> Hub:
     with _lock:
         hub = _hubs.get(loop)
         if hub is None:
+            for closed in [each for each in _hubs if each.is_closed()]:
+                del _hubs[closed]
             hub = _hubs[loop] = Hub()
         return hub
 

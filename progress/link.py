@@ -27,6 +27,7 @@ class Link:
         self._wanted: set[str] = set()
         self._joined: set[str] = set()
         self._failing = False
+        self._in_trouble = False  # and the log says so
         self._lock = asyncio.Lock()
         self._tasks = {asyncio.ensure_future(self._run())}
 
@@ -63,20 +64,22 @@ class Link:
 
     async def _settle(self, group: str) -> None:
         async with self._lock:  # so that the last wish wins
-            wanted = group in self._wanted
-            if self._channel is None or wanted == (group in self._joined):
+            wanted, channel = group in self._wanted, self._channel
+            if channel is None or self._failing or wanted == (group in self._joined):
                 return
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     if wanted:
-                        await self._layer.group_add(group, self._channel)
+                        await self._layer.group_add(group, channel)
                     else:
-                        await self._layer.group_discard(group, self._channel)
+                        await self._layer.group_discard(group, channel)
             except Exception as error:  # whatever a channel layer may raise: the log is compared instead
-                if not self._failing:
-                    logger.warning("The channel layer does not answer (%r); events are read from the log.", error)
+                self._complain(error)
                 self._failing = True
                 return
+            if channel != self._channel:
+                return  # the link broke meanwhile; what the new channel is to join, it joins itself
+            self._in_trouble = False
             (self._joined.add if wanted else self._joined.discard)(group)
 
     async def _run(self) -> None:
@@ -86,9 +89,17 @@ class Link:
                     self._channel = await self._layer.new_channel()
                 await self.settle()
                 while True:
-                    self._deliver(await self._layer.receive(self._channel))
+                    message = await self._layer.receive(self._channel)
+                    self._in_trouble = False
+                    self._deliver(message)
             except Exception as error:
                 self._channel = None
                 self._joined.clear()
-                logger.warning("The link to the channel layer broke (%r); trying again.", error)
+                self._complain(error)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _complain(self, error: Exception) -> None:
+        """Say that the channel layer fails; once, until it has answered again."""
+        if not self._in_trouble:
+            self._in_trouble = True
+            logger.warning("The channel layer does not answer (%r); events are read from the log.", error)

@@ -61,6 +61,7 @@ class Publisher:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._queue: deque[Hint] = deque()
+        self._lock = threading.Lock()  # of the queue: whoever finds it empty wakes the thread
         self._dropped = 0
         self._complained = float("-inf")
         self._loop = asyncio.new_event_loop()
@@ -73,11 +74,13 @@ class Publisher:
 
     def put(self, hint: Hint) -> None:
         """Let an event be sent soon. When too many wait, the oldest is dropped: the log has it."""
-        if len(self._queue) >= conf.PUBLISH_QUEUE:
-            self._queue.popleft()
-            self._dropped += 1
-        self._queue.append(hint)
-        if len(self._queue) <= 1:  # else the thread is not through yet, and will see this one as well
+        with self._lock:
+            was_empty = not self._queue
+            if len(self._queue) >= conf.PUBLISH_QUEUE:
+                self._queue.popleft()
+                self._dropped += 1
+            self._queue.append(hint)
+        if was_empty:  # else the thread is not through yet, and will see this one as well
             self._loop.call_soon_threadsafe(self._filled.set)
 
     def flush(self) -> None:
@@ -104,10 +107,8 @@ class Publisher:
 
     def _take(self) -> list[Hint]:
         """Take what waits, up to a batch."""
-        batch: list[Hint] = []
-        while self._queue and len(batch) < BATCH:
-            batch.append(self._queue.popleft())
-        return batch
+        with self._lock:
+            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
 
     async def _send(self, batch: list[Hint]) -> None:
         by_job: dict[str, list[Hint]] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobs import selectors
+from jobs.access import type_of_user
 from jobs.states import EventKind
 from jobs.threads import in_thread
 from progress.conf import conf
@@ -30,6 +31,7 @@ class Topic:
         self.users = 0  # subscriptions that are being made
         self.loading: asyncio.Task[None] | None = None
         self.touched = False  # an event came before the topic stood anywhere
+        self.watchers: dict[Connection, type_of_user] = {}  # and who they are
         self._filling: asyncio.Task[None] | None = None
         self._plain: set[Connection] = set()
         self._with_logs: set[Connection] = set()
@@ -48,17 +50,12 @@ class Topic:
         return self._stream is not None
 
     @property
-    def watchers(self) -> set[Connection]:
-        """Those who watch."""
-        return self._plain | self._with_logs
-
-    @property
     def is_idle(self) -> bool:
         """Whether nobody watches or is about to."""
-        return not (self._plain or self._with_logs or self.users)
+        return not (self.watchers or self.users)
 
     def __len__(self) -> int:
-        return len(self._plain) + len(self._with_logs)
+        return len(self.watchers)
 
     def stand_at(self, job: "ProcessingJob") -> None:
         """Stand where the job stands; those who watch already get a snapshot."""
@@ -68,13 +65,19 @@ class Topic:
         for connection in self.watchers:
             connection.send(self._stream.snapshot(recovered=False))
 
-    def add(self, connection: Connection, *, logs: bool) -> None:
+    def fall(self) -> None:
+        """Stand nowhere: the job is gone."""
+        self.job = self._stream = self._filling = None
+
+    def add(self, connection: Connection, user: type_of_user, *, logs: bool) -> None:
         """Let a connection watch from the present position on."""
         self.remove(connection)
+        self.watchers[connection] = user
         (self._with_logs if logs else self._plain).add(connection)
 
     def remove(self, connection: Connection) -> None:
         """Let a connection watch no more."""
+        self.watchers.pop(connection, None)
         self._plain.discard(connection)
         self._with_logs.discard(connection)
 
@@ -101,26 +104,32 @@ class Topic:
 
         On return, the present position is still the one that was meant.
         """
-        stream = self.stream
-        if since.epoch != stream.position.epoch or not 0 <= stream.position.seq - since.seq <= conf.REPLAY_EVENTS:
+        stream = self._stream
+        if stream is None or since.epoch != stream.position.epoch:
+            return None
+        if not 0 <= stream.position.seq - since.seq <= conf.REPLAY_EVENTS:
             return None
         missed = stream.after(since.seq)
         if missed is None:
-            await self._fill()
+            await self._fill(stream)
             missed = stream.after(since.seq)
         if missed is None:
             missed = await self._read_since(stream, since.seq)
         return missed if stream is self._stream else None
 
-    async def _fill(self) -> None:
+    async def _fill(self, stream: Stream) -> None:
         """Read the ring's worth of events before the position, once for all who ask."""
         if self._filling is None:
-            self._filling = asyncio.ensure_future(self._read_ring(self.stream))
+            self._filling = asyncio.ensure_future(self._read_ring(stream))
         await asyncio.shield(self._filling)
 
     async def _read_ring(self, stream: Stream) -> None:
         upto = stream.position.seq - len(stream.ring)
-        stream.fill(await self._read(stream, upto - conf.RING_EVENTS, upto))
+        try:
+            stream.fill(await self._read(stream, upto - conf.RING_EVENTS, upto))
+        except BaseException:
+            self._filling = None  # the next who asks tries again
+            raise
 
     async def _read_since(self, stream: Stream, seq: int) -> list[Frame] | None:
         """Read from the log until the ring joins on: it goes on growing meanwhile."""

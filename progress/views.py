@@ -1,7 +1,7 @@
 """The pages: recent jobs, and one job, both live."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -9,10 +9,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from jobs.bounds import is_job_id
-from jobs.models import ProcessingJob
 from jobs.selectors import get_visible_job, recent_jobs
 from progress.conf import conf
 from progress.protocol import timestamp
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
 
 
 @never_cache
@@ -42,7 +44,7 @@ def _feed(*states: dict[str, Any]) -> dict[str, Any]:
     return {"type": "feed", "subject": "page", "jobs": states}
 
 
-def _shown(job: ProcessingJob) -> dict[str, Any]:
+def _shown(job: "ProcessingJob") -> dict[str, Any]:
     """Return what a template shows of a job, in the same words as the scripts do."""
     return {
         "job": job,
@@ -55,7 +57,7 @@ def _shown(job: ProcessingJob) -> dict[str, Any]:
     }
 
 
-def _state(job: ProcessingJob) -> dict[str, Any]:
+def _state(job: "ProcessingJob") -> dict[str, Any]:
     return {
         "job_id": job.pk,
         "status": job.status,
@@ -70,7 +72,7 @@ def _state(job: ProcessingJob) -> dict[str, Any]:
     }
 
 
-def _distinct_error(job: ProcessingJob) -> str:
+def _distinct_error(job: "ProcessingJob") -> str:
     """Return the error of a failed job, unless the message says it already."""
     error = str(job.metadata.get("error", ""))
     return error if job.status == "failed" and error != job.message else ""

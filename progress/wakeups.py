@@ -1,6 +1,7 @@
 """How a hub without a channel layer learns that other processes have written."""
 
 import sqlite3
+from urllib.parse import quote, unquote, urlsplit
 
 from django.db import connections
 
@@ -15,11 +16,9 @@ class DataVersion:
     """
 
     def __init__(self, path: str) -> None:
-        # In autocommit mode: within a transaction the counter would stand still. Made in one thread
-        # and read in another, never in two at once.
-        self._connection = sqlite3.connect(
-            f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-        )
+        # In autocommit mode: within a transaction the counter would stand still. Without a timeout,
+        # since the event loop reads it.
+        self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=0)
         self._seen = self._read()
 
     @classmethod
@@ -29,11 +28,14 @@ class DataVersion:
         path = str(connection.settings_dict["NAME"])
         if connection.vendor != "sqlite" or ":memory:" in path or "mode=memory" in path:
             return None
-        return cls(path.removeprefix("file:").partition("?")[0])
+        return cls(unquote(urlsplit(path).path) if path.startswith("file:") else path)
 
     def has_changed(self) -> bool:
         """Tell whether anything was committed since the last call."""
-        before, self._seen = self._seen, self._read()
+        try:
+            before, self._seen = self._seen, self._read()
+        except sqlite3.OperationalError:
+            return True  # the file is locked: somebody is writing
         return self._seen != before
 
     def close(self) -> None:

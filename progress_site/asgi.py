@@ -2,12 +2,12 @@
 
 import os
 
+from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
-http_application = get_asgi_application()  # before any import that needs the app registry
+http_application = get_asgi_application()  # sets Django up, which the import below needs
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402
 from progress.routing import websocket_application  # noqa: E402
 
 application = ProtocolTypeRouter({"http": http_application, "websocket": websocket_application})

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import jobs.models
+import jobs.ids
 import jobs.states
 from django.conf import settings
 from django.db import migrations, models
@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ProcessingJob',
             fields=[
-                ('id', models.CharField(default=jobs.models.new_job_id, max_length=64, primary_key=True, serialize=False)),
+                ('id', models.CharField(default=jobs.ids.new_job_id, max_length=64, primary_key=True, serialize=False)),
                 ('name', models.CharField(blank=True, max_length=200)),
                 ('public', models.BooleanField(default=False, help_text='Anyone may watch it, without signing in.')),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('queued', 'Queued'), ('in_progress', 'In progress'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default=jobs.states.Status['PENDING'], max_length=16)),
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True)),
                 ('result', models.JSONField(blank=True, null=True)),
                 ('attempt', models.PositiveIntegerField(default=1, help_text='Which run of the job this is, from 1.')),
-                ('epoch', models.CharField(default=jobs.models.new_epoch, editable=False, max_length=16)),
+                ('epoch', models.CharField(default=jobs.ids.new_epoch, editable=False, max_length=16)),
                 ('seq', models.BigIntegerField(default=0, editable=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('queued_at', models.DateTimeField(blank=True, null=True)),

@@ -72,9 +72,7 @@ def test_javascript_client__follows_a_job_another_and_an_error(serve: Served, ch
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_FLAGS)
         page = browser.new_page()
-        page.goto(
-            f"http://localhost:{serve.port}/static/progress/progress.css"
-        )  # any page of the site, here one without a script
+        page.goto(f"http://localhost:{serve.port}/")  # any page of the site
         lines.clear()
         page.on("console", lambda message: lines.append(message.text))
 

@@ -9,7 +9,7 @@ class Command(BaseCommand):
     """Serves pages and WebSockets with Daphne. All of Daphne's flags pass through."""
 
     help = __doc__ or ""
-    requires_system_checks = []
+    requires_system_checks = ()
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Hand the arguments to Daphne's own command line."""

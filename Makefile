@@ -1,0 +1,73 @@
+# What a developer does here; `make help` lists it. Needs GNU make and Python 3.11 or later.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+RUN_PATH ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+# A stamp is newer than the files that it installed, so a second run installs nothing.
+SITE := $(VENV)/.installed-site
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types format bench clean
+.DELETE_ON_ERROR:
+
+help: ## List the targets
+	@echo "make <target> [PORT=8000] [RUN_PATH=folder] [ARGS=…] [PYTHON=python3] [VENV=.venv]"; echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The shell outlives an interrupt, so that make ends without an error once the server has.
+run: export DJANGO_DEBUG = 1
+run: $(SITE) ## Run the site and a real job that scans RUN_PATH, live on http://localhost:PORT/
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@trap : INT; \
+	$(BIN)/python manage.py showcase --port "$(PORT)" $(if $(RUN_PATH),--path "$(RUN_PATH)") $(ARGS); \
+	status=$$?; [ $$status -eq 130 ] || exit $$status
+
+test: $(DEV) ## Run the tests; ARGS goes to pytest: make test ARGS="-k replay"
+	@$(BIN)/python -m pytest --quiet $(ARGS)
+
+lint: $(DEV) ## Check the style of the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: export DJANGO_DEBUG = 1
+types: $(DEV) ## Check the types
+	@$(BIN)/mypy
+
+format: $(DEV) ## Put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: export DJANGO_DEBUG = 1
+bench: $(DEV) ## Measure what we claim; ARGS chooses
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove the virtual environment and the caches; the database stays
+	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "There is no $(PYTHON). Install Python 3.11 or later, or name it: make PYTHON=…" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1); 3.11 or later is needed. Name another: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) can't make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV)"
+	@"$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }
+
+$(SITE): requirements.txt | $(BIN)/python
+	@echo "Installing requirements.txt"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt requirements.txt | $(BIN)/python
+	@echo "Installing requirements-dev.txt"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@ $(SITE)

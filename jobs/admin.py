@@ -1,0 +1,233 @@
+"""The admin: shows jobs and their log, edits nothing by hand; cancel, retry and create go through the lifecycle."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from jobs import bounds
+from jobs.access import policy
+from jobs.exceptions import DuplicateJob, InvalidValue, JobError
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import JobEvent, ProcessingJob
+from jobs.states import Status
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[ProcessingJob]
+    ModelForm = forms.ModelForm[ProcessingJob]
+else:
+    ModelAdmin, ModelForm = admin.ModelAdmin, forms.ModelForm
+
+CONTROL_PERMISSION = "jobs.change_processingjob"
+EVENTS_SHOWN = 100  # of a job's log, the most recent
+RESULTS_TOLD = 50  # jobs of one action of which each gets a message; the others are counted
+
+
+class AddJobForm(ModelForm):
+    """A new job. The form makes it as its last check: only the database can tell whether an id is free."""
+
+    id = forms.CharField(
+        label="Id", required=False, help_text="1 to 64 letters, digits, '.', '_' or '-'. Empty: one is generated."
+    )
+
+    class Meta:
+        model = ProcessingJob
+        fields = ("id", "name", "owner", "public", "metadata")
+
+    def clean_id(self) -> str | None:
+        """Check the id, if one is given."""
+        job_id: str = self.cleaned_data["id"]
+        return _checked(bounds.job_id, job_id) if job_id else None
+
+    def clean_metadata(self) -> dict[str, Any]:
+        """Check the metadata by the bounds of every writer."""
+        checked: dict[str, Any] = _checked(bounds.metadata, self.cleaned_data["metadata"] or {})
+        return checked
+
+    def clean(self) -> dict[str, Any]:
+        """Make the job, if all the fields are good."""
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            arguments = {name: cleaned[name] for name in ("name", "owner", "public", "metadata")}
+            try:
+                self.instance = ProcessingJobLifecycle.create(cleaned["id"], **arguments).job
+            except DuplicateJob as error:
+                self.add_error("id", str(error))
+            else:
+                cleaned |= {"id": self.instance.pk, "metadata": self.instance.metadata}
+        return cleaned
+
+    def validate_unique(self) -> None:
+        """Nothing to check: the job is made."""
+
+
+def _checked(check: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return check(value)
+    except InvalidValue as error:
+        raise ValidationError(str(error)) from None
+
+
+@admin.register(ProcessingJob)
+class ProcessingJobAdmin(ModelAdmin):
+    """Jobs, newest first, and the log of each."""
+
+    form = AddJobForm
+    raw_id_fields = ("owner",)
+    list_display = ("__str__", "status_badge", "bar", "owner", "public", "created_at", "started_at", "finished_at")
+    list_filter = ("status", "public", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}")
+    readonly_fields = ("status_badge", "bar", "event_log")
+    actions = ("cancel_jobs", "retry_jobs")
+
+    add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
+    fieldsets = (
+        (None, {"fields": ("id", "name", "owner", "public", "status_badge", "bar", "message", "attempt")}),
+        ("Outcome", {"fields": ("error", "result", "metadata")}),
+        (
+            "Times",
+            {
+                "fields": (
+                    "created_at",
+                    "queued_at",
+                    "started_at",
+                    "finished_at",
+                    "cancel_requested_at",
+                    "status_changed_at",
+                    "updated_at",
+                )
+            },
+        ),
+        ("Log", {"fields": ("event_log",)}),
+    )
+
+    class Media:
+        css = {"all": ("jobs/admin.css",)}  # noqa: RUF012  # Django's way to name it
+
+    # Who may do what
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[ProcessingJob]":
+        """Return the jobs that the user may see, by the one policy."""
+        return policy().visible(request.user, super().get_queryset(request))
+
+    def has_change_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
+        """Nobody edits a job by hand."""
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
+        """Whoever may view or control jobs; which of them, the policy says."""
+        return super().has_view_permission(request, obj) or self.has_control_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
+        """Nobody deletes a job by hand: its watchers would wait for ever."""
+        return False
+
+    def has_control_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may cancel and retry jobs."""
+        return bool(request.user.has_perm(CONTROL_PERMISSION))
+
+    # Adding
+
+    def get_fieldsets(self, request: HttpRequest, obj: ProcessingJob | None = None) -> Any:
+        """Return what a new job takes, or what an existing one shows."""
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def save_model(self, request: HttpRequest, obj: ProcessingJob, form: Any, change: bool) -> None:
+        """Save nothing: the form has made the job."""
+
+    # Showing
+
+    def view_on_site(self, obj: ProcessingJob) -> str:
+        """Return the address of the live page."""
+        return obj.get_absolute_url()
+
+    @admin.display(description="Status", ordering="status")
+    def status_badge(self, job: ProcessingJob) -> SafeString:
+        """Show the status as a badge."""
+        return format_html('<span class="job-status job-status-{}">{}</span>', job.status, Status(job.status).label)
+
+    @admin.display(description="Progress", ordering="progress")
+    def bar(self, job: ProcessingJob) -> SafeString:
+        """Show the progress as a bar, which is in motion while the percentage is unknown."""
+        if job.progress is None:
+            return format_html('<span class="job-bar"><progress aria-label="{}"></progress></span>', "Progress unknown")
+        percent = f"{job.progress:g}"
+        return format_html(
+            '<span class="job-bar"><progress max="100" value="{0}" aria-label="Progress"></progress> {0} %</span>',
+            percent,
+        )
+
+    @admin.display(description="Events, newest first")
+    def event_log(self, job: ProcessingJob) -> SafeString:
+        """Show the most recent events as a table, and how many came before."""
+        events = list(job.events.order_by("-seq")[:EVENTS_SHOWN])
+        rows = format_html_join("", "<tr>" + "<td>{}</td>" * 6 + "</tr>", map(_cells, events))
+        head = format_html_join(
+            "", "<th>{}</th>", ((name,) for name in ("Seq", "Time", "Kind", "Status", "%", "Message"))
+        )
+        table = format_html('<table class="job-log"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, rows)
+        earlier = job.events.count() - len(events)
+        return table + format_html(
+            "<p>{}</p>", _counted(earlier, "earlier event is", "earlier events are") if earlier else ""
+        )
+
+    # Acting
+
+    @admin.action(description="Cancel", permissions=["control"])
+    def cancel_jobs(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
+        """Ask for the chosen jobs to be cancelled."""
+        self._act(request, queryset, _cancel)
+
+    @admin.action(description="Retry", permissions=["control"])
+    def retry_jobs(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
+        """Queue the chosen jobs again."""
+        self._act(request, queryset, _retry)
+
+    def _act(
+        self, request: HttpRequest, jobs: "QuerySet[ProcessingJob]", act: Callable[[ProcessingJobLifecycle], str]
+    ) -> None:
+        """Do something to each job by its lifecycle, and tell of each how it went."""
+        untold = 0
+        for number, job in enumerate(jobs):
+            try:
+                level, outcome = messages.SUCCESS, f"{job}: {act(ProcessingJobLifecycle(job.pk))}"
+                self.log_change(request, job, outcome)
+            except JobError as error:
+                level, outcome = messages.ERROR, str(error)
+            if number < RESULTS_TOLD:
+                self.message_user(request, outcome, level)
+            else:
+                untold += 1
+        if untold:
+            self.message_user(request, f"{untold:,} more were asked for; see the list.", messages.INFO)
+
+
+def _cancel(lifecycle: ProcessingJobLifecycle) -> str:
+    lifecycle.request_cancel()
+    if lifecycle.job.status == Status.CANCELLED:
+        return "cancelled."
+    return "asked to cancel; its worker stops at its next report."
+
+
+def _retry(lifecycle: ProcessingJobLifecycle) -> str:
+    lifecycle.retry()
+    return f"queued again, as attempt {lifecycle.job.attempt}."
+
+
+def _cells(event: JobEvent) -> tuple[Any, ...]:
+    time = timezone.localtime(event.timestamp).isoformat(sep=" ", timespec="milliseconds")
+    percent = "" if event.progress is None else f"{event.progress:g}"
+    return event.seq, time, event.get_kind_display(), Status(event.status).label, percent, event.message
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many} not shown."

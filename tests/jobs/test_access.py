@@ -1,0 +1,83 @@
+"""Who may see which job; both methods of the policy must say the same."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.test import override_settings
+
+from jobs.access import AccessPolicy, check_policy, policy
+from jobs.models import ProcessingJob
+
+pytestmark = pytest.mark.django_db
+
+# Which jobs each user sees.
+SEEN = {
+    "anonymous": {"public", "owned-public"},
+    "owner": {"public", "owned-public", "owned"},
+    "other": {"public", "owned-public"},
+    "staff": {"public", "owned-public"},
+    "staff who may view": {"public", "owned-public", "owned", "nobody's"},
+    "may view but no staff": {"public", "owned-public"},
+    "superuser": {"public", "owned-public", "owned", "nobody's"},
+    "inactive staff who may view": {"public", "owned-public"},
+    "inactive superuser": {"public", "owned-public"},
+}
+
+
+@pytest.fixture
+def users() -> dict[str, Any]:
+    made: dict[str, Any] = {
+        name: User.objects.create(
+            username=name,
+            is_staff="staff" in name and "no staff" not in name,
+            is_superuser="superuser" in name,
+            is_active="inactive" not in name,
+        )
+        for name in SEEN
+        if name != "anonymous"
+    }
+    User.objects.filter(is_superuser=True).update(is_staff=True)
+    may_view = Permission.objects.get(codename="view_processingjob")
+    for name, user in made.items():
+        if "may view" in name:
+            user.user_permissions.add(may_view)
+        user.refresh_from_db()
+    return {**made, "anonymous": AnonymousUser()}
+
+
+@pytest.fixture
+def jobs(make_job: Any, users: dict[str, Any]) -> list[ProcessingJob]:
+    owner = users["owner"]
+    made = [("public", None, True), ("owned-public", owner, True), ("owned", owner, False), ("nobody's", None, False)]
+    return [make_job(name=name, owner=who, public=public).job for name, who, public in made]
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_default_policy__both_methods_agree(name: str, users: dict[str, Any], jobs: list[ProcessingJob]) -> None:
+    user = users[name]
+    assert {job.name for job in jobs if policy().may_view(user, job)} == SEEN[name]
+    assert {job.name for job in policy().visible(user, ProcessingJob.objects.all())} == SEEN[name]
+
+
+class Nobody(AccessPolicy):
+    def may_view(self, user: Any, job: Any) -> bool:
+        return False
+
+
+class Halfway:
+    may_view = None
+
+
+def test_policy__is_the_sites_own() -> None:
+    with override_settings(JOBS_ACCESS_POLICY=f"{__name__}.Nobody"):
+        assert isinstance(policy(), Nobody)
+        assert check_policy() == []
+
+
+@pytest.mark.parametrize(("path", "error"), [("no.such.Policy", "jobs.E001"), (f"{__name__}.Halfway", "jobs.E002")])
+def test_check_policy__says_what_is_wrong_at_start(path: str, error: str) -> None:
+    with override_settings(JOBS_ACCESS_POLICY=path):
+        (found,) = check_policy()
+    assert found.id == error
+    assert path in str(found.msg)

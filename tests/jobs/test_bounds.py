@@ -1,0 +1,127 @@
+"""The bounds themselves; that nothing is stored beyond them is in test_lifecycle_bounds.py."""
+
+from decimal import Decimal
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs import bounds
+from jobs.exceptions import InvalidValue
+
+SURROGATE = "\ud800"
+
+
+@pytest.mark.parametrize("value", ["a", "job-123", "0", "A.b_c-d", "x" * 64])
+def test_job_id__well_formed(value: str) -> None:
+    assert bounds.job_id(value) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-a", ".a", "_a", "a b", "a/b", "a\n", "x" * 65, "é", "a\x00", SURROGATE, None, 7, b"a"]
+)
+def test_job_id__malformed(value: Any) -> None:
+    assert not bounds.is_job_id(value)
+    with pytest.raises(InvalidValue, match="is no job id"):
+        bounds.job_id(value)
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf, -0.01, 100.01, True, "50", b"5", None, [1], 10**400, 1j])
+def test_number__refused(value: Any) -> None:
+    with pytest.raises(InvalidValue):
+        bounds.number(value, "progress", 100)
+
+
+@pytest.mark.parametrize("value", [0, 100, 0.0, 100.0, 33.3, Decimal("12.5")])
+def test_number__taken(value: Any) -> None:
+    assert bounds.number(value, "progress", 100) == value
+
+
+def test_number__without_a_highest_takes_large_ones() -> None:
+    assert bounds.number(10**15, "total") == 10**15
+
+
+@pytest.mark.parametrize("value", ["x" * 2001, "a\x00b", SURROGATE, None, 5, b"bytes"])
+def test_text__refused(value: Any) -> None:
+    with pytest.raises(InvalidValue):
+        bounds.text(value, "message", 2000)
+
+
+@pytest.mark.parametrize("value", ["", "x" * 2000, "naïve 🎉", "\\u0000"])
+def test_text__taken(value: str) -> None:
+    assert bounds.text(value, "message", 2000) is value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": nan},
+        {"a": inf},
+        {"a": object()},
+        {"a": {1, 2}},
+        {"a": b"x"},
+        {"a": SURROGATE},
+        {"a": "x\x00"},
+        {"a": [{"b\x00": 1}]},
+        {"a": "x" * bounds.MAX_METADATA},
+        {"a": "é" * (bounds.MAX_METADATA // 2)},
+    ],
+)
+def test_json_value__refused(value: Any) -> None:
+    with pytest.raises(InvalidValue):
+        bounds.json_value(value, "metadata")
+
+
+def test_json_value__too_deep_for_json() -> None:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(InvalidValue):
+        bounds.json_value(value, "metadata")
+
+
+def test_json_value__a_number_with_too_many_digits() -> None:
+    with pytest.raises(InvalidValue):
+        bounds.json_value({"a": 10**5000}, "metadata")
+
+
+def test_number__with_too_many_digits_to_be_shown() -> None:
+    with pytest.raises(InvalidValue, match="not a value of type int"):
+        bounds.number(10**5000, "total")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20), st.lists, max_leaves=10))
+def test_json_value__is_the_same_or_refused(value: Any) -> None:
+    try:
+        assert bounds.json_value(value, "metadata") == value
+    except InvalidValue:
+        assert "\x00" in str(value) or "\\x00" in repr(value)
+
+
+def test_json_value__gives_what_json_gives_back() -> None:
+    assert bounds.json_value({"a": (1, 2), "b": {3: 4}}, "metadata") == {"a": [1, 2], "b": {"3": 4}}
+
+
+def test_json_value__an_escape_in_words_is_no_nul() -> None:
+    assert bounds.json_value(r"\u0000", "metadata") == r"\u0000"
+
+
+@pytest.mark.parametrize("value", [None, [], "a", {1: 2}, {None: 1}, *({key: 1} for key in sorted(bounds.RESERVED))])
+def test_metadata__refused(value: Any) -> None:
+    with pytest.raises(InvalidValue):
+        bounds.metadata(value)
+
+
+@pytest.mark.parametrize("stage", [None, 7, "x" * 201])
+def test_metadata__stage_is_a_text(stage: Any) -> None:
+    with pytest.raises(InvalidValue, match="stage"):
+        bounds.metadata({"stage": stage})
+
+
+def test_metadata__is_a_copy() -> None:
+    given_value = {"files": ["a"]}
+    taken = bounds.metadata(given_value)
+    given_value["files"].append("b")
+    assert taken == {"files": ["a"]}

@@ -1,0 +1,112 @@
+"""Who may import whom. Read from the sources, so that an import within a function counts as well."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.installation import ROOT
+
+APPS = "jobs", "progress"
+
+# No I/O, no Django, no event loop: their tests need none of these either.
+PURE = [
+    "jobs.bounds",
+    "jobs.events",
+    "jobs.exceptions",
+    "jobs.rate",
+    "jobs.states",
+    "progress.codes",
+    "progress.exceptions",
+    "progress.groups",
+    "progress.limits",
+    "progress.outbox",
+    "progress.protocol",
+    "progress.stream",
+]
+IMPURE = {"django", "channels", "asgiref", "asyncio", "threading", "socket", "sqlite3", "redis", "twisted", "daphne"}
+
+# For programs that have no Django.
+CLIENTS = ["progress.client", "progress.terminal"]
+
+
+def sources(folder: str) -> dict[str, Path]:
+    """Return the modules of a folder by their dotted names."""
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if "migrations" not in path.parts:
+            found[".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = {name: path for app in APPS for name, path in sources(app).items()}
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def walk(node: ast.AST, *, types: bool) -> Iterator[ast.AST]:
+    """Yield the nodes of a tree, without what only a type checker reads unless ``types``."""
+    for child in ast.iter_child_nodes(node):
+        if types or not is_for_types(child):
+            yield child
+            yield from walk(child, types=types)
+
+
+def imports(module: str, *, types: bool = False) -> set[str]:
+    """Return the dotted names that a module imports: modules, and what it takes from them."""
+    found: set[str] = set()
+    for node in walk(ast.parse(MODULES[module].read_text()), types=types):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def reached(module: str) -> set[str]:
+    """Return what is imported at run time by a module, or by those of ours that it imports."""
+    seen: set[str] = set()
+    waiting = {module}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        if name in MODULES:
+            waiting |= imports(name) - seen
+    return seen
+
+
+def packages(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("module", sources("jobs"))
+def test_jobs__know_nothing_of_sockets(module: str) -> None:
+    assert not packages(imports(module, types=True)) & {"progress", "progress_site", "channels", "asgiref", "daphne"}
+
+
+@pytest.mark.parametrize("module", sources("progress"))
+def test_progress__asks_the_selectors_and_not_the_models(module: str) -> None:
+    assert not {name for name in imports(module) if name.startswith("jobs.models")}
+    assert "progress_site" not in packages(imports(module, types=True))
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules__do_no_io(module: str) -> None:
+    assert not packages(reached(module)) & IMPURE
+
+
+@pytest.mark.parametrize("module", CLIENTS)
+def test_clients__need_no_django(module: str) -> None:
+    assert not packages(reached(module)) & {"django", "channels", "asgiref", "jobs"}
+
+
+def test_imports__are_found() -> None:
+    """The rules above hold for a reason: the walk sees imports at the top, in functions, and for types."""
+    assert "django.db.connections" in imports("jobs.lifecycle")
+    assert "jobs.lifecycle.ProcessingJobLifecycle" in imports("jobs.models")
+    assert "jobs.models.ProcessingJob" in imports("progress.protocol", types=True) - imports("progress.protocol")
+    assert "django" in packages(reached("jobs.selectors"))

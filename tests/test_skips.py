@@ -1,0 +1,45 @@
+"""A skipped test is told, and fails the run where skips are forbidden."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.installation import ROOT
+
+SKIPPING = """
+import pytest
+
+def test_runs(): pass
+
+def test_skips(): pytest.skip("no Redis: none")
+
+@pytest.mark.xfail
+def test_is_known_to_fail(): assert False
+"""
+RUNNING = "def test_runs(): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "forbid", "status", "told"),
+    [
+        (SKIPPING, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"]),
+        (SKIPPING, "", 0, ["NOT RUN", "::test_skips: no Redis: none"]),
+        (RUNNING, "1", 0, []),
+    ],
+    ids=["forbidden", "allowed", "none"],
+)
+def test_skips__fail_the_run_where_forbidden(
+    tmp_path: Path, source: str, forbid: str, status: int, told: list[str]
+) -> None:
+    (tmp_path / "test_sample.py").write_text(source)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", str(tmp_path), str(tmp_path)]
+    env = {**os.environ, "PROGRESS_FORBID_SKIPS": forbid}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert all(words in done.stdout for words in told)
+    assert ("NOT RUN" in done.stdout) == bool(told)
+    assert "test_is_known_to_fail" not in done.stdout
