@@ -1,0 +1,196 @@
+"""The feeds, where reads and changes cross."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import OperationalError
+
+from jobs import selectors
+from jobs.lifecycle import ProcessingJobLifecycle
+from progress import feed, hub
+from tests.progress.test_hub import no_sweep, unheard
+from tests.progress.watching import Watcher, eventually, run, watchers
+
+__all__ = ["no_sweep", "unheard"]  # fixtures
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOBODY = AnonymousUser()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(feed, "GATHER_SECONDS", 0.001)
+
+
+async def a_job(job_id: str = "job-1", **fields: Any) -> ProcessingJobLifecycle:
+    return await ProcessingJobLifecycle.acreate(job_id, **{"public": True, **fields})
+
+
+async def watch(watcher: Watcher, user: Any = NOBODY, name: Any = "all") -> None:
+    await hub.current().subscribe_feed(watcher.connection, user, name)
+
+
+def told(watcher: Watcher) -> list[list[tuple[str, str]]]:
+    return [[(entry["job_id"], entry["status"]) for entry in frame["jobs"]] for frame in watcher.frames]
+
+
+def has_told(*change: str) -> Any:
+    return lambda frames: any((e["job_id"], e["status"]) == change for frame in frames for e in frame["jobs"])
+
+
+async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await hub.current().sync()
+        await watcher.until(has_told("job-1", "in_progress"))
+    assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
+
+
+async def test_feed__sweep_tells_nothing_twice(unheard, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        for _ in range(3):
+            await hub.current().sync()
+            await eventually(lambda: hub.current().feed._telling.done())
+    assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
+
+
+async def test_feed__changes_that_come_together_are_told_together(no_sweep, monkeypatch):
+    monkeypatch.setattr(feed, "GATHER_SECONDS", 0.2)
+    jobs = [await a_job(f"job-{number}") for number in range(3)]
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        for job in reversed(jobs):
+            await job.amark_started()
+        await watcher.until(lambda frames: len(frames) == 2)
+    assert told(watcher)[1] == [("job-2", "in_progress"), ("job-1", "in_progress"), ("job-0", "in_progress")]
+
+
+async def test_feed__ticks_are_not_told(no_sweep):
+    job = await a_job()
+    await job.amark_started()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_progress(5)
+        await job.amark_completed()
+        await watcher.until(has_told("job-1", "completed"))
+    assert len(watcher.frames) == 2
+
+
+async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, monkeypatch):
+    job, read, reading, passing = await a_job(), feed.in_thread, asyncio.Event(), asyncio.Event()
+
+    async def slow(function: Any, *args: Any) -> Any:
+        result = await read(function, *args)
+        if function is feed._recent:
+            reading.set()
+            await passing.wait()
+        return result
+
+    monkeypatch.setattr(feed, "in_thread", slow)
+    async with watchers() as [watcher]:
+        watching = asyncio.ensure_future(watch(watcher))
+        await reading.wait()
+        await job.amark_started()
+        await eventually(lambda: hub.current().feed._telling is not None and hub.current().feed._telling.done())
+        passing.set()
+        await watching
+        await watcher.until(lambda frames: len(frames) == 2)
+    assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
+
+
+async def test_add__who_comes_second_makes_the_first_miss_nothing(unheard, no_sweep, monkeypatch):
+    """Both find that nobody watches; a change falls between their reads, and no hint comes."""
+    job, read = await a_job(), feed.in_thread
+    second_read, passing, reads = asyncio.Event(), asyncio.Event(), 0
+
+    async def slow(function: Any, *args: Any) -> Any:
+        nonlocal reads
+        if function is selectors.jobs_changed_since:
+            reads += 1
+            if reads == 2:
+                second_read.set()
+                await passing.wait()
+        return await read(function, *args)
+
+    monkeypatch.setattr(feed, "in_thread", slow)
+    async with watchers(2) as [first, second]:
+        watching = [asyncio.ensure_future(watch(each)) for each in (first, second)]
+        await first.until(lambda frames: len(frames) == 1)
+        await job.amark_started()
+        passing.set()
+        await asyncio.gather(*watching)
+        await hub.current().sync()
+        await first.until(has_told("job-1", "in_progress"))
+        assert told(second)[-1] == [("job-1", "in_progress")]
+
+
+async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkeypatch):
+    job, read, reading, passing = await a_job(), feed.in_thread, asyncio.Event(), asyncio.Event()
+
+    async def slow(function: Any, *args: Any) -> Any:
+        result = await read(function, *args)
+        if function is feed._seen_by:
+            reading.set()
+            await passing.wait()
+        return result
+
+    monkeypatch.setattr(feed, "in_thread", slow)
+    async with watchers(2) as [leaves, stays]:
+        await watch(leaves)
+        await watch(stays)
+        await job.amark_started()
+        await reading.wait()
+        hub.current().unfeed(leaves.connection, "all")
+        passing.set()
+        await stays.until(has_told("job-1", "in_progress"))
+        assert len(leaves.frames) == 1
+
+
+async def test_add__gone_before_the_answer(no_sweep, monkeypatch):
+    await a_job()
+    async with watchers(2) as [goes, _]:
+        watching = asyncio.ensure_future(watch(goes))
+        await asyncio.sleep(0)
+        hub.current().leave(goes.connection)
+        await watching
+        assert not hub.current().feed.is_watched
+    assert goes.frames == []
+
+
+async def test_tell__tries_again_after_a_database_error(no_sweep, monkeypatch, logged):
+    job, read, failures = await a_job(), selectors.get_jobs, [OperationalError("away")]
+
+    def fails_once(ids: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return read(ids)
+
+    monkeypatch.setattr(selectors, "get_jobs", fails_once)
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.001)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await watcher.until(has_told("job-1", "in_progress"))
+    assert len(logged.of("progress.feed")) == 1
+
+
+async def test_feed__both_at_once_and_each_for_itself(no_sweep):
+    ann = await run(User.objects.create_user)("ann")
+    own, other = await a_job("own", owner=ann, public=False), await a_job("other")
+    async with watchers() as [watcher]:
+        await watch(watcher, ann, "mine")
+        await watch(watcher, ann, "all")
+        hub.current().unfeed(watcher.connection, "mine")
+        await own.amark_started()
+        await other.amark_started()
+        await watcher.until(has_told("other", "in_progress"))
+    assert {frame["subject"] for frame in watcher.frames[2:]} == {"all"}
+    assert [entry["job_id"] for entry in watcher.frames[0]["jobs"]] == ["own"]

@@ -1,0 +1,476 @@
+"""The hub, on the database, with what the channel layer does scripted."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.db import InterfaceError, OperationalError, transaction
+
+from jobs import selectors
+from jobs.events import Event
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import JobEvent, ProcessingJob
+from jobs.signals import job_event_committed
+from progress import hub, layers, link, publisher
+from progress.exceptions import Refused
+from progress.groups import Hint, hint_of, job_message
+from progress.protocol import Position
+from progress.wakeups import DataVersion
+from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOBODY = AnonymousUser()
+JOB = "job-1"
+
+
+@pytest.fixture
+def unheard():
+    """The committed events, of which no hub is told."""
+    events: list[Event] = []
+
+    def receive(event: Event, **_: Any) -> None:
+        events.append(event)
+
+    job_event_committed.disconnect(dispatch_uid="progress.publisher")
+    job_event_committed.connect(receive)
+    yield events
+    job_event_committed.disconnect(receive)
+    job_event_committed.connect(publisher.publish, dispatch_uid="progress.publisher")
+
+
+@pytest.fixture
+def no_sweep(monkeypatch, settings):
+    """Nothing wakes the hub but a gap."""
+    settings.PROGRESS_SWEEP_SECONDS = settings.PROGRESS_SYNC_SECONDS = 1000
+    monkeypatch.setattr(DataVersion, "of_database", lambda: None)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often each selector was asked."""
+    counted: dict[str, int] = {}
+
+    def count(name: str) -> None:
+        real = getattr(selectors, name)
+
+        def counting(*args: Any, **options: Any) -> Any:
+            counted[name] = counted.get(name, 0) + 1
+            return real(*args, **options)
+
+        monkeypatch.setattr(selectors, name, counting)
+
+    for name in ("get_job", "events_between", "events_after", "positions"):
+        count(name)
+    return counted
+
+
+async def a_job(ticks: int = 0) -> ProcessingJobLifecycle:
+    """A public job; with ticks, a running one at seq ``ticks + 2``."""
+    job = await ProcessingJobLifecycle.acreate(JOB, public=True)
+    if ticks:
+        await job.amark_started()
+    for number in range(ticks):
+        await job.amark_progress(number / 10)
+    return job
+
+
+async def watch(watcher: Watcher, since: Position | None = None, job_id: str = JOB) -> None:
+    await hub.current().subscribe(watcher.connection, NOBODY, job_id, since)
+
+
+def offer(event: Event) -> None:
+    hub.current().offer(hint_of(event))
+
+
+def seqs(watcher: Watcher) -> list[int]:
+    return [frame["seq"] for frame in watcher.frames]
+
+
+def synced() -> bool:
+    """Tell whether the hub has done the comparison that it begins with, and waits."""
+    return not (hub.current()._due.is_set() or hub.current()._syncing.locked())
+
+
+# What the channel layer may do
+
+
+async def test_offer__a_gap_is_read_from_the_log_at_once(unheard, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(synced)
+        await job.amark_queued()
+        await job.amark_started()
+        await job.amark_progress(50)
+        offer(unheard[-1])
+        await watcher.until_seq(4)
+    assert seqs(watcher) == [1, 2, 3, 4]
+
+
+async def test_offer__duplicates_and_disorder(unheard, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(synced)
+        await job.amark_started()
+        await job.amark_progress(1)
+        await job.amark_progress(2)
+        _, second, third, fourth = unheard
+        for event in (second, second, fourth, third, fourth, second):
+            offer(event)
+        await watcher.until_seq(4)
+        await hub.current().sync()
+    assert seqs(watcher) == [1, 2, 3, 4]
+
+
+async def test_offer__of_another_stream_is_looked_into(unheard, no_sweep):
+    await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(synced)
+        hub.current().offer(Hint(JOB, "another", 2, "tick", "{}"))
+        assert not synced()
+        await eventually(synced)
+    assert seqs(watcher) == [1]
+
+
+async def test_sweep__repairs_a_lost_last_event(unheard, settings, monkeypatch):
+    settings.PROGRESS_SWEEP_SECONDS = 0.01
+    monkeypatch.setattr(DataVersion, "of_database", lambda: None)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+async def test_data_version__tells_of_a_write_of_others(unheard):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(synced)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+async def test_start__what_was_written_before_the_counter_was_read_is_seen(unheard, monkeypatch):
+    """A topic may have been read already when the hub begins to look."""
+    job, open_counter, written = await a_job(), DataVersion.of_database, threading.Event()
+
+    def late() -> Any:
+        if not written.is_set():
+            raise OperationalError("not now")
+        return open_counter()
+
+    monkeypatch.setattr(DataVersion, "of_database", late)
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.01)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        written.set()
+        await watcher.until_seq(2)
+
+
+@pytest.mark.parametrize(
+    "error", [OperationalError("away"), InterfaceError("closed"), ZeroDivisionError("a bug")], ids=repr
+)
+async def test_repair__goes_on_after_an_error(unheard, monkeypatch, logged, error):
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.01)
+    job, positions, failed = await a_job(), selectors.positions, threading.Event()
+
+    def fails_once(job_ids: Any) -> Any:
+        if failed.is_set():
+            return positions(job_ids)
+        failed.set()
+        raise error
+
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(synced)
+        monkeypatch.setattr(selectors, "positions", fails_once)
+        await job.amark_started()
+        await watcher.until_seq(2)
+    assert len(logged.of("progress.hub", 30)) == 1
+
+
+async def test_sync__many_jobs_many_pages(unheard, no_sweep, monkeypatch):
+    monkeypatch.setattr(hub, "PAGE", 3)
+    monkeypatch.setattr(selectors, "MAX_CURSORS", 2)
+    monkeypatch.setattr(selectors, "MAX_IDS", 2)
+    jobs = [await ProcessingJobLifecycle.acreate(f"job-{number}", public=True) for number in range(5)]
+    async with watchers(5) as all_watchers:
+        for number, watcher in enumerate(all_watchers):
+            await watch(watcher, job_id=f"job-{number}")
+        for job in jobs:
+            await job.amark_started()
+            for step in range(3):
+                await job.amark_progress(step)
+        await hub.current().sync()
+        assert [seqs(watcher) for watcher in all_watchers] == [[1, 2, 3, 4, 5]] * 5
+
+
+async def test_sync__pruned_in_between_is_a_snapshot(unheard, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await job.amark_progress(5)
+        await run(JobEvent.objects.filter(seq=2).delete)()
+        await hub.current().sync()
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [("snapshot", 1), ("snapshot", 3)]
+    assert watcher.frames[1]["recovered"] is False
+
+
+async def test_sync__never_goes_back(unheard, no_sweep, monkeypatch):
+    """What was pruned, and more, arrives through the channel layer while the job is read."""
+    job, read = await a_job(), hub.in_thread
+
+    async def overtaken(function: Any, *args: Any) -> Any:
+        result = await read(function, *args)
+        if function is selectors.get_job:
+            await job.amark_progress(6)
+            for event in unheard:
+                offer(event)
+        return result
+
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await job.amark_progress(5)
+        await run(JobEvent.objects.filter(seq=2).delete)()
+        monkeypatch.setattr(hub, "in_thread", overtaken)
+        await hub.current().sync()
+    assert seqs(watcher) == [1, 2, 3, 4]
+
+
+async def test_sync__a_job_made_anew_while_it_looks(unheard, no_sweep, monkeypatch):
+    """It must end, though the new stream is behind where the old one stood."""
+    job, read = await a_job(), selectors.events_after
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+
+        def anew_first(*args: Any) -> Any:
+            with transaction.atomic():
+                ProcessingJob.objects.all().delete()
+                ProcessingJobLifecycle.create(JOB, public=True)
+            monkeypatch.setattr(selectors, "events_after", read)
+            return read(*args)
+
+        monkeypatch.setattr(selectors, "events_after", anew_first)
+        async with asyncio.timeout(5):
+            await hub.current().sync()
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [("snapshot", 1)] * 2
+    assert watcher.frames[0]["epoch"] != watcher.frames[1]["epoch"]
+
+
+async def test_sync__watched_anew_while_it_looks(unheard, no_sweep, monkeypatch):
+    """The topic that was behind is gone, and another of the same job does not stand anywhere yet."""
+    job, read = await a_job(), hub.in_thread
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        reading, passing = asyncio.Event(), asyncio.Event()
+
+        async def slow(function: Any, *args: Any) -> Any:
+            result = await read(function, *args)
+            if function in (selectors.events_after, selectors.get_job):
+                reading.set()
+                await passing.wait()
+            return [] if function is selectors.events_after else result
+
+        monkeypatch.setattr(hub, "in_thread", slow)
+        syncing = asyncio.ensure_future(hub.current().sync())
+        await reading.wait()
+        hub.current().unsubscribe(watcher.connection, JOB)
+        watching = asyncio.ensure_future(watch(watcher))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(hub, "in_thread", read)
+        passing.set()
+        await asyncio.gather(syncing, watching)
+        assert seqs(watcher) == [1, 2]
+
+
+async def test_subscribe__a_job_made_anew_for_others_meanwhile(unheard, no_sweep, monkeypatch):
+    job, missed = await a_job(ticks=1), hub.Hub._missed
+
+    def replace() -> None:
+        with transaction.atomic():
+            ProcessingJob.objects.all().delete()
+            ProcessingJobLifecycle.create(JOB, public=False)
+
+    async def after_a_change(self: hub.Hub, *args: Any) -> Any:
+        await run(replace)()
+        await self.sync()
+        return await missed(self, *args)
+
+    async with watchers(2) as [present, comes]:
+        await watch(present)
+        monkeypatch.setattr(hub.Hub, "_missed", after_a_change)
+        with pytest.raises(Refused, match="Job not found"):
+            await watch(comes, Position(job.job.epoch, 2))
+    assert comes.frames == []
+    assert [frame["type"] for frame in present.frames] == ["snapshot", "error"]
+
+
+async def test_sync__a_job_that_goes_while_somebody_subscribes(unheard, no_sweep, monkeypatch):
+    job, read = await a_job(), hub.in_thread
+    asking, passing = asyncio.Event(), asyncio.Event()
+
+    async def slow(function: Any, *args: Any) -> Any:
+        if function is hub._may_view:
+            asking.set()
+            await passing.wait()
+        return await read(function, *args)
+
+    monkeypatch.setattr(hub, "in_thread", slow)
+    async with watchers() as [watcher]:
+        watching = asyncio.ensure_future(watch(watcher))
+        await asking.wait()
+        await run(job.job.delete)()
+        await hub.current().sync()
+        passing.set()
+        with pytest.raises(Refused, match="Job not found"):
+            await watching
+    assert watcher.frames == []
+
+
+# Many at once
+
+
+async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, monkeypatch):
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job(ticks=5)
+    async with watchers(100) as many:
+        since = Position(job.job.epoch, 3)
+        await asyncio.gather(*[watch(each, since) for each in many])
+        assert all(seqs(each) == [4, 5, 6, 7, 7] for each in many)
+        assert calls["get_job"] == 1
+        assert calls["events_between"] == 1
+        assert layer.calls == [("add", f"job.{JOB}")]
+    assert hub.current().topics == {}
+
+
+async def test_subscribe__far_behind_is_read_for_itself(calls, settings):
+    settings.PROGRESS_RING_EVENTS = 2
+    job = await a_job(ticks=10)
+    async with watchers(2) as [far, near]:
+        await watch(far, Position(job.job.epoch, 1))
+        await watch(near, Position(job.job.epoch, 11))
+    assert seqs(far) == [*range(2, 13), 12]
+    assert seqs(near) == [12, 12]
+    assert calls["events_between"] == 2, "the ring once, and the rest"
+
+
+async def test_subscribe__pruned_while_it_reads(unheard, no_sweep, settings, monkeypatch):
+    settings.PROGRESS_RING_EVENTS = 2
+    job, read = await a_job(ticks=10), selectors.events_between
+
+    def prune_first(*args: Any) -> Any:
+        JobEvent.objects.filter(seq__lte=6).delete()
+        return read(*args)
+
+    monkeypatch.setattr(selectors, "events_between", prune_first)
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 3))
+    (frame,) = watcher.frames
+    assert (frame["seq"], frame["recovered"]) == (12, False)
+
+
+async def test_subscribe__behind_what_the_client_has_seen_catches_up_first(unheard, no_sweep):
+    """The client comes from another server, which was faster."""
+    job = await a_job(ticks=1)
+    async with watchers(2) as [first, second]:
+        await watch(first)
+        await job.amark_progress(50)
+        await watch(second, Position(job.job.epoch, 4))
+    (frame,) = second.frames
+    assert (frame["seq"], frame["recovered"]) == (4, True)
+
+
+async def test_leave__stops_the_hub():
+    await a_job()
+    before = asyncio.all_tasks()
+    async with watchers(2) as [one, other]:
+        await watch(one)
+        await watch(other)
+        assert asyncio.all_tasks() > before
+    assert hub.current().topics == {}
+    await eventually(lambda: asyncio.all_tasks() == before)
+
+
+async def test_enter__again_after_it_stopped():
+    job = await a_job()
+    for _ in range(2):
+        async with watchers() as [watcher]:
+            await watch(watcher)
+            reached = job.job.seq
+            await (job.amark_started() if reached == 1 else job.amark_progress(5))
+            await watcher.until_seq(reached + 1)
+
+
+# With a channel layer
+
+
+async def test_layer__brings_events(unheard, no_sweep, monkeypatch):
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await job.amark_progress(5)
+        await layer.inbox.put(job_message([hint_of(event) for event in unheard]))
+        await watcher.until_seq(3)
+    assert seqs(watcher) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("trouble", ["broken", "hangs"])
+async def test_layer__in_trouble_events_come_from_the_log(unheard, monkeypatch, trouble):
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.02)
+    layer = ScriptedLayer()
+    setattr(layer, trouble, True)
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+async def test_layer__lost_the_last_message(unheard, settings, monkeypatch):
+    settings.PROGRESS_SYNC_SECONDS = 0.01
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(lambda: hub.current()._link.is_whole)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+# The hubs of the process
+
+
+def test_current__forgets_loops_that_are_closed():
+    async def mine() -> hub.Hub:
+        return hub.current()
+
+    first, second = asyncio.run(mine()), asyncio.run(mine())
+    assert first is not second
+    assert first not in hub._hubs.values()
+
+
+async def test_interested__only_in_what_is_watched():
+    await a_job()
+    async with watchers() as [watcher]:
+        assert hub.interested(JOB, "status") == []
+        await watch(watcher)
+        assert hub.interested(JOB, "tick") == [hub.current()]
+        assert hub.interested("another", "status") == []
+    assert hub.interested(JOB, "tick") == []

@@ -1,0 +1,83 @@
+"""The outbox, against what it was given."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from progress import protocol
+from progress.outbox import Outbox, size
+from progress.protocol import Frame, event_frame
+
+KINDS = ["tick", "tick", "tick", "status", "stage", "log"]
+puts = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(0, 9)), max_size=40)
+
+
+def drained(outbox: Outbox) -> list[Frame]:
+    frames = []
+    while outbox:
+        frames.append(outbox.pop())
+    return frames
+
+
+def frames_of(given_puts: list[tuple[str, str, int]]) -> list[Frame]:
+    return [event_frame(job, seq, kind, "x" * length) for seq, (job, kind, length) in enumerate(given_puts)]
+
+
+@given(puts)
+def test_outbox__keeps_order_and_drops_superseded_ticks_alone(given_puts):
+    frames, outbox = frames_of(given_puts), Outbox(10**6)
+    for frame in frames:
+        assert outbox.put(frame)
+    last = {frame.subject: frame.seq for frame in frames}
+    expected = [frame for frame in frames if not (frame.is_tick and last[frame.subject] > frame.seq)]
+    assert len(outbox) == len(expected)
+    assert drained(outbox) == expected
+
+
+@given(puts, st.lists(st.booleans(), max_size=60))
+def test_outbox__nothing_but_superseded_ticks_is_lost_while_it_is_read(given_puts, pops):
+    outbox, sent = Outbox(10**6), []
+    for frame, pop in zip(frames_of(given_puts), [*pops, *[False] * 40], strict=False):
+        outbox.put(frame)
+        if pop:
+            sent.append(outbox.pop())
+    sent += drained(outbox)
+    assert [frame.seq for frame in sent] == sorted({frame.seq for frame in sent})
+    for frame in set(frames_of(given_puts)) - set(sent):
+        same = [each for each in sent if each.seq == frame.seq]
+        later = [each for each in sent if each.subject == frame.subject and each.seq > frame.seq]
+        assert same or (frame.is_tick and later)
+
+
+@given(puts, st.integers(1, 60))
+def test_outbox__says_when_more_waits_than_may(given_puts, limit):
+    outbox, waiting = Outbox(limit), []
+    for frame in frames_of(given_puts):
+        waiting = [each for each in waiting if not (each.is_tick and each.subject == frame.subject)] + [frame]
+        assert outbox.put(frame) is (sum(map(size, waiting)) <= limit)
+
+
+def test_outbox__is_empty_after_clear():
+    outbox = Outbox(10)
+    outbox.put(event_frame("a", 1, "tick", "x" * 8))
+    outbox.clear()
+    assert not outbox
+    assert outbox.put(event_frame("a", 2, "tick", "x" * 8))
+    assert [frame.seq for frame in drained(outbox)] == [2]
+
+
+def test_outbox__a_heartbeat_supersedes_a_heartbeat_alone():
+    """Any word that is an id can name a job; «heartbeat» is one."""
+    outbox = Outbox(10_000)
+    tick = event_frame("heartbeat", 1, "tick", "{}")
+    for frame in (tick, protocol.heartbeat(), protocol.heartbeat()):
+        outbox.put(frame)
+    first, second = drained(outbox)
+    assert first is tick
+    assert json.loads(second.text)["type"] == "heartbeat"
+
+
+@given(st.text(max_size=50))
+def test_size__is_no_less_than_what_is_sent(text):
+    assert size(Frame(text)) >= len(text.encode(errors="replace"))

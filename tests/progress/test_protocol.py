@@ -1,0 +1,297 @@
+"""The wire protocol, against its own document and the golden vectors."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.events import Event
+from jobs.models import ProcessingJob
+from jobs.states import EventKind
+from progress import protocol
+from progress.codes import TEMPORARY, CloseCode, ErrorCode
+from progress.exceptions import Refused
+from progress.protocol import Auth, Ping, Position, Subscribe, SubscribeFeed, Unsubscribe
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "protocol.md").read_text()
+VECTORS = json.loads((ROOT / "tests" / "vectors" / "frames.json").read_text())
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+FROM_SERVER, FROM_CLIENT = DOCUMENT.split("## From the client")
+
+
+def blocks(text: str) -> list[Any]:
+    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+
+def event(kind: EventKind = EventKind.TICK, **fields: Any) -> Event:
+    values: dict[str, Any] = {
+        "job_id": "job-123",
+        "epoch": "e1",
+        "seq": 17,
+        "kind": kind,
+        "status": "in_progress",
+        "progress": 75.0,
+        "message": "Processing stage 3",
+        "metadata": {"level": "warning"} if kind is EventKind.LOG else {"stage": "stage_3", "attempt": 1},
+        "timestamp": AT,
+    }
+    return Event(**{**values, **fields})
+
+
+def a_job() -> ProcessingJob:
+    return ProcessingJob(id="job-123", name="Import", seq=2, epoch="e1", created_at=AT, updated_at=AT)
+
+
+def built() -> dict[str, Any]:
+    """One frame of each type, as the builders make it."""
+    snapshot = protocol.snapshot(
+        protocol.job_state(a_job()), name="Import", position=Position("e1", 2), recovered=False
+    )
+    refused = Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject="job-123")
+    texts = [
+        protocol.event_text(event()),
+        protocol.event_text(event(EventKind.LOG)),
+        snapshot.text,
+        protocol.feed("all", [protocol.feed_entry(a_job())]).text,
+        protocol.pong().text,
+        protocol.heartbeat().text,
+        protocol.unsubscribed("job-123").text,
+        protocol.authenticated(AT).text,
+        protocol.error(refused).text,
+    ]
+    frames = [json.loads(text) for text in texts]
+    return {frame["type"]: frame for frame in frames}
+
+
+# The document
+
+
+@pytest.mark.parametrize("message", blocks(FROM_CLIENT), ids=json.dumps)
+def test_document__client_messages_parse(message):
+    assert protocol.parse(json.dumps(message))
+
+
+@pytest.mark.parametrize("message", blocks(FROM_SERVER), ids=lambda message: message["type"])
+def test_document__server_messages_have_the_builders_fields(message):
+    assert set(message) == set(built()[message["type"]])
+    if message["type"] == "feed":
+        assert set(message["jobs"][0]) == set(built()["feed"]["jobs"][0])
+
+
+def test_document__shows_every_type_of_both_sides():
+    assert {message["type"] for message in blocks(FROM_SERVER)} == set(built())
+    assert {message["type"] for message in blocks(FROM_CLIENT)} == {"ping", "subscribe", "unsubscribe", "auth"}
+
+
+def test_document__lists_every_error_code():
+    assert set(
+        re.findall(r"^\| `(\w+)` \|", DOCUMENT.split("### `error`")[1].split("## From")[0], re.MULTILINE)
+    ) == set(ErrorCode)
+
+
+def test_document__lists_every_close_code():
+    listed = re.findall(r"^\| (\d{4}) \|", DOCUMENT.split("## Close codes")[1], re.MULTILINE)
+    assert {int(code) for code in listed} == {int(code) for code in CloseCode} | {1009}
+
+
+def test_document__temporary_errors_are_those_that_ask_to_come_back():
+    table = DOCUMENT.split("### `error`")[1].split("## From")[0]
+    coming_back = {
+        code for code, then in re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", table, re.MULTILINE) if "40" in then
+    }
+    assert coming_back == set(TEMPORARY)
+
+
+# Frames
+
+
+def test_frames__only_those_of_progress_have_a_job_id():
+    assert {kind for kind, frame in built().items() if "job_id" in frame} == {"progress", "snapshot"}
+
+
+def test_frames__vectors_have_the_builders_fields():
+    frames = [frame for case in VECTORS for frame in case["frames"]]
+    own = [frame for frame in frames if frame["type"] in built()]
+    complete = [frame for frame in own if set(built()[frame["type"]]) <= set(frame)]
+    assert {frame["type"] for frame in complete} >= {"progress", "snapshot", "log", "feed"}
+    assert all(list(case["fresh"]) for case in VECTORS if "fresh" in case)
+    assert {frozenset(case["fresh"]) for case in VECTORS if "fresh" in case} == {frozenset(built()["snapshot"])}
+
+
+def test_event_text__indeterminate_progress_is_null():
+    assert json.loads(protocol.event_text(event(progress=None)))["progress"] is None
+
+
+def test_event_text__keeps_what_users_write():
+    words = 'naïve 🎉 </script> \u2028 "quoted" \\ \x01 日本'
+    assert json.loads(protocol.event_text(event(message=words)))["message"] == words
+
+
+def test_event_frame__is_a_tick_only_for_ticks_and_shows_the_job_except_for_log_lines():
+    frames = {kind: protocol.event_frame("job-1", 1, kind, "{}") for kind in EventKind}
+    assert {kind for kind, frame in frames.items() if frame.is_tick} == {EventKind.TICK}
+    assert {kind for kind, frame in frames.items() if not frame.subject} == {EventKind.LOG}
+
+
+def test_encode__refuses_what_is_not_json():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        protocol.encode({"progress": float("nan")})
+
+
+def test_timestamp__is_utc_with_a_z():
+    east = datetime(2026, 1, 1, 2, 0, tzinfo=timezone(timedelta(hours=2)))
+    assert protocol.timestamp(east) == "2026-01-01T00:00:00.000000Z"
+
+
+def test_error__subject_only_where_there_is_one():
+    assert "subject" not in json.loads(protocol.error(protocol.invalid("No.")).text)
+
+
+def test_snapshot__position_overrides_the_state():
+    frame = protocol.snapshot(protocol.job_state(a_job()), name="", position=Position("e2", 9), recovered=True)
+    shown = json.loads(frame.text)
+    assert (shown["epoch"], shown["seq"], shown["recovered"], frame.seq) == ("e2", 9, True, 9)
+
+
+# Commands
+
+
+@pytest.mark.parametrize(
+    ("message", "command"),
+    [
+        ({"type": "ping"}, Ping()),
+        ({"type": "ping", "extra": [1]}, Ping()),
+        ({"type": "subscribe", "job_id": "a"}, Subscribe("a")),
+        ({"type": "subscribe", "job_id": "a", "since": None}, Subscribe("a")),
+        ({"type": "subscribe", "job_id": "a", "logs": True}, Subscribe("a", logs=True)),
+        ({"type": "subscribe", "job_id": "a", "since": {"epoch": "e", "seq": 0}}, Subscribe("a", Position("e", 0))),
+        (
+            {"type": "subscribe", "job_id": "a", "since": {"epoch": "e", "seq": 2**63 - 1}},
+            Subscribe("a", Position("e", 2**63 - 1)),
+        ),
+        ({"type": "subscribe", "job_id": "", "logs": False}, Subscribe("")),
+        ({"type": "subscribe", "feed": "all"}, SubscribeFeed("all")),
+        ({"type": "subscribe", "feed": "mine"}, SubscribeFeed("mine")),
+        ({"type": "unsubscribe", "job_id": "a"}, Unsubscribe("a", is_feed=False)),
+        ({"type": "unsubscribe", "feed": "mine"}, Unsubscribe("mine", is_feed=True)),
+        ({"type": "auth", "token": "t"}, Auth("t")),
+    ],
+    ids=str,
+)
+def test_parse__command(message, command):
+    assert protocol.parse(json.dumps(message)) == command
+
+
+WRONG = [None, True, 1, 1.5, [], {}, ["a"], {"a": 1}]
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("subscribe", "job_id"),
+        ("unsubscribe", "job_id"),
+        ("auth", "token"),
+        ("subscribe", "feed"),
+        ("unsubscribe", "feed"),
+    ],
+)
+def test_parse__wrong_type_of_a_field(kind, field, value):
+    refuses(json.dumps({"type": kind, field: value}))
+
+
+@pytest.mark.parametrize(
+    "value", [*WRONG, "Ping", "ping ", "connect", "websocket_disconnect", "__class__", ""], ids=repr
+)
+def test_parse__unknown_type(value):
+    refuses(json.dumps({"type": value}))
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        True,
+        5,
+        "e",
+        [],
+        ["e", 1],
+        {},
+        {"epoch": "e"},
+        {"seq": 1},
+        {"epoch": 1, "seq": 1},
+        {"epoch": None, "seq": 1},
+        {"epoch": "e", "seq": "1"},
+        {"epoch": "e", "seq": True},
+        {"epoch": "e", "seq": 1.0},
+        {"epoch": "e", "seq": -1},
+        {"epoch": "e", "seq": 2**63},
+        {"epoch": "e", "seq": None},
+    ],
+    ids=str,
+)
+def test_parse__wrong_position(since):
+    refuses(json.dumps({"type": "subscribe", "job_id": "a", "since": since}))
+
+
+@pytest.mark.parametrize("logs", [None, 0, 1, "true", [], {}], ids=repr)
+def test_parse__wrong_logs(logs):
+    refuses(json.dumps({"type": "subscribe", "job_id": "a", "logs": logs}))
+
+
+@pytest.mark.parametrize("kind", ["subscribe", "unsubscribe"])
+@pytest.mark.parametrize("fields", [{"feed": "others"}, {"feed": "all", "job_id": "a"}, {}])
+def test_parse__neither_job_nor_feed(kind, fields):
+    refuses(json.dumps({"type": kind, **fields}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "ping",
+        "{",
+        "[]",
+        "null",
+        '"ping"',
+        "1",
+        '{"type": "ping"}{',
+        "{'type': 'ping'}",
+        "[" * 100_000,
+        '{"type":' * 50_000,
+        '{"type": "ping", "n": ' + "9" * 10_000 + "}",
+        '{"type": "ping", "n": NaN}',
+        '{"type": "ping", "n": -Infinity}',
+        '{"type": "subscribe", "job_id": "a", "since": {"epoch": "e", "seq": Infinity}}',
+        "\ufeff{}",
+        "\x00",
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+def test_parse__no_json_object(text):
+    refuses(text)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        r'{"type": "subscribe", "job_id": "\ud800"}',
+        r'{"type": "unsubscribe", "job_id": "job-\udfff"}',
+        r'{"type": "auth", "token": "\ud83d"}',
+    ],
+)
+def test_parse__half_of_a_surrogate_pair_is_no_string(message):
+    """It could not be sent back in a text frame, which is UTF-8."""
+    refuses(message)
+
+
+def refuses(text: str) -> None:
+    with pytest.raises(Refused) as caught:
+        protocol.parse(text)
+    assert caught.value.code is ErrorCode.INVALID_MESSAGE
+    assert caught.value.close is None

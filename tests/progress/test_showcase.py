@@ -1,0 +1,152 @@
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.installation import ROOT, Site
+from tests.servers import free_port
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def showcase(sqlite_site: Site) -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "manage.py", "showcase", *options]
+        pipe = subprocess.PIPE
+        started.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=sqlite_site.env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> list[str]:
+    """Options with which the job takes long."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "large").write_bytes(bytes(1_000_000))
+    return ["--path", str(tmp_path / "work"), "--max-rate", "0.01"]
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+    assert process.stdout is not None
+    read = []
+    for line in process.stdout:
+        read.append(line)
+        if re.search(pattern, line):
+            return line
+    raise AssertionError(f"{pattern!r} did not come: {read} {process.stderr and process.stderr.read()}")
+
+
+def children(process: subprocess.Popen[str]) -> dict[str, int]:
+    """Return the ids of its children by the command that each of them runs."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return {row[4]: int(row[0]) for row in rows if row[1] == str(process.pid)}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ends(process: subprocess.Popen[str], family: dict[str, int]) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=30)
+    assert not [command for command, pid in family.items() if is_alive(pid)]
+    assert "Traceback" not in errors
+    return process.returncode, errors
+
+
+def test_showcase__shows_the_job_and_goes_on_serving(showcase: Start, sqlite_site: Site, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "file").write_text("x")
+    port = free_port()
+    process = showcase("--port", str(port), "--path", str(tmp_path / "work"))
+    page = read_until(process, r"http://").split()[-1]
+    job_id = page.rstrip("/").rpartition("/")[2]
+    assert page == f"http://127.0.0.1:{port}/jobs/{job_id}/"
+    read_until(process, r"^completed · 100 %")
+    read_until(process, r"Still serving")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+        assert answer.status == 200
+    assert sqlite_site.job(job_id)["status"] == "completed"
+    family = children(process)
+    assert family.keys() == {"serve"}
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+    assert ends(process, family)[0] == 0
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("to_group", [True, False])
+def test_showcase__stop_at_work_leaves_no_process_and_no_running_job(
+    kind: signal.Signals, to_group: bool, showcase: Start, sqlite_site: Site, slow: list[str]
+) -> None:
+    process = showcase("--port", str(free_port()), *slow)
+    job_id = read_until(process, r"http://").rstrip("/\n").rpartition("/")[2]
+    read_until(process, r"^in progress .* large")
+    family = children(process)
+    assert family.keys() == {"serve", "hash_folder"}
+    (os.killpg if to_group else os.kill)(process.pid, kind)
+    code, errors = ends(process, family)
+    assert (code, errors) == (0, "")
+    assert sqlite_site.job(job_id)["status"] == "cancelled"
+
+
+def test_showcase__stop_at_start_leaves_no_process(showcase: Start, slow: list[str]) -> None:
+    process = showcase("--port", str(free_port()), *slow)
+    read_until(process, r"http://")
+    family = children(process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert ends(process, family) == (0, "")
+
+
+def test_showcase__death_of_the_worker_is_said(showcase: Start, sqlite_site: Site, slow: list[str]) -> None:
+    process = showcase("--port", str(free_port()), *slow)
+    job_id = read_until(process, r"http://").rstrip("/\n").rpartition("/")[2]
+    read_until(process, r"^in progress .* large")
+    os.kill(children(process)["hash_folder"], signal.SIGKILL)
+    read_until(process, r"^failed .* The worker died \(killed by SIGKILL\)")
+    read_until(process, r"Still serving")
+    assert sqlite_site.job(job_id)["status"] == "failed"
+    os.killpg(process.pid, signal.SIGINT)
+    assert ends(process, children(process))[0] == 0
+
+
+def test_showcase__death_of_the_server_is_said(showcase: Start, slow: list[str]) -> None:
+    process = showcase("--port", str(free_port()), *slow)
+    read_until(process, r"^in progress .* large")
+    family = children(process)
+    os.kill(family["serve"], signal.SIGKILL)
+    code, errors = ends(process, family)
+    assert code == 1
+    assert "The server has ended (killed by SIGKILL)" in errors
+
+
+def test_showcase__taken_port_is_said(showcase: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, errors = ends(showcase("--port", str(port)), {})
+    assert code == 1
+    assert f"Port {port} can't be used" in errors
+    assert "make run PORT=" in errors
