@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Protocol
 
 from progress.codes import CloseCode
@@ -20,8 +20,8 @@ class Writer(Protocol):
 
     on_empty: Callable[[], None] | None
 
-    def write(self, frame: bytes, /) -> bool:
-        """Write a frame; return whether the socket takes more."""
+    def write(self, frames: bytes, /) -> bool:
+        """Write whole frames; return whether the socket takes more."""
 
 
 class Connection:
@@ -35,7 +35,10 @@ class Connection:
 
     def __init__(self, send: Send, writer: Writer | None = None) -> None:
         self.watched: set[str] = set()  # the jobs, as the hub keeps it
-        self._outlet = _AsgiOutlet(send, self) if writer is None else _WriterOutlet(send, writer, self)
+        self._outlet = _AsgiOutlet(send, self)
+        self._writer = writer
+        if writer is not None:
+            writer.on_empty = self.resume
         self._outbox: Outbox | None = None  # there while the socket is full
         self._deadline: asyncio.TimerHandle | None = None
         self._closing: CloseCode | None = None
@@ -47,10 +50,22 @@ class Connection:
         if not self.is_accepting:
             return
         if self._outbox is None:
-            if not self._outlet.write(frame):
+            if not self._write(frame):
                 self._full()
         elif not self._outbox.put(frame):
             self.close(CloseCode.TOO_SLOW)
+
+    def _write(self, frame: Frame) -> bool:
+        """Send a frame; return whether the socket takes more."""
+        return self._outlet.write(frame) if self._writer is None else self._writer.write(frame.wire)
+
+    def send_burst(self, frames: Sequence[Frame], wire: bytes) -> None:
+        """Send several frames, which are given in one piece as well."""
+        if self._writer is None or self._outbox is not None or not self.is_accepting:
+            for frame in frames:
+                self.send(frame)
+        elif not self._writer.write(wire):
+            self._full()
 
     def close(self, code: CloseCode) -> None:
         """Close the socket, after what waits was sent, but for a watcher that is too slow for it."""
@@ -68,6 +83,8 @@ class Connection:
         """Take note that the socket is gone: nothing more is sent."""
         self.is_accepting = self._is_open = False
         self._outbox = None
+        if self._writer is not None:
+            self._writer.on_empty = None
         self._outlet.stop()
         self._stop_deadline()
 
@@ -78,7 +95,7 @@ class Connection:
         self._stop_deadline()
         outbox = self._outbox
         while outbox:
-            if not self._outlet.write(outbox.pop()):
+            if not self._write(outbox.pop()):
                 self._full()
                 return
         self._outbox = None
@@ -110,29 +127,6 @@ class Connection:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-class _WriterOutlet:
-    """Sends through a server's writer, and says nothing to the server but when to close."""
-
-    def __init__(self, send: Send, writer: Writer, connection: Connection) -> None:
-        self._asgi = _AsgiOutlet(send, connection)
-        self._writer = writer
-        self._write = writer.write
-        writer.on_empty = connection.resume
-
-    def write(self, frame: Frame) -> bool:
-        """Send a frame; return whether the socket takes more."""
-        return self._write(frame.wire)
-
-    def close(self, code: CloseCode) -> None:
-        """Close the socket behind what was written."""
-        self._asgi.close(code)
-
-    def stop(self) -> None:
-        """Send nothing more."""
-        self._writer.on_empty = None
-        self._asgi.stop()
 
 
 class _AsgiOutlet:

@@ -40,3 +40,8 @@ class Refused(ProgressError):
 
 class InvalidToken(ProgressError):
     """The token is forged, expired, or of a user who may no longer sign in."""
+
+
+def job_not_found(job_id: str) -> Refused:
+    """Return the refusal of a job that does not exist or is hidden: the same in both cases."""
+    return Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject=job_id[:64])

@@ -67,6 +67,8 @@ class Feed:
         self._changed: set[str] = set()
         self._told: dict[str, tuple[str, datetime]] = {}  # the change of each job that was told last
         self._telling: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+        self._is_due = False  # another sweep was asked for while one was under way
         self._beginning = asyncio.Lock()
 
     @property
@@ -93,6 +95,12 @@ class Feed:
         for key in [key for key in self._watchers if key[0] is connection and name in (None, key[1])]:
             del self._watchers[key]
 
+    def stop(self) -> None:
+        """Tell nothing more: nobody is left."""
+        for task in (self._telling, self._sweeping):
+            if task is not None:
+                task.cancel()
+
     def mark(self, job_id: str) -> None:
         """Take note that a job has changed; it is told soon."""
         if self._watchers:
@@ -100,10 +108,23 @@ class Feed:
             if self._telling is None or self._telling.done():
                 self._telling = asyncio.ensure_future(self._tell())
 
-    async def sweep(self) -> None:
-        """Look for changes that were not told."""
-        if not self._watchers:
-            return
+    def sweep(self) -> None:
+        """Look soon for changes that were not told; however often this is asked, once in each interval."""
+        self._is_due = True
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.ensure_future(self._sweep())
+
+    async def _sweep(self) -> None:
+        while self._is_due and self._watchers:
+            self._is_due = False
+            try:
+                await self._look_for_changes()
+            except DatabaseError as error:
+                self._is_due = True
+                logger.warning("The feed can't be read (%s); trying again.", error)
+            await asyncio.sleep(conf.SWEEP_SECONDS)
+
+    async def _look_for_changes(self) -> None:
         recent = await self._changes()
         for job_id, epoch, changed_at in recent:
             if self._told.get(job_id) != (epoch, changed_at):

@@ -5,10 +5,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from progress.conf import conf
+
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0  # between two tries to reach a channel layer that does not answer
 ANSWER_SECONDS = 2.0  # after which it counts as not answering
+ECHO = "link.echo"
 
 
 class Link:
@@ -17,10 +20,11 @@ class Link:
     Args:
         layer: The channel layer.
         deliver: Takes each message; must not raise.
+        on_trouble: Called when the layer turns out to bring nothing.
 
     """
 
-    def __init__(self, layer: Any, deliver: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, layer: Any, deliver: Callable[[dict[str, Any]], None], on_trouble: Callable[[], None]) -> None:
         self._layer = layer
         self._deliver = deliver
         self._channel: str | None = None
@@ -29,12 +33,16 @@ class Link:
         self._failing = False
         self._in_trouble = False  # and the log says so
         self._lock = asyncio.Lock()
-        self._tasks = {asyncio.ensure_future(self._run())}
+        self._on_trouble = on_trouble
+        self._linked = asyncio.Event()
+        self._echo = asyncio.Event()
+        self._answers = False
+        self._tasks = {asyncio.ensure_future(self._run()), asyncio.ensure_future(self._probe())}
 
     @property
     def is_whole(self) -> bool:
-        """Whether every group that is wanted has been joined."""
-        return self._channel is not None and self._wanted <= self._joined
+        """Whether every group that is wanted has been joined, and the layer brings messages."""
+        return self._answers and self._wanted <= self._joined
 
     def stop(self) -> None:
         """Leave everything."""
@@ -88,15 +96,46 @@ class Link:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     self._channel = await self._layer.new_channel()
                 await self.settle()
+                self._linked.set()
                 while True:
-                    message = await self._layer.receive(self._channel)
-                    self._in_trouble = False
-                    self._deliver(message)
+                    self._take(await self._layer.receive(self._channel))
             except Exception as error:
                 self._channel = None
                 self._joined.clear()
+                self._answers = False
+                self._linked.clear()
                 self._complain(error)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        self._in_trouble = False
+        if message.get("type") == ECHO:
+            self._echo.set()
+        else:
+            self._deliver(message)
+
+    async def _probe(self) -> None:
+        """See again and again whether the layer brings a message; a layer that has lost its server says nothing."""
+        while True:
+            await self._linked.wait()
+            await self.settle()
+            self._answers = await self._brings_an_echo()
+            if not self._answers:
+                self._on_trouble()
+            await asyncio.sleep(conf.SYNC_SECONDS if self.is_whole else RETRY_SECONDS)
+
+    async def _brings_an_echo(self) -> bool:
+        if self._channel is None:
+            return False
+        self._echo.clear()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._layer.send(self._channel, {"type": ECHO})
+                await self._echo.wait()
+        except Exception as error:
+            self._complain(error)
+            return False
+        return True
 
     def _complain(self, error: Exception) -> None:
         """Say that the channel layer fails; once, until it has answered again."""

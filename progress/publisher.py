@@ -35,7 +35,7 @@ def publish(sender: Any, event: Event, **_: Any) -> None:
         return  # the text would be made for nobody
     hint = hint_of(event)
     for each in hubs:
-        hub.tell(each, hint)
+        each.put(hint)
     if layer is not None:
         Publisher.of_this_process().put(hint)
 

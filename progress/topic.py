@@ -1,7 +1,7 @@
 """One watched job in one process: its stream, and the connections that watch it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from jobs import selectors
@@ -81,23 +81,25 @@ class Topic:
         self._plain.discard(connection)
         self._with_logs.discard(connection)
 
-    def offer(self, hint: Hint) -> bool:
-        """Take an event if it is the next; return whether nothing is missing before it."""
-        if self._stream is None or hint.epoch != self._stream.position.epoch:
+    def offer(self, hints: Sequence[Hint]) -> bool:
+        """Take those events that come next, and send them together; return whether nothing is missing before any."""
+        stream = self._stream
+        if stream is None:
             self.touched = True
-            return self._stream is None
-        verdict = self._stream.offer(hint.seq)
-        if verdict is Verdict.FRESH:
-            self._publish(event_frame(hint.job_id, hint.seq, hint.kind, hint.text), is_log=hint.kind == EventKind.LOG)
-        return verdict is not Verdict.GAP
-
-    def _publish(self, frame: Frame, *, is_log: bool) -> None:
-        self.stream.append(frame, is_log=is_log)
-        for connection in self._with_logs:
-            connection.send(frame)
-        if not is_log:
-            for connection in self._plain:
-                connection.send(frame)
+            return True
+        fresh: list[Frame] = []
+        is_whole = True
+        for hint in hints:
+            verdict = stream.offer(hint.seq) if hint.epoch == stream.position.epoch else Verdict.GAP
+            if verdict is Verdict.FRESH:
+                frame = event_frame(hint.job_id, hint.seq, hint.kind, hint.text)
+                stream.append(frame, is_log=hint.kind == EventKind.LOG)
+                fresh.append(frame)
+            is_whole = is_whole and verdict is not Verdict.GAP
+        if fresh:
+            _send(self._with_logs, fresh)
+            _send(self._plain, [frame for frame in fresh if frame.subject])
+        return is_whole
 
     async def missed_since(self, since: Position) -> list[Frame] | None:
         """Return every event between ``since`` and the present position; None if that can't be whole.
@@ -149,3 +151,17 @@ class Topic:
     async def _read(self, stream: Stream, after: int, upto: int) -> Sequence[Frame]:
         events = await in_thread(selectors.events_between, self.job_id, stream.position.epoch, after, upto)
         return [event_frame(event.job_id, event.seq, event.kind, event_text(event)) for event in events]
+
+
+def _send(connections: Collection[Connection], frames: list[Frame]) -> None:
+    """Send frames to each connection: one as itself, several in one piece."""
+    if not connections or not frames:
+        return
+    if len(frames) == 1:
+        (frame,) = frames
+        for connection in connections:
+            connection.send(frame)
+        return
+    wire = b"".join([frame.wire for frame in frames])
+    for connection in connections:
+        connection.send_burst(frames, wire)

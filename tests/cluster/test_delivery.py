@@ -139,6 +139,22 @@ async def test_redis_restart__later_events_come_through_redis_again(
         assert follower.seqs == list(range(2, 201))
 
 
+async def test_redis_lost__events_come_from_the_log(make_site: object, redis_server: RedisServer) -> None:
+    site: Site = make_site("postgres+redis", PROGRESS_SYNC_SECONDS="0.5")  # type: ignore[operator]
+    site.worker(CREATE)
+    served = site.serve()
+    worker = Worker(site.start_worker(FULL_SPEED, "200", "50"))
+    assert await worker.says() == "ready"
+    async with Follower(served.ws_url, "job-123") as follower:
+        await worker.go()
+        assert await worker.says() == "50"
+        await asyncio.to_thread(redis_server.kill)
+        await worker.go()
+        await follower.until_finished()
+        assert follower.seqs == list(range(2, 201))
+    assert "the channel layer does not answer" in served.log_text().lower()
+
+
 async def _until_subscribed(url: str) -> None:
     """Wait until the server's channel layer has subscribed again, of which only Redis knows."""
     async with asyncio.timeout(30), aioredis.from_url(url) as redis:

@@ -41,24 +41,34 @@ def has_told(*change: str) -> Any:
     return lambda frames: any((e["job_id"], e["status"]) == change for frame in frames for e in frame["jobs"])
 
 
-async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep):
+async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep, settings):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
-        await hub.current().sync()
+        await hub.current().repair.sync()
         await watcher.until(has_told("job-1", "in_progress"))
     assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
 
 
-async def test_feed__sweep_tells_nothing_twice(unheard, no_sweep):
-    job = await a_job()
+async def test_feed__sweep_tells_nothing_twice(unheard, settings, monkeypatch):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    job, looks = await a_job(), []
+    look = feed.Feed._look_for_changes
+
+    async def counting(self: feed.Feed) -> None:
+        await look(self)
+        looks.append(self)
+
+    monkeypatch.setattr(feed.Feed, "_look_for_changes", counting)
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
-        for _ in range(3):
-            await hub.current().sync()
-            await eventually(lambda: hub.current().feed._telling.done())
+        for looked in range(1, 4):
+            await hub.current().repair.sync()
+            await eventually(lambda: len(looks) >= looked)  # noqa: B023
+        await watcher.until(has_told("job-1", "in_progress"))
     assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
 
 
@@ -127,7 +137,7 @@ async def test_add__who_comes_second_makes_the_first_miss_nothing(unheard, no_sw
         await job.amark_started()
         passing.set()
         await asyncio.gather(*watching)
-        await hub.current().sync()
+        await hub.current().repair.sync()
         await first.until(has_told("job-1", "in_progress"))
         assert told(second)[-1] == [("job-1", "in_progress")]
 

@@ -13,7 +13,7 @@ from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.signals import job_event_committed
-from progress import hub, layers, link, publisher
+from progress import hub, layers, link, publisher, repair
 from progress.exceptions import Refused
 from progress.groups import Hint, hint_of, job_message
 from progress.protocol import Position
@@ -91,7 +91,7 @@ def seqs(watcher: Watcher) -> list[int]:
 
 def synced() -> bool:
     """Tell whether the hub has done the comparison that it begins with, and waits."""
-    return not (hub.current()._due.is_set() or hub.current()._syncing.locked())
+    return not (hub.current().repair.due.is_set() or hub.current().repair._syncing.locked())
 
 
 # What the channel layer may do
@@ -122,7 +122,7 @@ async def test_offer__duplicates_and_disorder(unheard, no_sweep):
         for event in (second, second, fourth, third, fourth, second):
             offer(event)
         await watcher.until_seq(4)
-        await hub.current().sync()
+        await hub.current().repair.sync()
     assert seqs(watcher) == [1, 2, 3, 4]
 
 
@@ -166,7 +166,7 @@ async def test_start__what_was_written_before_the_counter_was_read_is_seen(unhea
         return open_counter()
 
     monkeypatch.setattr(DataVersion, "of_database", late)
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(repair, "RETRY_SECONDS", 0.01)
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
@@ -178,7 +178,7 @@ async def test_start__what_was_written_before_the_counter_was_read_is_seen(unhea
     "error", [OperationalError("away"), InterfaceError("closed"), ZeroDivisionError("a bug")], ids=repr
 )
 async def test_repair__goes_on_after_an_error(unheard, monkeypatch, logged, error):
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(repair, "RETRY_SECONDS", 0.01)
     job, positions, failed = await a_job(), selectors.positions, threading.Event()
 
     def fails_once(job_ids: Any) -> Any:
@@ -193,11 +193,11 @@ async def test_repair__goes_on_after_an_error(unheard, monkeypatch, logged, erro
         monkeypatch.setattr(selectors, "positions", fails_once)
         await job.amark_started()
         await watcher.until_seq(2)
-    assert len(logged.of("progress.hub", 30)) == 1
+    assert len(logged.of("progress.repair", 30)) == 1
 
 
 async def test_sync__many_jobs_many_pages(unheard, no_sweep, monkeypatch):
-    monkeypatch.setattr(hub, "PAGE", 3)
+    monkeypatch.setattr(repair, "PAGE", 3)
     monkeypatch.setattr(selectors, "MAX_CURSORS", 2)
     monkeypatch.setattr(selectors, "MAX_IDS", 2)
     jobs = [await ProcessingJobLifecycle.acreate(f"job-{number}", public=True) for number in range(5)]
@@ -208,7 +208,7 @@ async def test_sync__many_jobs_many_pages(unheard, no_sweep, monkeypatch):
             await job.amark_started()
             for step in range(3):
                 await job.amark_progress(step)
-        await hub.current().sync()
+        await hub.current().repair.sync()
         assert [seqs(watcher) for watcher in all_watchers] == [[1, 2, 3, 4, 5]] * 5
 
 
@@ -219,14 +219,14 @@ async def test_sync__pruned_in_between_is_a_snapshot(unheard, no_sweep):
         await job.amark_started()
         await job.amark_progress(5)
         await run(JobEvent.objects.filter(seq=2).delete)()
-        await hub.current().sync()
+        await hub.current().repair.sync()
     assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [("snapshot", 1), ("snapshot", 3)]
     assert watcher.frames[1]["recovered"] is False
 
 
 async def test_sync__never_goes_back(unheard, no_sweep, monkeypatch):
     """What was pruned, and more, arrives through the channel layer while the job is read."""
-    job, read = await a_job(), hub.in_thread
+    job, read = await a_job(), repair.in_thread
 
     async def overtaken(function: Any, *args: Any) -> Any:
         result = await read(function, *args)
@@ -241,8 +241,8 @@ async def test_sync__never_goes_back(unheard, no_sweep, monkeypatch):
         await job.amark_started()
         await job.amark_progress(5)
         await run(JobEvent.objects.filter(seq=2).delete)()
-        monkeypatch.setattr(hub, "in_thread", overtaken)
-        await hub.current().sync()
+        monkeypatch.setattr(repair, "in_thread", overtaken)
+        await hub.current().repair.sync()
     assert seqs(watcher) == [1, 2, 3, 4]
 
 
@@ -262,7 +262,7 @@ async def test_sync__a_job_made_anew_while_it_looks(unheard, no_sweep, monkeypat
 
         monkeypatch.setattr(selectors, "events_after", anew_first)
         async with asyncio.timeout(5):
-            await hub.current().sync()
+            await hub.current().repair.sync()
     assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [("snapshot", 1)] * 2
     assert watcher.frames[0]["epoch"] != watcher.frames[1]["epoch"]
 
@@ -283,12 +283,14 @@ async def test_sync__watched_anew_while_it_looks(unheard, no_sweep, monkeypatch)
             return [] if function is selectors.events_after else result
 
         monkeypatch.setattr(hub, "in_thread", slow)
-        syncing = asyncio.ensure_future(hub.current().sync())
+        monkeypatch.setattr(repair, "in_thread", slow)
+        syncing = asyncio.ensure_future(hub.current().repair.sync())
         await reading.wait()
         hub.current().unsubscribe(watcher.connection, JOB)
         watching = asyncio.ensure_future(watch(watcher))
         await asyncio.sleep(0)
         monkeypatch.setattr(hub, "in_thread", read)
+        monkeypatch.setattr(repair, "in_thread", read)
         passing.set()
         await asyncio.gather(syncing, watching)
         assert seqs(watcher) == [1, 2]
@@ -304,7 +306,7 @@ async def test_subscribe__a_job_made_anew_for_others_meanwhile(unheard, no_sweep
 
     async def after_a_change(self: hub.Hub, *args: Any) -> Any:
         await run(replace)()
-        await self.sync()
+        await self.repair.sync()
         return await missed(self, *args)
 
     async with watchers(2) as [present, comes]:
@@ -331,7 +333,7 @@ async def test_sync__a_job_that_goes_while_somebody_subscribes(unheard, no_sweep
         watching = asyncio.ensure_future(watch(watcher))
         await asking.wait()
         await run(job.job.delete)()
-        await hub.current().sync()
+        await hub.current().repair.sync()
         passing.set()
         with pytest.raises(Refused, match="Job not found"):
             await watching
@@ -449,7 +451,7 @@ async def test_layer__lost_the_last_message(unheard, settings, monkeypatch):
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        await eventually(lambda: hub.current()._link.is_whole)
+        await eventually(lambda: hub.current().link.is_whole)
         await job.amark_started()
         await watcher.until_seq(2)
 

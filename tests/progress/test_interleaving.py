@@ -19,6 +19,7 @@ from jobs.events import Event
 from jobs.models import ProcessingJob
 from jobs.states import EventKind
 from progress import hub as hub_module
+from progress import repair as repair_module
 from progress import topic as topic_module
 from progress.groups import hint_of
 from progress.hub import Hub
@@ -165,7 +166,9 @@ async def scenario(data: st.DataObject) -> None:
         mock.patch.object(topic_module, "selectors", world_selectors(world)),
         mock.patch.object(hub_module, "in_thread", world.in_thread),
         mock.patch.object(topic_module, "in_thread", world.in_thread),
-        mock.patch.object(hub_module, "PAGE", draw(st.integers(1, 4))),
+        mock.patch.object(repair_module, "selectors", world_selectors(world)),
+        mock.patch.object(repair_module, "in_thread", world.in_thread),
+        mock.patch.object(repair_module, "PAGE", draw(st.integers(1, 4))),
     ):
         world.hub = Hub()
         watcher, other = Watcher(), Watcher()
@@ -175,18 +178,18 @@ async def scenario(data: st.DataObject) -> None:
         if draw(st.booleans()):
             await world.hub.subscribe(other.connection, nobody, JOB, None)
         if draw(st.booleans()):
-            tasks.append(asyncio.ensure_future(world.hub.sync()))
+            tasks.append(asyncio.ensure_future(world.hub.repair.sync()))
         await world.moment()
         subscribing = world.hub.subscribe(watcher.connection, nobody, JOB, since, logs=client.logs)
         tasks.append(asyncio.ensure_future(subscribing))
         for _ in range(draw(st.integers(0, 3))):
             await world.moment()
-            tasks.append(asyncio.ensure_future(world.hub.sync()))
+            tasks.append(asyncio.ensure_future(world.hub.repair.sync()))
         async with asyncio.timeout(5):
             await asyncio.gather(*tasks)
         await world.moment()
         world.quiet = True  # nothing more happens; every hint on its way is lost, and the sweep finds out
-        await world.hub.sync()
+        await world.hub.repair.sync()
 
     check(world, client, watcher)
     plain = Client(logs=False)

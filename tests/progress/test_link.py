@@ -27,7 +27,7 @@ async def delivered():
 
 @pytest.fixture
 async def linked(layer, delivered):
-    made = Link(layer, delivered.append)
+    made = Link(layer, delivered.append, lambda: None)
     yield made
     made.stop()
     await asyncio.sleep(0)
@@ -41,12 +41,12 @@ async def test_join__and_receive(layer, linked, delivered):
     await whole(linked)
     await linked.join("a")
     assert layer.groups == {"a"}
-    await layer.inbox.put("message")
-    await eventually(lambda: delivered == ["message"])
+    await layer.inbox.put({"type": "news"})
+    await eventually(lambda: delivered == [{"type": "news"}])
 
 
 async def test_join__before_the_channel_is_there(layer, delivered):
-    linked = Link(layer, delivered.append)
+    linked = Link(layer, delivered.append, lambda: None)
     await linked.join("a")
     assert not linked.is_whole
     await whole(linked)
@@ -111,7 +111,7 @@ async def test_join__a_layer_that_hangs_holds_many_up_no_longer_than_one(layer, 
 
 async def test_link__a_layer_that_is_down_at_first(layer, delivered):
     layer.broken = True
-    linked = Link(layer, delivered.append)
+    linked = Link(layer, delivered.append, lambda: None)
     await linked.join("a")
     assert not linked.is_whole
     layer.broken = False
@@ -127,8 +127,8 @@ async def test_link__joins_anew_what_broke(layer, linked, delivered):
     await eventually(lambda: layer.channels == 2)
     await whole(linked)
     assert layer.groups == {"a"}
-    await layer.inbox.put("after")
-    await eventually(lambda: delivered == ["after"])
+    await layer.inbox.put({"type": "after"})
+    await eventually(lambda: delivered == [{"type": "after"}])
 
 
 async def test_link__broke_while_a_group_was_joined(layer, linked):
@@ -163,9 +163,24 @@ async def test_link__says_once_that_it_broke(layer, linked, logged):
 
 async def test_stop__nothing_goes_on(layer, delivered):
     before = asyncio.all_tasks()
-    linked = Link(layer, delivered.append)
+    linked = Link(layer, delivered.append, lambda: None)
     await linked.join("a")
     await whole(linked)
     linked.leave("a")
     linked.stop()
     await eventually(lambda: asyncio.all_tasks() == before)
+
+
+async def test_probe__a_layer_that_brings_nothing_is_noticed_and_trusted_again_later(layer, settings, logged):
+    settings.PROGRESS_SYNC_SECONDS = 0.001
+    trouble = []
+    linked = Link(layer, trouble.append, lambda: trouble.append("trouble"))
+    await whole(linked)
+    assert trouble == []
+    layer.is_deaf = True
+    await eventually(lambda: trouble)
+    assert not linked.is_whole
+    layer.is_deaf = False
+    await whole(linked)
+    assert set(trouble) == {"trouble"}  # an echo is not delivered
+    linked.stop()

@@ -150,6 +150,7 @@ class ScriptedLayer:
         self.inbox: asyncio.Queue[Any] = asyncio.Queue()
         self.broken = False
         self.hangs = False
+        self.is_deaf = False  # takes what is sent, and brings nothing
         self.channels = 0
         self.passing: asyncio.Event | None = None  # a call to a group waits for it
 
@@ -179,6 +180,11 @@ class ScriptedLayer:
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self._answer()
         self.sent.append((group, message))
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        await self._answer()
+        if not self.is_deaf:
+            self.inbox.put_nowait(message)
 
     async def receive(self, channel: str) -> Any:
         message = await self.inbox.get()
