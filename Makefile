@@ -5,6 +5,8 @@ VENV ?= .venv
 PORT ?= 8000
 RUN_PATH ?=
 ARGS ?=
+# Tests wait for other processes most of the time.
+JOBS ?= 2
 
 BIN := $(VENV)/bin
 # A stamp is newer than the files that it installed, so a second run installs nothing.
@@ -29,7 +31,7 @@ run: $(SITE) ## Run the site and a real job that scans RUN_PATH, live on http://
 	status=$$?; [ $$status -eq 130 ] || exit $$status
 
 test: $(DEV) ## Run the tests; ARGS goes to pytest: make test ARGS="-k replay"
-	@$(BIN)/python -m pytest --quiet $(ARGS)
+	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) $(ARGS)
 
 lint: $(DEV) ## Check the style of the code
 	@$(BIN)/ruff check .

@@ -185,6 +185,8 @@ def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[
     now = timezone.now().timestamp()
     total = report.total if report.total is not None else job.metadata.get("total")
     shown: dict[str, Any] = {} if report.total is None else {"total": total}
+    if not rate.has_begun and job.started_at is not None:
+        rate.reset(0, job.started_at.timestamp())  # the first report of this process: the mean since the start
     if report.current is None:
         progress = job.progress if report.progress is None else report.progress
         if report.progress is not None:

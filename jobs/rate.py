@@ -23,6 +23,11 @@ class RateEstimator:
         self._weighted = 0.0
         self._weight = 0.0
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a time from which to count."""
+        return self._seconds is not None
+
     def reset(self, count: float, seconds: float) -> None:
         """Begin anew at ``count``, at the time ``seconds``."""
         self._count, self._seconds = count, seconds

@@ -54,6 +54,8 @@ def test_job_page__shows_each_change_live(page: Page, serve: Served, worker: Ste
     expect(page.locator("[data-part=stage]")).to_have_text("Validate")
     expect(page.locator("[data-part=message]")).to_have_text("Checking")
     expect(page.locator("[data-part=done]")).to_have_text("1.7 MB of 4.0 MB")
+    while not page.locator("[data-part=rate]").inner_text():  # a rate is told once half a second has gone by
+        worker("job-1", "mark_progress", current=1_700_000)
     expect(page.locator("[data-part=rate]")).to_have_text(re.compile(r"^[\d.]+ [KMG]?B/s$"))
     expect(page.locator("[data-part=left]")).to_have_text(re.compile(r" left$"))
     expect(page).to_have_title("42% · Import of March")

@@ -131,3 +131,13 @@ def test_decisions__touch_no_database_and_no_job(
         changes.completed(job, "done", {"a": 1}, {"b": 2})
     assert job.__dict__ == before
     assert isinstance(job, ProcessingJob)
+
+
+def test_progressed__another_process_states_the_mean_rate_since_the_start(running: ProcessingJobLifecycle) -> None:
+    job = ProcessingJob.objects.get(pk=running.job_id)
+    assert job.started_at is not None
+    now = job.started_at + timedelta(seconds=4)
+    with mock.patch.object(changes.timezone, "now", return_value=now):
+        ProcessingJobLifecycle(running.job_id).mark_progress(current=20, total=50)
+    metadata = row(running.job_id)["metadata"]
+    assert (metadata["rate"], metadata["eta_seconds"]) == (5.0, 6.0)
