@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from jobs import selectors
 from jobs.access import policy, type_of_user
 from jobs.bounds import is_job_id
+from jobs.events import Event
 from jobs.states import EventKind
 from jobs.threads import in_thread
 from progress import layers, protocol
@@ -26,7 +27,7 @@ from progress.conf import conf
 from progress.connection import Connection
 from progress.exceptions import Refused, job_not_found
 from progress.feed import Feed
-from progress.groups import FEED_GROUP, Hint, hints_of, job_group
+from progress.groups import FEED_GROUP, Hint, hint_of, hints_of, job_group
 from progress.link import Link
 from progress.protocol import FeedName, Frame, Position
 from progress.repair import Repair
@@ -49,7 +50,7 @@ class Hub:
         self.link: Link | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.repair = Repair(self)
-        self._arrived: deque[Hint] = deque()  # from other threads
+        self._arrived: deque[Event] = deque()  # from other threads
         self._is_called = False
 
     # Connections
@@ -236,9 +237,9 @@ class Hub:
                 logger.debug("An event of job %s is missing before %d", job_id, offered[-1].seq)
                 self.repair.request()
 
-    def put(self, hint: Hint) -> None:
+    def put(self, event: Event) -> None:
         """Offer an event from any thread; those that come before the event loop gets to them are taken together."""
-        self._arrived.append(hint)
+        self._arrived.append(event)
         if not self._is_called and not self.loop.is_closed():
             self._is_called = True
             self.loop.call_soon_threadsafe(self._take_arrived)
@@ -247,7 +248,7 @@ class Hub:
         self._is_called = False  # first: what is put from here on either is taken below or calls again
         arrived = []
         while self._arrived:
-            arrived.append(self._arrived.popleft())
+            arrived.append(hint_of(self._arrived.popleft()))
         self.offer_all(arrived)
 
     def _receive(self, message: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from progress.groups import FEED_GROUP, Hint, feed_message, hint_of, job_group, 
 logger = logging.getLogger(__name__)
 
 BATCH = 200  # events sent together, so that a burst costs one message a job
+GATHER_SECONDS = 0.002  # after a batch, so that a burst fills the next; an event after a pause is sent at once
 COMPLAIN_SECONDS = 30.0  # between two warnings about the same trouble
 SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
 
@@ -32,16 +33,15 @@ def publish(sender: Any, event: Event, **_: Any) -> None:
     hubs = hub.interested(event.job_id, event.kind)
     layer = layers.configured()
     if not hubs and layer is None:
-        return  # the text would be made for nobody
-    hint = hint_of(event)
+        return
     for each in hubs:
-        each.put(hint)
+        each.put(event)
     if layer is not None:
-        Publisher.of_this_process().put(hint)
+        Publisher.of_this_process().put(event)
 
 
 class Publisher:
-    """The thread that sends hints to the channel layer."""
+    """The thread that encodes events and sends them to the channel layer."""
 
     _current: "Publisher | None" = None
     _making = threading.Lock()
@@ -60,7 +60,7 @@ class Publisher:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._queue: deque[Hint] = deque()
+        self._queue: deque[Event] = deque()
         self._lock = threading.Lock()  # of the queue: whoever finds it empty wakes the thread
         self._dropped = 0
         self._complained = float("-inf")
@@ -72,14 +72,14 @@ class Publisher:
         self._thread.start()
         atexit.register(self.flush)
 
-    def put(self, hint: Hint) -> None:
+    def put(self, event: Event) -> None:
         """Let an event be sent soon. When too many wait, the oldest is dropped: the log has it."""
         with self._lock:
             was_empty = not self._queue
             if len(self._queue) >= conf.PUBLISH_QUEUE:
                 self._queue.popleft()
                 self._dropped += 1
-            self._queue.append(hint)
+            self._queue.append(event)
         if was_empty:  # else the thread is not through yet, and will see this one as well
             self._loop.call_soon_threadsafe(self._filled.set)
 
@@ -104,17 +104,18 @@ class Publisher:
             with self._sent:
                 self._sending = False
                 self._sent.notify_all()
+            await asyncio.sleep(GATHER_SECONDS)
 
-    def _take(self) -> list[Hint]:
+    def _take(self) -> list[Event]:
         """Take what waits, up to a batch."""
         with self._lock:
             return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
 
-    async def _send(self, batch: list[Hint]) -> None:
+    async def _send(self, batch: list[Event]) -> None:
         by_job: dict[str, list[Hint]] = {}
-        for hint in batch:
-            by_job.setdefault(hint.job_id, []).append(hint)
-        changed = list(dict.fromkeys(hint.job_id for hint in batch if hint.kind == EventKind.STATUS))
+        for event in batch:
+            by_job.setdefault(event.job_id, []).append(hint_of(event))
+        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
         layer = layers.configured()
         if layer is None:
             return

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from jobs.events import Event
 from jobs.states import EventKind
 from progress import hub, layers, publisher
-from progress.groups import FEED_GROUP, Hint
+from progress.groups import FEED_GROUP
 from progress.publisher import Publisher
 from tests.progress.test_protocol import event
 from tests.progress.watching import WAIT_SECONDS, ScriptedLayer
@@ -73,24 +74,20 @@ def own(layer, monkeypatch):
     made.stop()
 
 
-def a_hint(seq: int, job_id: str = "job-1", kind: str = "tick") -> Hint:
-    return Hint(job_id, "e", seq, kind, "{}")
-
-
-def an_event(seq: int = 1, kind: EventKind = EventKind.STATUS) -> Event:
-    return event(kind, job_id="job-1", seq=seq)
+def an_event(seq: int = 1, job_id: str = "job-1", kind: EventKind = EventKind.TICK) -> Event:
+    return event(kind, job_id=job_id, seq=seq)
 
 
 def hold(own: Publisher, layer: Layer) -> None:
     """Let the publisher begin to send something, and keep it there."""
     layer.gate.clear()
-    own.put(a_hint(0, "other"))
+    own.put(an_event(0, "other"))
     assert layer.tried.acquire(timeout=WAIT_SECONDS)
 
 
 def test_put__is_sent_in_order(own, layer):
     for seq in range(1, 1000):
-        own.put(a_hint(seq))
+        own.put(an_event(seq))
     own.flush()
     assert layer.seqs() == list(range(1, 1000))
 
@@ -98,7 +95,7 @@ def test_put__is_sent_in_order(own, layer):
 def test_put__a_burst_is_one_message(own, layer):
     hold(own, layer)
     for seq in range(1, 101):
-        own.put(a_hint(seq))
+        own.put(an_event(seq))
     layer.gate.set()
     own.flush()
     assert len(layer.sent) == 2
@@ -109,7 +106,7 @@ def test_put__never_waits_and_drops_the_oldest(own, layer, settings):
     settings.PROGRESS_PUBLISH_QUEUE = 10
     hold(own, layer)
     for seq in range(1, 101):
-        own.put(a_hint(seq))
+        own.put(an_event(seq))
     assert len(own._queue) == 10
     layer.gate.set()
     own.flush()
@@ -119,10 +116,10 @@ def test_put__never_waits_and_drops_the_oldest(own, layer, settings):
 def test_put__of_two_threads_at_once_wakes_the_publisher(own, layer):
     """Neither may take the other's event for one that the publisher is about to see."""
 
-    class Slow(deque[Hint]):
+    class Slow(deque[Event]):
         both = threading.Barrier(2)
 
-        def append(self, hint: Hint) -> None:
+        def append(self, hint: Event) -> None:
             super().append(hint)
             try:
                 self.both.wait(0.05)
@@ -130,7 +127,7 @@ def test_put__of_two_threads_at_once_wakes_the_publisher(own, layer):
                 return  # the other is kept out until this one is through
 
     own._queue = Slow()
-    threads = [threading.Thread(target=own.put, args=[a_hint(seq)]) for seq in (1, 2)]
+    threads = [threading.Thread(target=own.put, args=[an_event(seq)]) for seq in (1, 2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -142,7 +139,7 @@ def test_put__of_two_threads_at_once_wakes_the_publisher(own, layer):
 def test_put__of_many_threads(own, layer):
     def work(name: str) -> None:
         for seq in range(200):
-            own.put(a_hint(seq, name))
+            own.put(an_event(seq, name))
 
     threads = [threading.Thread(target=work, args=[f"job-{number}"]) for number in range(8)]
     for thread in threads:
@@ -156,8 +153,8 @@ def test_put__of_many_threads(own, layer):
 def test_feed__learns_once_of_each_job_that_changed_its_status(own, layer):
     hold(own, layer)
     for seq, kind in enumerate(["status", "tick", "status", "log", "stage"]):
-        own.put(a_hint(seq, kind=kind))
-    own.put(a_hint(1, "job-2", "tick"))
+        own.put(an_event(seq, kind=kind))
+    own.put(an_event(1, "job-2"))
     layer.gate.set()
     own.flush()
     assert [message for group, message in layer.sent if group == FEED_GROUP] == [
@@ -168,25 +165,25 @@ def test_feed__learns_once_of_each_job_that_changed_its_status(own, layer):
 def test_flush__gives_up_in_time(own, layer, settings):
     settings.PROGRESS_FLUSH_SECONDS = 0.01
     hold(own, layer)
-    own.put(a_hint(1))
+    own.put(an_event(1))
     own.flush()
     assert layer.seqs() == []
 
 
 def test_layer__that_raises_is_complained_of_once_in_a_while(own, layer, logged, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(publisher.time, "monotonic", lambda: now)
+    monkeypatch.setattr(publisher, "time", SimpleNamespace(monotonic=lambda: now))
     layer.broken = True
     for seq in range(3):
-        own.put(a_hint(seq))
+        own.put(an_event(seq))
         own.flush()
     assert len(logged.of("progress.publisher")) == 1
     now += publisher.COMPLAIN_SECONDS
-    own.put(a_hint(3))
+    own.put(an_event(3))
     own.flush()
     assert "4 so far" in logged.of("progress.publisher")[1]
     layer.broken = False
-    own.put(a_hint(4))
+    own.put(an_event(4))
     own.flush()
     assert layer.seqs() == [4]
 
@@ -194,11 +191,11 @@ def test_layer__that_raises_is_complained_of_once_in_a_while(own, layer, logged,
 def test_layer__that_hangs_is_given_up(own, layer, logged, monkeypatch):
     monkeypatch.setattr(publisher, "SEND_SECONDS", 0.01)
     layer.hangs = True
-    own.put(a_hint(1))
+    own.put(an_event(1))
     own.flush()
     assert len(logged.of("progress.publisher")) == 1
     layer.hangs = False
-    own.put(a_hint(2))
+    own.put(an_event(2))
     own.flush()
     assert layer.seqs() == [2]
 
@@ -242,7 +239,9 @@ def script(source: str) -> str:
         import django
         django.setup()
         from progress import layers
-        from progress.groups import Hint
+        from jobs.events import Event
+        from jobs.states import EventKind
+        from django.utils import timezone
         from progress.publisher import Publisher
 
         class Printing:
@@ -250,7 +249,7 @@ def script(source: str) -> str:
                 print(os.getpid(), group, [hint[2] for hint in message["events"]], flush=True)
 
         layers.get_channel_layer = lambda: Printing()
-        hint = lambda seq: Hint("job-1", "e", seq, "tick", "{}")
+        hint = lambda seq: Event("job-1", "e", seq, EventKind.TICK, "in_progress", 0.0, "", {}, timezone.now())
     """
     text = textwrap.dedent(head) + textwrap.dedent(source)
     done = subprocess.run(
