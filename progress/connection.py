@@ -35,37 +35,35 @@ class Connection:
 
     def __init__(self, send: Send, writer: Writer | None = None) -> None:
         self.watched: set[str] = set()  # the jobs, as the hub keeps it
+        self.is_accepting = True  # whether the socket is there and stays
+        self._is_open = True
         self._outlet = _AsgiOutlet(send, self)
         self._writer = writer
-        if writer is not None:
-            writer.on_empty = self.resume
+        self._write = None if writer is None else writer.write  # there while frames can go straight to the writer
         self._outbox: Outbox | None = None  # there while the socket is full
         self._deadline: asyncio.TimerHandle | None = None
         self._closing: CloseCode | None = None
-        self._is_open = True
-        self.is_accepting = True  # whether the socket is there and stays
+        if writer is not None:
+            writer.on_empty = self.resume
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or let it wait; a watcher for whom too much waits is closed with 4008."""
-        if not self.is_accepting:
-            return
-        if self._outbox is None:
-            if not self._write(frame):
-                self._full()
-        elif not self._outbox.put(frame):
-            self.close(CloseCode.TOO_SLOW)
+        self.send_all([frame], frame.wire if self._write else b"")
 
-    def _write(self, frame: Frame) -> bool:
-        """Send a frame; return whether the socket takes more."""
-        return self._outlet.write(frame) if self._writer is None else self._writer.write(frame.wire)
-
-    def send_burst(self, frames: Sequence[Frame], wire: bytes) -> None:
+    def send_all(self, frames: Sequence[Frame], wire: bytes) -> None:
         """Send several frames, which are given in one piece as well."""
-        if self._writer is None or self._outbox is not None or not self.is_accepting:
-            for frame in frames:
-                self.send(frame)
-        elif not self._writer.write(wire):
-            self._full()
+        if self._write is not None:
+            if not self._write(wire):
+                self._full()
+            return
+        for frame in frames:
+            if not self.is_accepting:
+                return
+            if self._outbox is None:
+                if not self._outlet.write(frame):
+                    self._full()
+            elif not self._outbox.put(frame):
+                self.close(CloseCode.TOO_SLOW)
 
     def close(self, code: CloseCode) -> None:
         """Close the socket, after what waits was sent, but for a watcher that is too slow for it."""
@@ -73,6 +71,7 @@ class Connection:
             return
         logger.debug("Closing a socket with %d (%s)", code, code.name)
         self.is_accepting = False
+        self._write = None
         self._closing = code
         if code is CloseCode.TOO_SLOW:
             self._give_up()
@@ -82,7 +81,7 @@ class Connection:
     def lost(self) -> None:
         """Take note that the socket is gone: nothing more is sent."""
         self.is_accepting = self._is_open = False
-        self._outbox = None
+        self._outbox = self._write = None
         if self._writer is not None:
             self._writer.on_empty = None
         self._outlet.stop()
@@ -95,10 +94,13 @@ class Connection:
         self._stop_deadline()
         outbox = self._outbox
         while outbox:
-            if not self._write(outbox.pop()):
+            frame = outbox.pop()
+            if not (self._outlet.write(frame) if self._writer is None else self._writer.write(frame.wire)):
                 self._full()
                 return
         self._outbox = None
+        if self._writer is not None and self.is_accepting:
+            self._write = self._writer.write
         if outbox is not None and self._closing is not None:
             self._outlet.close(self._closing)
 
@@ -113,13 +115,14 @@ class Connection:
             return
         if self._outbox is None:
             self._outbox = Outbox(conf.OUTBOX_BYTES)
+        self._write = None
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(conf.SEND_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         """Close the socket without what waits; the client comes back and resumes."""
         self.is_accepting = False
-        self._outbox = None
+        self._outbox = self._write = None
         self._stop_deadline()
         self._outlet.close(CloseCode.TOO_SLOW)
 

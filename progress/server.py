@@ -15,6 +15,7 @@ from typing import Any
 
 from daphne.cli import CommandLineInterface
 from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, tcp
 
 from progress.conf import conf
@@ -23,65 +24,99 @@ logger = logging.getLogger(__name__)
 
 APPLICATION = "progress_site.asgi:application"
 EXTENSION = "progress.frames"  # in scope["extensions"]: the socket's `FrameWriter`
+BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the outbox begins
 CLOSE_SPACING_SECONDS = 0.002  # between two goodbyes; fewer clients are gone sooner
 
 
 class FrameWriter:
     """Writes ready-made WebSocket frames to one socket, between those that Autobahn writes itself.
 
-    A frame goes to the socket at once while nothing waits in Twisted's buffer, else behind what waits,
-    so frames are never mixed. As the transport's producer it hears when the buffer is full (over 64 KiB)
-    and when it is empty again.
+    While nothing waits in Twisted's buffer, a frame goes to the socket at once, else behind what waits, so
+    frames are never mixed. As the transport's pull producer the writer is called whenever that buffer has
+    become empty; the protocol below tells it whenever Autobahn puts something in.
     """
 
-    __slots__ = ("_protocol", "_send", "_transport", "is_full", "on_empty")
+    __slots__ = ("_is_direct", "_is_full", "_is_stopped", "_send", "_transport", "on_empty")
 
-    def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
+    def __init__(self, protocol: "FrameProtocol") -> None:
         self._transport = protocol.transport
         self._send = protocol.transport.socket.send
-        self.is_full = False
+        self._is_direct = False  # nothing waits in the buffer
+        self._is_full = False
+        self._is_stopped = False
         self.on_empty: Callable[[], None] | None = None
+        protocol.frame_writer = self
         # Until now this was the HTTP channel that upgraded the connection, which is over.
         self._transport.unregisterProducer()
-        self._transport.registerProducer(self, True)
+        self._transport.registerProducer(self, False)
 
-    def write(self, frame: bytes) -> bool:
+    def write(self, frames: bytes) -> bool:
         """Write one or more whole frames; return whether the socket takes more."""
-        transport = self._transport
-        if self._protocol.state != self._protocol.STATE_OPEN:
-            return True  # the closing handshake has begun: nothing may follow
-        if transport.dataBuffer or transport._tempDataLen:
-            transport.write(frame)
-            return not self.is_full
-        try:
-            sent = self._send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return True  # the connection is lost; the reactor finds that out as well, and tells the consumer
-        if sent == len(frame):
+        if self._is_direct:
+            try:
+                sent = self._send(frames)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return True  # the connection is lost; the reactor finds that out as well, and tells the consumer
+            if sent == len(frames):
+                return True
+            frames = frames[sent:]
+        return self._buffer(frames)
+
+    def _buffer(self, data: bytes) -> bool:
+        if self._is_stopped:
             return True
-        transport.write(frame[sent:])
-        return not self.is_full
+        self._is_direct = False
+        self._transport.write(data)
+        waiting = len(self._transport.dataBuffer) - self._transport.offset + self._transport._tempDataLen
+        if waiting > BUFFER_BYTES and not self._is_full:
+            self._is_full = True
+            self._transport.pauseProducing()  # nor is more read from a client that does not read itself
+        return not self._is_full
 
-    # Twisted's push producer
+    def wait(self) -> None:
+        """Take note that something else is in the buffer."""
+        self._is_direct = False
 
-    def pauseProducing(self) -> None:  # noqa: N802
-        """Take note that the buffer is full; nor is more read from a client that does not read itself."""
-        self.is_full = True
-        self._transport.pauseProducing()
+    def stop(self) -> None:
+        """Write nothing more: the closing handshake has begun, or the connection is lost."""
+        self._is_direct = False
+        self._is_stopped = True
+
+    # Twisted's pull producer
 
     def resumeProducing(self) -> None:  # noqa: N802
         """Take note that the buffer is empty."""
-        self.is_full = False
-        self._transport.resumeProducing()
-        if self.on_empty is not None:
-            self.on_empty()
+        self._is_direct = not self._is_stopped
+        if self._is_full:
+            self._is_full = False
+            self._transport.resumeProducing()
+            if self.on_empty is not None:
+                self.on_empty()
 
     def stopProducing(self) -> None:  # noqa: N802
         """Take note that the connection is lost."""
+        self.stop()
         self.on_empty = None
+
+
+class FrameProtocol(WebSocketProtocol):
+    """Daphne's WebSocket protocol, which tells the frame writer what goes past it."""
+
+    frame_writer: FrameWriter | None = None
+
+    def sendData(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        """Send what Autobahn has made: a pong, a close, the answer to the handshake."""
+        if self.frame_writer is not None:
+            self.frame_writer.wait()
+        super().sendData(*args, **options)
+
+    def sendCloseFrame(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        """Begin or answer the closing handshake, after which no frame may follow."""
+        if self.frame_writer is not None:
+            self.frame_writer.stop()
+        super().sendCloseFrame(*args, **options)
 
 
 class ProgressServer(Server):
@@ -92,6 +127,7 @@ class ProgressServer(Server):
         super().__init__(*args, endpoints=endpoints, ready_callable=self._set_options, **options)
 
     def _set_options(self) -> None:
+        self.ws_factory.protocol = FrameProtocol
         # A client that breaks the WebSocket protocol is told so; Autobahn's default is to cut the line.
         self.ws_factory.setProtocolOptions(failByDrop=False)
 

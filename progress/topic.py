@@ -154,14 +154,8 @@ class Topic:
 
 
 def _send(connections: Collection[Connection], frames: list[Frame]) -> None:
-    """Send frames to each connection: one as itself, several in one piece."""
-    if not connections or not frames:
-        return
-    if len(frames) == 1:
-        (frame,) = frames
+    """Send frames to each connection, several in one piece."""
+    if connections and frames:
+        wire = frames[0].wire if len(frames) == 1 else b"".join([frame.wire for frame in frames])
         for connection in connections:
-            connection.send(frame)
-        return
-    wire = b"".join([frame.wire for frame in frames])
-    for connection in connections:
-        connection.send_burst(frames, wire)
+            connection.send_all(frames, wire)
