@@ -157,6 +157,7 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
         "message": message or "Cancellation requested",
         "metadata": _merged(job, metadata, shown={"cancel_requested": True}),
         "cancel_requested_at": NOW,
+        "status_changed_at": NOW,
         "updated_at": NOW,
     }
     return Change(EventKind.STATUS, fields)

@@ -8,20 +8,28 @@ with Reporter("job-123", total=len(files), unit="files") as report:
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from django.db import InterfaceError, OperationalError, connections
 
 from jobs.exceptions import InvalidValue, JobCancelled, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.states import TERMINAL
+from jobs.writes import database_alias
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is told with the next
+UNAVAILABLE = (OperationalError, InterfaceError)  # what a database raises that is locked, full or away
+SILENCE_SECONDS = 5.0  # without reports after the database did not answer: each try may hold up the work
+RETRY_SECONDS = 1.0  # between two tries to record how the job began or ended
+INSIST_SECONDS = 300.0  # for which that is tried
 
 
 class Reporter:
@@ -31,6 +39,9 @@ class Reporter:
         job: A job, its lifecycle, or its id.
         total: How many units there are, if known.
         unit: What is counted, for people: ``"files"``, ``"bytes"``.
+
+    A database that does not answer fails no work: reports wait and are told together once it does, and the
+    start and the end are tried for five minutes. Within a transaction of the caller's, its errors are raised.
 
     Raises:
         JobCancelled: From any report, once somebody asked for the job to be cancelled; the job is
@@ -49,9 +60,10 @@ class Reporter:
         self.summary = ""  # the same in words, its last message
         self._told = float("-inf")  # when the last report was, by the monotonic clock
         self._untold: dict[str, Any] = {}
+        self._silent_until = float("-inf")  # after the database did not answer
 
     def __enter__(self) -> Self:
-        self.lifecycle.mark_started(metadata={"unit": self.unit} if self.unit else None)
+        self._insist(partial(self.lifecycle.mark_started, metadata={"unit": self.unit} if self.unit else None))
         if self.total is not None:
             self.report(current=0)
         return self
@@ -64,7 +76,7 @@ class Reporter:
         if error is None:
             self._complete()
         elif isinstance(error, JobCancelled):
-            self.lifecycle.mark_cancelled()
+            self._insist(self.lifecycle.mark_cancelled)
             return True
         else:
             self._fail(error)
@@ -104,16 +116,37 @@ class Reporter:
             raise JobCancelled(self.lifecycle.job_id)
 
     def _tell(self) -> None:
-        if self._untold:
+        """Report what is not told. A database that does not answer delays that, and does not fail the work."""
+        if not self._untold or time.monotonic() < self._silent_until:
+            return
+        try:
             self.lifecycle.mark_progress(total=self.total, **self._untold)
+        except UNAVAILABLE as error:
+            if connections[database_alias()].in_atomic_block:
+                raise  # of the caller's transaction, which is broken now
+            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
+        else:
             self._untold = {}
             self._told = time.monotonic()
+
+    def _insist(self, change: Callable[[], None]) -> None:
+        """Make a change that must not be lost, waiting for a database that does not answer."""
+        deadline = time.monotonic() + INSIST_SECONDS
+        while True:
+            try:
+                return change()
+            except UNAVAILABLE as error:
+                if connections[database_alias()].in_atomic_block or time.monotonic() > deadline:
+                    raise
+                logger.warning("Job %r can't report now (%s); trying again.", self.lifecycle.job_id, error)
+                time.sleep(RETRY_SECONDS)
 
     def _complete(self) -> None:
         """End well, even if a cancellation was asked for meanwhile: the work is done."""
         try:
             self._tell()
-            self.lifecycle.mark_completed(self.summary, result=self.result)
+            self._insist(partial(self.lifecycle.mark_completed, self.summary, result=self.result))
         except InvalidValue as error:  # the result can't be stored; left alone, the job would run for ever
             self._fail(error)
             raise
@@ -121,7 +154,7 @@ class Reporter:
     def _fail(self, error: BaseException) -> None:
         """End badly; whatever hinders that must not hide the error itself."""
         try:
-            self.lifecycle.mark_failed(error=error)
+            self._insist(partial(self.lifecycle.mark_failed, error=error))
         except JobError as refused:  # it is over already: ended or started anew by somebody else
             logger.warning("The failure of job %r was not recorded: %s", self.lifecycle.job_id, refused)
         except Exception:

@@ -52,6 +52,11 @@ def is_foreign(request: HttpRequest) -> bool:
     return origin != own and not any(_matches(origin, trusted) for trusted in settings.CSRF_TRUSTED_ORIGINS)
 
 
+def has_credentials(request: HttpRequest) -> bool:
+    """Tell whether there is anything to identify by; without it, a visitor is anonymous and nothing need be read."""
+    return "HTTP_AUTHORIZATION" in request.META or "HTTP_COOKIE" in request.META
+
+
 def identify(request: HttpRequest) -> Visitor:
     """Return who is asking: by token, or by cookie if a page of ours opened the socket. Reads the database.
 

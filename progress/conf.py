@@ -4,6 +4,7 @@ A setting is read when it is used, so a test can override it and a change needs 
 The site may give any of them in the environment; ``checks.py`` refuses bad values at start.
 """
 
+import os
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from environs import Env
 
 PREFIX = "PROGRESS_"
+OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # of watch_job and of the tests
 
 
 class Conf:
@@ -68,10 +70,12 @@ def settings_from_environment(env: "Env") -> dict[str, Any]:
         environs.EnvError: A value does not parse; the message names the variable.
 
     """
-    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str, bool: env.bool}
-    found = {}
-    for name, kind in types().items():
-        value = parsers[kind](PREFIX + name, None)
-        if value is not None:
-            found[PREFIX + name] = value
+    known = types()
+    parsers: dict[type, Any] = {float: env.float, int: env.int}
+    found: dict[str, Any] = {}
+    for variable in os.environ:
+        name = variable.removeprefix(PREFIX)
+        if name != variable and variable not in OTHERS:
+            # An unknown name is passed on as it is: the check at start names it.
+            found[variable] = parsers[known[name]](variable) if name in known else os.environ[variable]
     return found

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError
 
 from jobs.bounds import is_job_id
 from jobs.threads import in_thread
 from progress import hub, protocol
-from progress.auth import Visitor, admitted, identify, is_foreign, request_of
+from progress.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
 from progress.codes import CloseCode, ErrorCode
 from progress.conf import conf
 from progress.connection import Connection
@@ -82,7 +83,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def _welcome(self, request: Any) -> None:
         job_id = self.scope["url_route"]["kwargs"].get("job_id")
         try:
-            self.visitor = await in_thread(identify, request)
+            self.visitor = await in_thread(identify, request) if has_credentials(request) else Visitor(AnonymousUser())
         except DatabaseError as error:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error

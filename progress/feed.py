@@ -148,11 +148,12 @@ class Feed:
                 logger.warning("The feed can't be read (%s); trying again.", error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for job in jobs:
-                self._told[job.pk] = job.epoch, job.status_changed_at
+            # A sweep that read while this did may have asked for the same change once more.
+            news = {job.pk for job in jobs if self._told.get(job.pk) != (job.epoch, job.status_changed_at)}
+            self._told |= {job.pk: (job.epoch, job.status_changed_at) for job in jobs}
             for watcher, entries in zip(watchers, seen, strict=True):
                 if self._watchers.get((watcher.connection, watcher.name)) is watcher:
-                    watcher.tell(entries)
+                    watcher.tell([entry for entry in entries if entry["job_id"] in news])
 
 
 def _recent(user: type_of_user, name: FeedName) -> list[Entry]:

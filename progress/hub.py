@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError
 
 from jobs import selectors
-from jobs.access import policy, type_of_user
+from jobs.access import type_of_user
 from jobs.bounds import is_job_id
 from jobs.events import Event
 from jobs.states import EventKind
@@ -131,7 +131,7 @@ class Hub:
         """Return what a user missed of a job that they may see."""
         while True:
             job = await self._load(topic)
-            if not await in_thread(_may_view, user, job):
+            if not await topic.admits(user, job):
                 raise job_not_found(topic.job_id)
             missed = None if since is None else await self._missed(topic, since)
             if topic.job is job:
@@ -270,10 +270,6 @@ def _forever(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 def _complain(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.critical("The hub is broken; restart this server.", exc_info=error)
-
-
-def _may_view(user: type_of_user, job: "ProcessingJob") -> bool:
-    return policy().may_view(user, job)
 
 
 # The hubs of this process

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs import selectors
-from jobs.access import type_of_user
+from jobs.access import policy, type_of_user
 from jobs.states import EventKind
 from jobs.threads import in_thread
 from progress.conf import conf
@@ -33,6 +33,7 @@ class Topic:
         self.touched = False  # an event came before the topic stood anywhere
         self.watchers: dict[Connection, type_of_user] = {}  # and who they are
         self._filling: asyncio.Task[None] | None = None
+        self._asking: dict[tuple[str, Any], asyncio.Task[bool]] = {}
         self._plain: set[Connection] = set()
         self._with_logs: set[Connection] = set()
         self._stream: Stream | None = None
@@ -101,6 +102,15 @@ class Topic:
             _send(self._plain, [frame for frame in fresh if frame.subject])
         return is_whole
 
+    async def admits(self, user: type_of_user, job: "ProcessingJob") -> bool:
+        """Ask the access hook whether a user may see the job; once for all who ask for one user at a time."""
+        key = job.epoch, user.pk
+        if key not in self._asking:
+            asking = asyncio.ensure_future(in_thread(_may_view, user, job))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+        return await asyncio.shield(self._asking[key])
+
     async def missed_since(self, since: Position) -> list[Frame] | None:
         """Return every event between ``since`` and the present position; None if that can't be whole.
 
@@ -151,6 +161,10 @@ class Topic:
     async def _read(self, stream: Stream, after: int, upto: int) -> Sequence[Frame]:
         events = await in_thread(selectors.events_between, self.job_id, stream.position.epoch, after, upto)
         return [event_frame(event.job_id, event.seq, event.kind, event_text(event)) for event in events]
+
+
+def _may_view(user: type_of_user, job: "ProcessingJob") -> bool:
+    return policy().may_view(user, job)
 
 
 def _send(connections: Collection[Connection], frames: list[Frame]) -> None:

@@ -1,7 +1,9 @@
-"""The project's settings; the only module that reads the environment."""
+"""The project's settings; with `progress.conf`, the only module that reads the environment."""
 
+import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -78,11 +80,15 @@ TEMPLATES = [
 
 def database() -> dict[str, Any]:
     """Return the database that DATABASE_URL names, or SQLite beside ``manage.py``."""
-    url = env.str("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+    url = env.str("DATABASE_URL", "") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}"
     # Connections stay open: the threads that serve watchers are few and live as long as the process.
-    config: dict[str, Any] = dict(
-        dj_database_url.parse(url, conn_max_age=env.int("DATABASE_CONN_MAX_AGE", 60), conn_health_checks=True)
-    )
+    age = env.int("DATABASE_CONN_MAX_AGE", 60)
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=age, conn_health_checks=True))
+    except ValueError:  # without the address, which may hold a password
+        raise ImproperlyConfigured(
+            "DATABASE_URL is no address of a database; write sqlite:///path or postgres://user:password@host/name."
+        ) from None
     if config["ENGINE"] == "django.db.backends.sqlite3":
         config["OPTIONS"] = {
             # A deferred transaction that turns into a write fails at once when another writer is
@@ -94,10 +100,26 @@ def database() -> dict[str, Any]:
     return config
 
 
+def is_redis_url(url: str) -> bool:
+    """Tell whether a URL names a Redis: by host and port, or by a socket's path."""
+    try:
+        parts = urlsplit(url)
+        named = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return named and (
+        (parts.scheme in ("redis", "rediss") and bool(parts.hostname)) or (parts.scheme == "unix" and bool(parts.path))
+    )
+
+
 DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", "")
+if REDIS_URL and not is_redis_url(REDIS_URL):
+    raise ImproperlyConfigured(
+        "REDIS_URL is no address of a Redis; write redis://host:6379/0, rediss:// for TLS, or leave it out."
+    )
 # Without Redis there is no channel layer: events cross processes through the database.
 CHANNEL_LAYERS: dict[str, Any] = {}
 if REDIS_URL:
@@ -149,6 +171,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+LOG_LEVEL = env.str("DJANGO_LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise ImproperlyConfigured("DJANGO_LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -156,7 +181,7 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         # DJANGO_LOG_LEVEL=DEBUG follows every subscription and delivery.
-        name: {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", "INFO"), "propagate": False}
+        name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
         for name in ("jobs", "progress")
     },
 }

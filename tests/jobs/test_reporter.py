@@ -1,13 +1,16 @@
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from jobs import reporter
-from jobs.exceptions import InvalidValue, StaleAttempt
+from jobs.exceptions import InvalidValue, JobCancelled, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.reporter import Reporter, track
+from tests.jobs.records import row
 
 pytestmark = pytest.mark.django_db
 
@@ -163,3 +166,62 @@ def test_track__loop_left_early_is_cancelled(job: ProcessingJobLifecycle) -> Non
     next(items)
     items.close()
     assert stored().status == "cancelled"
+
+
+class Flaky:
+    """A lifecycle's method on a database that does not answer for the first so many calls."""
+
+    def __init__(self, method: Any, failures: int) -> None:
+        self.method, self.failures, self.calls = method, failures, 0
+
+    def __call__(self, *args: Any, **options: Any) -> None:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise OperationalError("database is locked")
+        self.method(*args, **options)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_report__a_locked_database_delays_it_and_fails_no_work(make_job: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
+    monkeypatch.setattr(reporter, "SILENCE_SECONDS", 0)
+    lifecycle = make_job()
+    flaky = Flaky(lifecycle.mark_progress, failures=2)
+    monkeypatch.setattr(lifecycle, "mark_progress", flaky)
+    assert list(track(range(5), lifecycle)) == list(range(5))
+    job = row(lifecycle.job_id)
+    assert (job["status"], job["metadata"]["current"]) == ("completed", 5)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_report__after_a_failure_the_database_is_left_alone_for_a_while(make_job: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
+    lifecycle = make_job()
+    flaky = Flaky(lifecycle.mark_progress, failures=1_000)
+    monkeypatch.setattr(lifecycle, "mark_progress", flaky)
+    list(track(range(100), lifecycle))
+    assert flaky.calls == 1
+    assert row(lifecycle.job_id)["status"] == "completed"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("method", ["mark_started", "mark_completed", "mark_failed", "mark_cancelled"])
+def test_reporter__start_and_end_are_tried_again(make_job: Any, monkeypatch: Any, method: str) -> None:
+    monkeypatch.setattr(reporter, "RETRY_SECONDS", 0)
+    lifecycle = make_job()
+    flaky = Flaky(getattr(lifecycle, method), failures=2)
+    monkeypatch.setattr(lifecycle, method, flaky)
+    errors: dict[str, Exception] = {"mark_failed": ValueError(), "mark_cancelled": JobCancelled(lifecycle.job_id)}
+    with contextlib.suppress(ValueError), Reporter(lifecycle):
+        if method in errors:
+            raise errors[method]
+    assert flaky.calls == 3
+    assert row(lifecycle.job_id)["status"] == method.replace("mark_", "").replace("started", "completed")
+
+
+def test_report__in_the_callers_transaction_its_errors_are_raised(make_job: Any, monkeypatch: Any) -> None:
+    lifecycle = make_job(status="in_progress")
+    monkeypatch.setattr(lifecycle, "mark_progress", Flaky(lifecycle.mark_progress, failures=1))
+    report = Reporter(lifecycle)
+    with pytest.raises(OperationalError):
+        report.report(current=1)
