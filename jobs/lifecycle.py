@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from jobs import bounds, changes
@@ -21,7 +22,7 @@ from jobs.models import ProcessingJob
 from jobs.rate import RateEstimator
 from jobs.states import EventKind
 from jobs.threads import in_thread
-from jobs.writes import append, apply, database_alias
+from jobs.writes import append, apply, apply_at_once, can_apply_at_once, connection_to_write, tell
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -110,9 +111,10 @@ class ProcessingJobLifecycle:
             seq=1,
         )
         try:
-            with transaction.atomic(using=database_alias()):
+            connection = connection_to_write()
+            with transaction.atomic(using=connection.alias):
                 job.save(force_insert=True)
-                append(job, Change(EventKind.STATUS), now)
+                append(connection, job, Change(EventKind.STATUS), now)
         except IntegrityError:
             if ProcessingJob.objects.filter(pk=job.pk).exists():
                 raise DuplicateJob(job.pk) from None
@@ -129,7 +131,7 @@ class ProcessingJobLifecycle:
         """
         if self._latest is None:
             with self._lock:
-                take = self._hold if connections[database_alias()].in_atomic_block else self._settle
+                take = self._hold if connection_to_write().in_atomic_block else self._settle
                 take(self._read(ProcessingJob.objects.all()))
         assert self._latest is not None
         return self._latest
@@ -228,37 +230,53 @@ class ProcessingJobLifecycle:
     def _write(self, decide: Decision) -> None:
         """Decide on a change, apply it and log it, all in one transaction."""
         with self._lock:
-            using = database_alias()
-            within = connections[using].in_atomic_block  # then only the caller's commit makes it true
+            connection = connection_to_write()
+            within = connection.in_atomic_block  # then only the caller's commit makes it true
+            if not within and can_apply_at_once(connection) and self._write_at_once(connection, decide):
+                return
             written: ProcessingJob | None = None
 
             def settle() -> None:
                 if written is not None:
                     self._settle(written)
 
-            with transaction.atomic(using=using):
+            with transaction.atomic(using=connection.alias):
                 # Before the event is told, so that a receiver that uses this object finds it up to date.
-                transaction.on_commit(settle, using=using)
-                written = None if within else self._write_at_known_position(decide)
+                connection.on_commit(settle)
+                written = None if within else self._write_at_known_position(connection, decide)
                 if written is None:
-                    written = self._write_under_lock(decide, within=within)
+                    written = self._write_under_lock(connection, decide, within=within)
                 if within:
                     self._hold(written)
 
-    def _write_at_known_position(self, decide: Decision) -> ProcessingJob | None:
+    def _write_at_once(self, connection: BaseDatabaseWrapper, decide: Decision) -> bool:
+        """Write in one statement if nobody else has written since; else return False, having changed nothing."""
+        known, change = self._committed, self._decide_on_known(decide)
+        if known is None or change is None:
+            return False
+        done = apply_at_once(connection, known, change, expected=known.seq)
+        if done is None:
+            return False
+        written, event = done
+        self._settle(written)
+        tell(event)
+        return True
+
+    def _write_at_known_position(self, connection: BaseDatabaseWrapper, decide: Decision) -> ProcessingJob | None:
         """Write if nobody else has since; else return None, having changed nothing."""
-        known = self._committed
-        if known is None:
+        known, change = self._committed, self._decide_on_known(decide)
+        return apply(connection, known, change, expected=known.seq) if known and change else None
+
+    def _decide_on_known(self, decide: Decision) -> Change | None:
+        """Decide on the state that is known; None where it takes the row itself, which has the last word."""
+        if self._committed is None:
             return None
         try:
-            change = decide(known)
+            return decide(self._committed)
         except (InvalidTransition, InvalidValue):
-            return None  # by what was known; the row itself has the last word
-        if change is None:
             return None
-        return apply(known, change, expected=known.seq)
 
-    def _write_under_lock(self, decide: Decision, *, within: bool) -> ProcessingJob:
+    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, *, within: bool) -> ProcessingJob:
         job = self._read(ProcessingJob.objects.select_for_update())
         own = {self._attempt, self._open_attempt if within else None} - {None}
         if own and (job.epoch, job.attempt) not in own:
@@ -266,7 +284,7 @@ class ProcessingJobLifecycle:
         change = decide(job)
         if change is None:
             return job
-        written = apply(job, change, expected=job.seq)
+        written = apply(connection, job, change, expected=job.seq)
         assert written is not None, "the row is locked"
         return written
 

@@ -13,13 +13,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 
 from jobs.exceptions import InvalidValue, JobCancelled, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.states import TERMINAL
-from jobs.writes import database_alias
+from jobs.writes import connection_to_write
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Reporter:
         try:
             self.lifecycle.mark_progress(total=self.total, **self._untold)
         except UNAVAILABLE as error:
-            if connections[database_alias()].in_atomic_block:
+            if connection_to_write().in_atomic_block:
                 raise  # of the caller's transaction, which is broken now
             self._silent_until = time.monotonic() + SILENCE_SECONDS
             logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
@@ -137,7 +137,7 @@ class Reporter:
             try:
                 return change()
             except UNAVAILABLE as error:
-                if connections[database_alias()].in_atomic_block or time.monotonic() > deadline:
+                if connection_to_write().in_atomic_block or time.monotonic() > deadline:
                     raise
                 logger.warning("Job %r can't report now (%s); trying again.", self.lifecycle.job_id, error)
                 time.sleep(RETRY_SECONDS)

@@ -150,10 +150,7 @@ class Hub:
             )
         topic.add(connection, user, logs=logs)
         connection.watched.add(topic.job_id)
-        for frame in missed or ():
-            if logs or frame.subject:
-                connection.send(frame)
-        connection.send(topic.stream.snapshot(recovered=missed is not None))
+        connection.send_all(*topic.answer(missed, logs=logs))
         logger.debug("Job %s has %d watchers here", topic.job_id, len(topic))
 
     async def _missed(self, topic: Topic, since: Position) -> list[Frame] | None:

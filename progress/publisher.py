@@ -23,7 +23,7 @@ from progress.groups import FEED_GROUP, Hint, feed_message, hint_of, job_group, 
 logger = logging.getLogger(__name__)
 
 BATCH = 200  # events sent together, so that a burst costs one message a job
-GATHER_SECONDS = 0.002  # after a batch, so that a burst fills the next; an event after a pause is sent at once
+GATHER_SECONDS = 0.005  # after a batch, so that a burst fills the next; an event after a pause is sent at once
 COMPLAIN_SECONDS = 30.0  # between two warnings about the same trouble
 SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
 
@@ -116,15 +116,15 @@ class Publisher:
         for event in batch:
             by_job.setdefault(event.job_id, []).append(hint_of(event))
         changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
+        messages = [(job_group(job_id), job_message(hints)) for job_id, hints in by_job.items()]
+        if changed:
+            messages.append((FEED_GROUP, feed_message(changed)))
         layer = layers.configured()
         if layer is None:
             return
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                for job_id, hints in by_job.items():
-                    await layer.group_send(job_group(job_id), job_message(hints))
-                if changed:
-                    await layer.group_send(FEED_GROUP, feed_message(changed))
+                await _send_all(layer, messages)
         except Exception as error:  # whatever a channel layer may raise: watchers are served from the log
             self._dropped += len(batch)
             self._complain(error)
@@ -138,6 +138,15 @@ class Publisher:
                 error,
                 self._dropped,
             )
+
+
+async def _send_all(layer: Any, messages: list[tuple[str, dict[str, Any]]]) -> None:
+    """Send messages to their groups: in one round trip where the layer can (`progress.redis_layer`)."""
+    if hasattr(layer, "group_send_many"):
+        await layer.group_send_many(messages)
+    else:
+        for group, message in messages:
+            await layer.group_send(group, message)
 
 
 def _after_fork() -> None:

@@ -33,6 +33,7 @@ class Topic:
         self.touched = False  # an event came before the topic stood anywhere
         self.watchers: dict[Connection, type_of_user] = {}  # and who they are
         self._filling: asyncio.Task[None] | None = None
+        self._answer: tuple[tuple[Frame, Frame, int], bytes] | None = None
         self._asking: dict[tuple[str, Any], asyncio.Task[bool]] = {}
         self._plain: set[Connection] = set()
         self._with_logs: set[Connection] = set()
@@ -75,6 +76,16 @@ class Topic:
         self.remove(connection)
         self.watchers[connection] = user
         (self._with_logs if logs else self._plain).add(connection)
+
+    def answer(self, missed: Sequence[Frame] | None, *, logs: bool) -> tuple[list[Frame], bytes]:
+        """Return the answer to a subscription, and its bytes, made once for all who resume from the same event."""
+        snapshot = self.stream.snapshot(recovered=missed is not None)
+        frames = [frame for frame in missed or () if logs or frame.subject]
+        frames.append(snapshot)
+        made_of = snapshot, frames[0], len(frames)  # which says all, since each answer ends at the same event
+        if self._answer is None or self._answer[0] != made_of:
+            self._answer = made_of, b"".join([frame.wire for frame in frames])
+        return frames, self._answer[1]
 
     def remove(self, connection: Connection) -> None:
         """Let a connection watch no more."""

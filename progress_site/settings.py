@@ -124,7 +124,7 @@ if REDIS_URL and not is_redis_url(REDIS_URL):
 CHANNEL_LAYERS: dict[str, Any] = {}
 if REDIS_URL:
     CHANNEL_LAYERS["default"] = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "progress.redis_layer.PipelinedChannelLayer",
         "CONFIG": {
             "hosts": [
                 {

@@ -106,7 +106,7 @@ def test_clients__need_no_django(module: str) -> None:
 
 def test_imports__are_found() -> None:
     """The rules above hold for a reason: the walk sees imports at the top, in functions, and for types."""
-    assert "django.db.connections" in imports("jobs.lifecycle")
+    assert "django.db.IntegrityError" in imports("jobs.lifecycle")
     assert "jobs.lifecycle.ProcessingJobLifecycle" in imports("jobs.models")
     assert "jobs.models.ProcessingJob" in imports("progress.protocol", types=True) - imports("progress.protocol")
     assert "django" in packages(reached("jobs.selectors"))

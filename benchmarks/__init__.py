@@ -1,0 +1,1 @@
+"""Measures what we claim, beside the peers we compare ourselves with: ``python -m benchmarks --help``."""

@@ -1,0 +1,1 @@
+"""The programs that we are compared with, each as small as its documentation shows it."""

@@ -1,0 +1,63 @@
+"""How a peer is told to send, alike for all: a WebSocket to ``/bench/run?events=…`` starts it.
+
+The server process makes the events itself, as fast as it can or at a rate: encode once (as its design
+does), send to every watcher, yield to the event loop, next. It yields for two turns of the loop. After
+one, an asyncio loop resumes the generator before it looks at the sockets that a server without
+backpressure (Daphne) has only queued its writes for; with two, each event is on its way before the next.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from benchmarks import payload
+
+PATH = "/bench/run"
+
+
+class Order:
+    """What the control message asks for: how many events, how many a second (0: full speed), how long each."""
+
+    def __init__(self, query: str) -> None:
+        asked = {name: float(values[0]) for name, values in parse_qs(query).items()}
+        self.events = int(asked.get("events", 100))
+        self.rate = asked.get("rate", 0.0)
+        self.size = int(asked.get("size", payload.SIZE))
+        self.writes = bool(asked.get("writes", 0))  # ours: through the lifecycle and the database
+        self.ticks = bool(asked.get("ticks", 0))  # ours: events that may be coalesced
+        self.spaced = payload.COMPACT
+
+    def messages(self, base: int = payload.BASE) -> list[dict[str, Any]]:
+        """Return the events; they are made beforehand, only the encoding is measured."""
+        return [payload.fields(base + n, self.size, self.spaced) for n in range(1, self.events + 1)]
+
+
+async def run(order: Order, messages: list[Any], send: Callable[[Any], Awaitable[None]]) -> str:
+    """Send the messages and return a report as JSON: when each was begun, and the processor time."""
+    began, cpu = time.monotonic(), time.process_time()
+    stamps = []
+    for number, message in enumerate(messages):
+        if order.rate:
+            await asyncio.sleep(began + number / order.rate - time.monotonic())
+        stamps.append(time.monotonic())
+        await send(message)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return report(began, cpu, stamps)
+
+
+def report(began: float, cpu: float, stamps: list[float]) -> str:
+    """Return the report of a run; stamps are seconds of the system's monotonic clock."""
+    return json.dumps({"began": began, "cpu": time.process_time() - cpu, "stamps": stamps})
+
+
+async def answer_asgi(scope: Any, receive: Any, send: Any, work: Callable[[Order], Awaitable[str]]) -> None:
+    """Answer the control message on an ASGI server."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": await work(Order(scope["query_string"].decode()))})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass

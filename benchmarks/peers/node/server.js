@@ -1,0 +1,37 @@
+// `ws` on Node.js: the loop over server.clients that its README shows. Started with a port.
+import { WebSocketServer } from "ws";
+
+const BASE = 2; // as in benchmarks/payload.py
+const server = new WebSocketServer({ host: "127.0.0.1", port: Number(process.argv[2]), backlog: 4096 });
+
+function fields(seq, size) {
+  const event = {
+    type: "progress", job_id: "bench", status: "in_progress", progress: (seq % 1000) / 10, message: "",
+    timestamp: "2026-01-01T00:00:00.000000Z", metadata: { stage: "s3" }, seq,
+  };
+  event.message = "Item ".padEnd(size - JSON.stringify(event).length, ".");
+  return event;
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const seconds = () => Number(process.hrtime.bigint()) / 1e9;
+
+async function run(control, query) {
+  const events = Number(query.get("events") ?? 100), size = Number(query.get("size") ?? 195);
+  const messages = Array.from({ length: events }, (_, n) => fields(BASE + n + 1, size));
+  const began = seconds(), before = process.cpuUsage(), stamps = [];
+  for (const message of messages) {
+    stamps.push(seconds());
+    const text = JSON.stringify(message);
+    for (const client of server.clients) if (client !== control) client.send(text);
+    await turn();
+  }
+  const used = process.cpuUsage(before);
+  control.send(JSON.stringify({ began, cpu: (used.user + used.system) / 1e6, stamps }));
+}
+
+server.on("connection", (socket, request) => {
+  const url = new URL(request.url, "http://localhost");
+  socket.on("error", () => {});
+  if (url.pathname === "/bench/run") run(socket, url.searchParams);
+});

@@ -1,0 +1,64 @@
+"""An installation of this project for a claim: a database with the job that is watched, perhaps a Redis."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import payload
+from tests.installation import Site
+from tests.servers import find_redis, running_postgres
+
+SETTINGS = {
+    "DJANGO_DEBUG": "0",  # debugging keeps every query
+    "DJANGO_SECRET_KEY": "for-the-benchmark-only",
+    "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+    "DJANGO_LOG_LEVEL": "ERROR",
+    "PROGRESS_MAX_CONNECTIONS_PER_CLIENT": "100000",  # all watchers have one address here
+}
+MAKE_JOB = """
+import sys
+from jobs.lifecycle import ProcessingJobLifecycle
+lifecycle = ProcessingJobLifecycle.create(sys.argv[1], public=True)
+lifecycle.mark_started()
+"""
+
+
+def installed(folder: Path, database_url: str = "", redis_url: str = "", **settings: str) -> Site:
+    """Return an installation with its tables and the started job ``bench``."""
+    folder.mkdir(exist_ok=True)
+    url = database_url or f"sqlite:///{folder / 'db.sqlite3'}"
+    site = Site(url, folder, redis_url, **{**SETTINGS, **settings})
+    site.manage("migrate", "--verbosity", "0")
+    site.worker(MAKE_JOB, payload.JOB)
+    return site
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str | None]:
+    """Run a Redis and give its address; None, and a printed reason, if there is none."""
+    try:
+        server = find_redis()
+    except pytest.skip.Exception as reason:
+        print(f"  left out: all with Redis ({reason})")
+        yield None
+        return
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.remove()
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[str | None]:
+    """Run a PostgreSQL and give the address of its database; None, and a printed reason, if there is none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(running_postgres())
+        except pytest.skip.Exception as reason:
+            print(f"  left out: all with PostgreSQL ({reason})")
+            yield None
+            return
+        yield url

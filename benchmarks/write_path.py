@@ -1,0 +1,47 @@
+"""`mark_progress`, committed on SQLite: at most five times the two raw statements; publishing adds at most 30 µs."""
+
+import json
+import statistics
+
+from benchmarks import site
+from benchmarks.options import Options
+from benchmarks.results import Ratio, Result, Row
+from tests.installation import Site
+
+TITLE = "One mark_progress, committed on SQLite"
+RUN = "from benchmarks.peers.raw_sql import main; import sys; main(*sys.argv[1:])"
+PUBLISHING = 30.0  # µs that the caller may pay for it
+OURS, REDIS, RAW = "ours, mark_progress", "ours, mark_progress and publishing", "raw SQL, two statements"
+
+
+def measure(options: Options) -> Result:
+    """Run each in turn; a figure is the median of the calls of a round."""
+    result = Result("write_path", TITLE)
+    events = 1_000 if options.is_quick else 5_000
+    with site.redis() as redis_url:
+        places = {
+            OURS: (site.installed(options.folder / "plain"), "ours"),
+            RAW: (site.installed(options.folder / "raw"), "raw"),
+        }
+        if redis_url:
+            places[REDIS] = site.installed(options.folder / "redis", redis_url=redis_url), "ours"
+        found: dict[str, list[float]] = {name: [] for name in places}
+        for number in range(options.rounds + 1):
+            for name, (place, which) in places.items():
+                median = _run(place, which, events)
+                found[name] += [median] if number else []  # the first is the warm-up
+    result.rows = [Row(name, figures, "µs") for name, figures in found.items()]
+    result.compare(OURS, RAW, 5, at_least=False)
+    if result.has(REDIS):
+        added = statistics.median(b - a for a, b in zip(found[OURS], found[REDIS], strict=True))
+        result.ratios.append(Ratio("publishing adds", added, PUBLISHING, at_least=False, unit="µs"))
+    return result
+
+
+def _run(place: Site, which: str, events: int) -> float:
+    before = place.job("bench")["seq"]
+    times = json.loads(place.worker(RUN, which, str(events)))
+    written = [event["seq"] for event in place.events("bench")]
+    if written != list(range(1, written[-1] + 1)) or written[-1] < before + events:
+        raise RuntimeError("the log is not whole")
+    return statistics.median(times)
