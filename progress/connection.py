@@ -33,6 +33,19 @@ class Connection:
 
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_closing",
+        "_deadline",
+        "_is_open",
+        "_outbox",
+        "_outlet",
+        "_write",
+        "_writer",
+        "is_accepting",
+        "watched",
+    )
+
     def __init__(self, send: Send, writer: Writer | None = None) -> None:
         self.watched: set[str] = set()  # the jobs, as the hub keeps it
         self.is_accepting = True  # whether the socket is there and stays
@@ -138,6 +151,8 @@ class _AsgiOutlet:
     Most sends are over at once, and a task for each would cost more than the sending (the same idea as
     eager tasks, which Python has from 3.12).
     """
+
+    __slots__ = ("_connection", "_send", "_waiting")
 
     def __init__(self, send: Send, connection: Connection) -> None:
         self._send = send

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError
@@ -27,14 +28,15 @@ logger = logging.getLogger(__name__)
 FRAME_WRITER = "progress.frames"  # what `manage.py serve` offers in a scope's extensions
 GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
 
+ANYBODY = Visitor(AnonymousUser())
 places = Places()
 
 
 class ProgressConsumer(AsyncJsonWebsocketConsumer):
     """Watches the job that the address names, and those that the client asks for."""
 
-    # The hub has the process's one channel; a channel for each socket would cost a subscription in Redis.
-    channel_layer_alias = None
+    # There is no channel of the channel layer here: the hub has the process's one, since one for each
+    # socket would cost a subscription in Redis.
 
     connection: Connection
     visitor: Visitor
@@ -44,8 +46,13 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
         self.connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
+        self.scope, self.base_send = scope, send
         try:
-            await super().__call__(scope, receive, send)
+            # Without a channel to listen to as well, this is all that the base class does, in a task less.
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            return
         except asyncio.CancelledError:
             if self._client is not None:
                 self.connection.close(CloseCode.GOING_AWAY)
@@ -83,7 +90,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def _welcome(self, request: Any) -> None:
         job_id = self.scope["url_route"]["kwargs"].get("job_id")
         try:
-            self.visitor = await in_thread(identify, request) if has_credentials(request) else Visitor(AnonymousUser())
+            self.visitor = await in_thread(identify, request) if has_credentials(request) else ANYBODY
         except DatabaseError as error:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error

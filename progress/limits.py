@@ -6,6 +6,8 @@ from collections import Counter
 class MessageRate:
     """A token bucket: ``rate`` messages a second sustained, ``burst`` at once."""
 
+    __slots__ = ("_at", "_burst", "_left", "_rate")
+
     def __init__(self, rate: float, burst: int, now: float) -> None:
         self._rate = rate
         self._burst = burst
