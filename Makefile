@@ -12,22 +12,31 @@ BIN := $(VENV)/bin
 # A stamp is newer than the files that it installed, so a second run installs nothing.
 SITE := $(VENV)/.installed-site
 DEV := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# The shell gets these as they were written, whatever characters are in them, and make reads nothing into them.
+export SHOW_PORT := $(value PORT)
+export SHOW_PATH := $(value RUN_PATH)
+unexport PORT RUN_PATH
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format bench clean
+.PHONY: help run test lint types format bench bench-quick clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
 	@echo "make <target> [PORT=8000] [RUN_PATH=folder] [ARGS=…] [PYTHON=python3] [VENV=.venv]"; echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The shell outlives an interrupt, so that make ends without an error once the server has.
 run: export DJANGO_DEBUG = 1
 run: $(SITE) ## Run the site and a real job that scans RUN_PATH, live on http://localhost:PORT/
+	@case "$$SHOW_PORT" in \
+		''|*[!0-9]*) printf 'PORT must be a number from 1 to 65535, not «%s».\n' "$$SHOW_PORT" >&2; exit 1;; \
+	esac
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@trap : INT; \
-	$(BIN)/python manage.py showcase --port "$(PORT)" $(if $(RUN_PATH),--path "$(RUN_PATH)") $(ARGS); \
+	$(BIN)/python manage.py showcase --port "$$SHOW_PORT" $${SHOW_PATH:+--path="$$SHOW_PATH"} $(ARGS); \
 	status=$$?; [ $$status -eq 130 ] || exit $$status
 
 test: $(DEV) ## Run the tests; ARGS goes to pytest: make test ARGS="-k replay"
@@ -45,9 +54,12 @@ format: $(DEV) ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: export DJANGO_DEBUG = 1
-bench: $(DEV) ## Measure what we claim; ARGS chooses
+bench bench-quick: export DJANGO_DEBUG = 1
+bench: $(BENCH) ## Measure what we claim; ARGS chooses
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(BENCH) ## The same in short rounds: whether it works, not how fast
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
 clean: ## Remove the virtual environment and the caches; the database stays
 	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -73,3 +85,8 @@ $(DEV): requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ $(SITE)
+
+$(BENCH): benchmarks/requirements.txt $(DEV)
+	@echo "Installing benchmarks/requirements.txt"
+	@$(PIP) -r benchmarks/requirements.txt
+	@touch $@

@@ -28,6 +28,7 @@ else:
 
 CONTROL_PERMISSION = "jobs.change_processingjob"
 EVENTS_SHOWN = 100  # of a job's log, the most recent
+EMPTY_BAR = SafeString('<span class="job-bar"><progress max="100" value="0" aria-label="Progress"></progress></span>')
 RESULTS_TOLD = 50  # jobs of one action of which each gets a message; the others are counted
 
 
@@ -157,8 +158,10 @@ class ProcessingJobAdmin(ModelAdmin):
 
     @admin.display(description="Progress", ordering="progress")
     def bar(self, job: ProcessingJob) -> SafeString:
-        """Show the progress as a bar, which is in motion while the percentage is unknown."""
+        """Show the progress as a bar, which is in motion while the job runs and the percentage is unknown."""
         if job.progress is None:
+            if job.status != Status.IN_PROGRESS:
+                return EMPTY_BAR
             return format_html('<span class="job-bar"><progress aria-label="{}"></progress></span>', "Progress unknown")
         percent = f"{job.progress:g}"
         return format_html(
@@ -199,7 +202,8 @@ class ProcessingJobAdmin(ModelAdmin):
         untold = 0
         for number, job in enumerate(jobs):
             try:
-                level, outcome = messages.SUCCESS, f"{job}: {act(ProcessingJobLifecycle(job.pk))}"
+                # It begins with a word of ours: the admin writes the first letter of a message large, of an id as well.
+                level, outcome = messages.SUCCESS, f"Job {str(job)!r}: {act(ProcessingJobLifecycle(job.pk))}"
                 self.log_change(request, job, outcome)
             except JobError as error:
                 level, outcome = messages.ERROR, str(error)

@@ -1,12 +1,18 @@
 """The addresses of the pages."""
 
+from django.templatetags.static import static
 from django.urls import path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
 
 from progress import views
+
+icon = lazy(static, str)("progress/icon.svg")  # at use: the files may not be collected yet
 
 app_name = "progress"
 
 urlpatterns = [
     path("", views.job_list, name="list"),
     path("jobs/<str:job_id>/", views.job_page, name="job"),
+    path("favicon.ico", RedirectView.as_view(url=icon)),  # browsers ask for it on pages that name no icon: the admin's
 ]

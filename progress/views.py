@@ -3,6 +3,8 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+from csp.constants import HEADER
+from csp.utils import build_policy
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -33,10 +35,18 @@ def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     """Show one job; an unknown, a malformed and a hidden id get the same answer."""
     job = get_visible_job(request.user, job_id) if is_job_id(job_id) else None
     if job is None:
-        return render(request, "progress/not_found.html", status=404)
+        return _not_found(request)
     shown = _shown(job)
     context = {**shown, "states": _feed(shown["state"]), "heartbeat": conf.HEARTBEAT_SECONDS}
     return render(request, "progress/job.html", context)
+
+
+def _not_found(request: HttpRequest) -> HttpResponse:
+    """Say so on a page of our own, with the policy that django-csp leaves out of every 404 in debug mode."""
+    response = render(request, "progress/not_found.html", status=404)
+    if policy := build_policy():
+        response[HEADER] = policy
+    return response
 
 
 def _feed(*states: dict[str, Any]) -> dict[str, Any]:

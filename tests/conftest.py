@@ -33,6 +33,7 @@ site.env                                the environment of its processes
 
 import os
 import shutil
+import signal
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -52,6 +53,10 @@ BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stabl
 MakeSite = Callable[..., Site]
 
 _skipped: list[tuple[str, str]] = []  # which test, and why
+
+# A shell without job control starts what is to run in the background with SIGINT ignored, and every child inherits
+# that: the tests of Ctrl-C would wait for an end that never comes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -149,6 +149,14 @@ def test_element__shows_a_job_in_a_page_of_ones_own(page: Page, serve: Served, w
     expect(element.locator("[data-part=connection]")).to_have_text(LIVE)
 
 
+def test_element__of_an_unknown_job_says_so_without_a_bar(page: Page, serve: Served) -> None:
+    page.goto(serve.url)
+    page.evaluate(EMBED)
+    element = page.locator("job-progress")
+    expect(element.locator("[data-part=connection]")).to_have_text("job not found")
+    expect(element.locator("progress")).to_be_hidden()
+
+
 def test_job_page__reload_keeps_the_state(page: Page, serve: Served, worker: Step) -> None:
     start_job(worker)
     page.goto(f"{serve.url}/jobs/job-1/")

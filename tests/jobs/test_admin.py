@@ -64,6 +64,19 @@ def test_list__unknown_progress_is_a_bar_in_motion(make_job: Any) -> None:
     assert re.search(r'<progress aria-label="[^"]+"></progress>', page(staff("view"), LIST))
 
 
+@pytest.mark.parametrize("status", ["pending", "queued", "failed", "cancelled"])
+def test_list__unknown_progress_of_a_job_that_does_not_run_is_a_bar_at_rest(make_job: Any, status: str) -> None:
+    job = make_job(status="pending" if status == "failed" else status)
+    if status == "failed":
+        job.mark_started()
+        job.mark_progress(current=3)
+        job.mark_failed()
+    ProcessingJob.objects.update(progress=None)
+    text = page(staff("view"), LIST)
+    assert '<progress max="100" value="0" aria-label="Progress"></progress></span>' in text
+    assert "Progress unknown" not in text
+
+
 def test_list__queries_do_not_grow_with_the_jobs(make_job: Any, django_assert_num_queries: Any) -> None:
     client = staff("view")
     owner = User.objects.create(username="ann")
@@ -174,9 +187,9 @@ def test_cancel__each_job_tells_its_own_result(make_job: Any) -> None:
     done = stored("completed")
     told = act(staff("view", "change"), "cancel_jobs", "queued", "in_progress", "completed")
     assert sorted(told) == [
+        "Job 'The in_progress': asked to cancel; its worker stops at its next report.",
+        "Job 'The queued': cancelled.",
         "Job 'completed' is completed; it can't become cancelled.",
-        "The in_progress: asked to cancel; its worker stops at its next report.",
-        "The queued: cancelled.",
     ]
     assert row("queued")["status"] == "cancelled"
     assert row("in_progress")["cancel_requested_at"] is not None
@@ -186,13 +199,20 @@ def test_cancel__each_job_tells_its_own_result(make_job: Any) -> None:
     assert_whole("in_progress")
 
 
+def test_cancel__the_id_is_shown_as_it_is(make_job: Any) -> None:
+    make_job("adm1")
+    client = staff("view", "change")
+    answer = client.post(LIST, {"action": "cancel_jobs", "_selected_action": ["adm1"]}, follow=True)
+    assert "Job &#x27;adm1&#x27;: cancelled." in answer.content.decode()
+
+
 def test_retry__each_job_tells_its_own_result(make_job: Any) -> None:
     make_job("failed", status="failed")
     make_job("running", status="in_progress")
     told = act(staff("view", "change"), "retry_jobs", "failed", "running")
     assert sorted(told) == [
+        "Job 'failed': queued again, as attempt 2.",
         "Job 'running' is in_progress; it can't become queued.",
-        "failed: queued again, as attempt 2.",
     ]
     assert row("failed")["attempt"] == 2
     assert len(log("running")) == 2
@@ -203,7 +223,7 @@ def test_actions__of_many_jobs_tell_of_the_first(make_job: Any, monkeypatch: pyt
     for name in "abc":
         make_job(name)
     assert act(staff("view", "change"), "cancel_jobs", *"abc") == [
-        "c: cancelled.",
+        "Job 'c': cancelled.",
         "2 more were asked for; see the list.",
     ]
 

@@ -53,10 +53,13 @@ def test_simulate_job__dies_without_a_word(sqlite_site: Site) -> None:
 def test_simulate_job__interrupt_cancels_the_jobs(sqlite_site: Site) -> None:
     command = [sys.executable, "manage.py", "simulate_job", "--duration=60", "--job-id=long"]
     with subprocess.Popen(command, cwd=ROOT, env=sqlite_site.env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "long\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
     assert sqlite_site.job("long")["status"] == "cancelled"
 
 

@@ -3,13 +3,13 @@ import { test } from "node:test";
 
 import { backoffSeconds, isFinal } from "../../progress/static/progress/policy.js";
 
-test("backoff: the least is half a second, whatever the try", () => {
-  for (const n of [1, 2, 5, 50, 2000]) assert.equal(backoffSeconds(n, () => 0), 0.5);
+test("backoff: the least is half a second, however many have failed", () => {
+  for (const n of [0, 1, 2, 5, 50, 2000]) assert.equal(backoffSeconds(n, () => 0), 0.5);
 });
 
 test("backoff: the most doubles, up to 20 seconds", () => {
   const most = (n) => backoffSeconds(n, () => 1);
-  assert.deepEqual([1, 2, 3, 4, 5].map(most), [1.5, 2.5, 4.5, 8.5, 16.5]);
+  assert.deepEqual([0, 1, 2, 3, 4, 5].map(most), [1, 1.5, 2.5, 4.5, 8.5, 16.5]);
   for (const n of [6, 7, 50, 2000]) assert.equal(most(n), 20);
 });
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,3 +21,30 @@ def logged() -> Iterator[LogLines]:
     yield lines
     for logger in loggers:
         logger.removeHandler(lines)
+
+
+@pytest.fixture
+def unheard() -> Iterator[list[Any]]:
+    """The committed events, of which no hub is told."""
+    from jobs.signals import job_event_committed
+    from progress import publisher
+
+    events: list[Any] = []
+
+    def receive(event: Any, **_: Any) -> None:
+        events.append(event)
+
+    job_event_committed.disconnect(dispatch_uid="progress.publisher")
+    job_event_committed.connect(receive)
+    yield events
+    job_event_committed.disconnect(receive)
+    job_event_committed.connect(publisher.publish, dispatch_uid="progress.publisher")
+
+
+@pytest.fixture
+def no_sweep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """Nothing wakes the hub but a gap."""
+    from progress.wakeups import DataVersion
+
+    settings.PROGRESS_SWEEP_SECONDS = settings.PROGRESS_SYNC_SECONDS = 1000
+    monkeypatch.setattr(DataVersion, "of_database", lambda: None)

@@ -10,10 +10,7 @@ from django.db import OperationalError
 from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress import feed, hub
-from tests.progress.test_hub import no_sweep, unheard
 from tests.progress.watching import Watcher, eventually, run, watchers
-
-__all__ = ["no_sweep", "unheard"]  # fixtures
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

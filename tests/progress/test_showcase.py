@@ -1,4 +1,3 @@
-import contextlib
 import os
 import re
 import signal
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from progress.management.commands import showcase as showcase_command
+from progress.management.commands.showcase import MIN_RATE, SHOW_SECONDS, watchable_rate
 from tests.installation import ROOT, Site
 from tests.servers import free_port
 
@@ -33,8 +34,9 @@ def showcase(sqlite_site: Site) -> Iterator[Start]:
 
     yield start
     for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            for pid in (process.pid, *children(process).values()):
+                os.kill(pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -58,9 +60,10 @@ def read_until(process: subprocess.Popen[str], pattern: str) -> str:
 
 def children(process: subprocess.Popen[str]) -> dict[str, int]:
     """Return the ids of its children by the command that each of them runs."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return {row[4]: int(row[0]) for row in rows if row[1] == str(process.pid)}
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = (Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids)
+    # python manage.py COMMAND …; of one that has ended and is not waited for yet, there is nothing.
+    return {command[2]: int(pid) for command, pid in zip(commands, pids, strict=True) if command != [""]}
 
 
 def is_alive(pid: int) -> bool:
@@ -141,6 +144,27 @@ def test_showcase__death_of_the_server_is_said(showcase: Start, slow: list[str])
     code, errors = ends(process, family)
     assert code == 1
     assert "The server has ended (killed by SIGKILL)" in errors
+
+
+def test_watchable_rate__the_whole_takes_the_time_of_a_show(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for path in (tmp_path / "one", tmp_path / "below" / "other"):
+        with path.open("wb") as file:
+            file.truncate(60_000_000)
+    (tmp_path / "link").symlink_to("one")
+    assert watchable_rate(str(tmp_path)) == 120 / SHOW_SECONDS
+
+
+@pytest.mark.parametrize("folder", [".", "missing"])
+def test_watchable_rate__of_next_to_nothing(folder: str, tmp_path: Path) -> None:
+    assert watchable_rate(str(tmp_path / folder)) == MIN_RATE
+
+
+def test_watchable_rate__of_very_many_files_has_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(showcase_command, "MAX_LISTED", 2)
+    for number in range(3):
+        (tmp_path / str(number)).touch()
+    assert watchable_rate(str(tmp_path)) is None
 
 
 def test_showcase__taken_port_is_said(showcase: Start) -> None:

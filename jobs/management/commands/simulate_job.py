@@ -1,10 +1,11 @@
 """Make jobs that only report, to have something to watch."""
 
+import signal
 import sys
 import threading
 from argparse import ArgumentParser
-from contextlib import suppress
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
@@ -13,13 +14,16 @@ from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.simulation import Plan, run
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 STEPS = 100
 DURATION = 10.0  # seconds
 MAX_JOBS = 100  # each is a thread with a database connection
 
 
 class Command(BaseCommand):
-    """Run simulated jobs in threads of this process until all have ended."""
+    """Run simulated jobs in threads of this process until all have ended; Ctrl-C cancels them."""
 
     help = (
         "Runs public jobs that do nothing but report, and prints their ids. Two of --steps, --duration and --rate "
@@ -47,33 +51,26 @@ class Command(BaseCommand):
         """Make the jobs, print their ids, and run them."""
         plan = make_plan(options)
         names = job_ids(options["job_id"], options["jobs"])
-        try:
-            lifecycles = [ProcessingJobLifecycle.create(name, name=options["name"], public=True) for name in names]
-        except JobError as error:
-            raise CommandError(str(error)) from error
-        self.run_all(lifecycles, plan)
-
-    def run_all(self, lifecycles: list[ProcessingJobLifecycle], plan: Plan) -> None:
-        """Run the jobs side by side; Ctrl-C cancels them."""
-        stop = threading.Event()
-        threads = [threading.Thread(target=self.run_one, args=(each, plan, stop)) for each in lifecycles]
-        try:
-            for lifecycle in lifecycles:
-                lifecycle.mark_queued()
-                self.stdout.write(lifecycle.job_id)
-            self.stdout.flush()  # --die-at leaves no time for it
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            stop.set()
-            for thread in filter(threading.Thread.is_alive, threads):
-                thread.join()
-            for lifecycle in lifecycles:
-                with suppress(JobError):  # it has ended
-                    lifecycle.mark_cancelled("Stopped")
+        with set_by_interrupt() as stop:
+            try:
+                lifecycles = [ProcessingJobLifecycle.create(name, name=options["name"], public=True) for name in names]
+            except JobError as error:
+                raise CommandError(str(error)) from error
+            self.run_all(lifecycles, plan, stop)
+        if stop.is_set():
             sys.exit(130)
+
+    def run_all(self, lifecycles: list[ProcessingJobLifecycle], plan: Plan, stop: threading.Event) -> None:
+        """Run the jobs side by side until all have ended."""
+        threads = [threading.Thread(target=self.run_one, args=(each, plan, stop)) for each in lifecycles]
+        for lifecycle in lifecycles:
+            lifecycle.mark_queued()
+            self.stdout.write(lifecycle.job_id)
+        self.stdout.flush()  # --die-at leaves no time for it
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def run_one(self, lifecycle: ProcessingJobLifecycle, plan: Plan, stop: threading.Event) -> None:
         """Run one job in its thread."""
@@ -83,6 +80,17 @@ class Command(BaseCommand):
             self.stderr.write(str(error))
         finally:
             connections.close_all()
+
+
+@contextmanager
+def set_by_interrupt() -> "Iterator[threading.Event]":
+    """Give an event that Ctrl-C sets: each job is cancelled by its own thread, and nothing is cut in two."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def job_ids(given: str | None, count: int) -> list[str | None]:

@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 import sys
 import tempfile
 from argparse import ArgumentParser
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,13 +25,15 @@ from progress.client import WatchError
 from progress.terminal import display_for, explain, show
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0  # how long the server may take to answer
 STOP_SECONDS = 5.0  # how long a child may take to stop before it is killed
 LAST_WORDS = 2000  # bytes of a child's output that are shown when it dies
-MAX_RATE = 25.0  # megabytes a second, so that there is something to see
+SHOW_SECONDS = 40.0  # how long the job should take, so that there is something to see
+MIN_RATE = 1.0  # megabytes a second, so that a small folder does not take as long
+MAX_LISTED = 50_000  # files; more of them take long by themselves
 
 
 class Command(BaseCommand):
@@ -40,13 +44,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--port", type=int, default=8000, help="where to serve (default: 8000)")
-        parser.add_argument("--path", default=sys.prefix, help="the folder to hash (default: that of this Python)")
+        parser.add_argument(
+            "--path",
+            type=os.path.expanduser,
+            default=sys.prefix,
+            help="the folder to hash (default: that of this Python)",
+        )
         parser.add_argument(
             "--max-rate",
             type=float,
-            default=MAX_RATE,
             metavar="MB",
-            help=f"megabytes a second at most (default: {MAX_RATE:g})",
+            help=f"megabytes a second at most (default: so that the job takes about {SHOW_SECONDS:g} seconds)",
         )
 
     def handle(self, **options: Any) -> None:
@@ -69,7 +77,7 @@ class Command(BaseCommand):
         except asyncio.CancelledError:
             self.stdout.write("\nStopped.")
 
-    async def main(self, *, port: int, path: str, max_rate: float, **_: Any) -> None:
+    async def main(self, *, port: int, path: str, max_rate: float | None, **_: Any) -> None:
         """Start the server, then the job; go on serving when it has ended.
 
         Raises:
@@ -113,7 +121,7 @@ class Command(BaseCommand):
         code = await server.process.wait()
         raise CommandError(f"The server has ended ({exit_words(code)}).\n{server.last_words()}")
 
-    async def show_job(self, port: int, path: str, max_rate: float) -> None:
+    async def show_job(self, port: int, path: str, max_rate: float | None) -> None:
         """Make the job, have a worker run it, and show it to its end through a WebSocket."""
         job_id = new_job_id()
         try:
@@ -122,9 +130,11 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"The database is not ready ({error}). Run: manage.py migrate") from error
         self.stdout.write(f"Watch it in a browser:  http://{HOST}:{port}/jobs/{job_id}/\n")
-        command = ("hash_folder", path, "--job-id", job_id, "--depth", "4", "--max-rate", str(max_rate))
         try:
-            async with child(*command) as worker:
+            if max_rate is None:
+                max_rate = await asyncio.to_thread(watchable_rate, path)
+            limit = [] if max_rate is None else ["--max-rate", str(max_rate)]
+            async with child("hash_folder", path, "--job-id", job_id, "--depth", "4", *limit) as worker:
                 await self.watch(worker, f"ws://{HOST}:{port}", job_id)
         finally:  # in case the worker was stopped before it could say so
             with suppress(JobError):
@@ -173,7 +183,8 @@ class Child:
         """End it in good order, or by force."""
         if self.process.returncode is not None:
             return
-        self.process.terminate()
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGTERM)  # `terminate` would first wait for it, in asyncio's place
         try:
             await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
         except TimeoutError:
@@ -183,17 +194,44 @@ class Child:
 
 @asynccontextmanager
 async def child(*arguments: str) -> "AsyncIterator[Child]":
-    """Run a management command in a process of its own, which ends with the block at the latest."""
+    """Run a management command in a process of its own, which ends with the block at the latest.
+
+    Ctrl-C is for this process alone, hence the group: a child that ended by it just as it is told to would be waited
+    for twice, of which asyncio complains.
+    """
     manage = Path(settings.BASE_DIR) / "manage.py"
     with tempfile.TemporaryFile() as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, str(manage), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                sys.executable,
+                str(manage),
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+            )
         )
-        started = Child(process, output)
         try:
-            yield started
-        finally:
-            await started.stop()
+            yield Child(await asyncio.shield(starting), output)
+        finally:  # also when it was cancelled while the process started
+            await Child(await starting, output).stop()
+
+
+def watchable_rate(folder: str) -> float | None:
+    """Return at how many megabytes a second the job takes `SHOW_SECONDS`; None if it takes long in any case."""
+    sizes = list(islice(file_sizes(folder), MAX_LISTED + 1))
+    return max(MIN_RATE, sum(sizes) / 1e6 / SHOW_SECONDS) if len(sizes) <= MAX_LISTED else None
+
+
+def file_sizes(folder: str) -> "Iterator[int]":
+    """Yield the bytes of each file below a folder; the worker says what can't be read."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(parent, name))
+                if stat.S_ISREG(status.st_mode):
+                    yield status.st_size
 
 
 async def answer(port: int) -> None:

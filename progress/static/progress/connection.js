@@ -34,7 +34,7 @@ export class Connection {
     this.environment = { ...BROWSER, ...environment };
     this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
     this.state = "connecting";
-    this.tries = 0;
+    this.failures = 0; // tries in a row without a good frame
     this.lastFrameAt = asOf;
     this.socket = null;
     this.timer = null; // until the next try, or until the link is taken for dead
@@ -91,7 +91,7 @@ export class Connection {
     this.lastFrameAt = this.environment.now();
     this.#expectFrameWithin(this.silenceSeconds);
     if (frame.type !== "error") {
-      this.tries = 0; // an error may come before a refusal, which must go on backing off
+      this.failures = 0; // an error may come before a refusal, which must go on backing off
       this.#become("live");
     }
     this.onFrame(frame);
@@ -105,8 +105,8 @@ export class Connection {
 
   #retryLater(code = null) {
     this.#become("reconnecting", code);
-    this.tries += 1;
-    const seconds = backoffSeconds(this.tries, this.environment.random);
+    const seconds = backoffSeconds(this.failures, this.environment.random);
+    this.failures += 1;
     this.timer = this.environment.setTimeout(() => this.#connect(), seconds);
   }
 

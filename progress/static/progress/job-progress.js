@@ -57,10 +57,17 @@ class JobProgress extends HTMLElement {
     return new Connection({
       url: () => socketAddress(location, this.getAttribute("job-id"), positionOf(this.job)),
       onFrame: (frame) => this.#take(frame),
-      onState: (state, detail) => renderConnection(this, this.parts.connection, state, detail),
+      onState: (state, detail) => this.#showConnection(state, detail),
       heartbeatSeconds: Number(this.getAttribute("heartbeat")) || undefined,
       asOf: this.job ? Date.now() : null,
     });
+  }
+
+  /** Where nothing is known and nothing will come, a bar would promise too much. */
+  #showConnection(state, detail) {
+    const isKnown = Boolean(this.job);
+    renderConnection(this, this.parts.connection, state, { ...detail, isKnown });
+    if (this.parts.bar) this.parts.bar.hidden = state === "stopped" && !isKnown;
   }
 
   #take(frame) {

@@ -8,7 +8,7 @@ import { backoffSeconds } from "./policy.js";
 import { FEED, newestFirst, onlyNamed, Subscriptions } from "./subscriptions.js";
 import { renderConnection, soon } from "./view.js";
 
-const RETRY_AFTER_TRIES = 3; // a temporary refusal is met with the backoff of a third try
+const RETRY_AFTER_FAILURES = 3; // a temporary refusal is met with the backoff after so many failed tries
 
 const page = document.querySelector("#recent-jobs");
 const limit = Number(page.dataset.limit);
@@ -50,7 +50,7 @@ function changed() {
 
 /** A job that is gone leaves the list; what may work later is asked for again. */
 function refused(error) {
-  if (error.temporary) setTimeout(askAgain, backoffSeconds(RETRY_AFTER_TRIES) * 1000, error.subject);
+  if (error.temporary) setTimeout(askAgain, backoffSeconds(RETRY_AFTER_FAILURES) * 1000, error.subject);
   else if (error.code === "job_not_found" && jobs.delete(error.subject)) changed();
 }
 

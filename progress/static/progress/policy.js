@@ -4,9 +4,12 @@ const BASE_SECONDS = 0.5;
 const MAX_SECONDS = 20;
 export const GRACE_SECONDS = 10; // beyond the heartbeat interval, before a silent link is taken for dead
 
-/** Return how many seconds to wait before try n (from 1), with full jitter so that a crowd does not return at once. */
-export function backoffSeconds(n, random = Math.random) {
-  const jitter = random() * Math.min(MAX_SECONDS, BASE_SECONDS * 2 ** n);
+/**
+ * Return how many seconds to wait before the next try, after so many failed ones in a row (0: the link was good),
+ * with full jitter so that a crowd does not return at once.
+ */
+export function backoffSeconds(failures, random = Math.random) {
+  const jitter = random() * Math.min(MAX_SECONDS, BASE_SECONDS * 2 ** failures);
   return Math.min(MAX_SECONDS, BASE_SECONDS + jitter);
 }
 

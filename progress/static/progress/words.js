@@ -71,10 +71,11 @@ export function momentWords(date, now = new Date()) {
 }
 
 /** Return the state of the connection: never silence, and never a frozen bar without its time. */
-export function connectionWords(state, { asOf = null, code = null } = {}) {
+export function connectionWords(state, { asOf = null, code = null, isKnown = true } = {}) {
   if (state === "live") return "live";
   if (state === "connecting") return "connecting";
-  if (state === "stopped") return code === 4504 ? "this job is no longer here" : "disconnected; reload the page to go on";
+  if (state === "stopped" && code === 4504) return isKnown ? "this job is no longer here" : "job not found";
+  if (state === "stopped") return "disconnected; reload the page to go on";
   return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
 }
 

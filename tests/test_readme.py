@@ -1,0 +1,106 @@
+"""What the README and the pages of docs/ name is there, and the README's Python runs."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import get_commands
+
+from jobs.models import JobEvent, ProcessingJob
+from tests.installation import ROOT
+
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets(language: str) -> list[str]:
+    return [code for named, code in FENCE.findall(README) if named == language]
+
+
+def section(heading: str) -> str:
+    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def run(code: str, **names: object) -> None:
+    exec(compile(code, "README.md", "exec"), names)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_report__runs() -> None:
+    (code,) = [code for code in snippets("python") if "track" in code]
+    converted: list[str] = []
+    run(code, rows=["one", "two"], convert=converted.append)
+    job = ProcessingJob.objects.get()
+    assert converted == ["one", "two"]
+    assert (job.status, job.progress, job.public) == ("completed", 100.0, True)
+    assert JobEvent.objects.filter(job=job).exists()
+    assert f'job-id="{job.pk}"' in section("Show")
+
+
+def test_python__all_of_it_is_known() -> None:
+    others = [code for code in snippets("python") if "track" not in code]
+    assert [code for code in others if "logging" not in code] == [], "snippets that no test runs"
+    for code in others:
+        run(code)
+
+
+def test_report__names_methods_that_there_are() -> None:
+    from jobs.lifecycle import ProcessingJobLifecycle
+
+    named = re.findall(r"`(?!a?mark_progress`)(\w+)(?:\([^`]*\))?`", section("Report"))
+    assert "mark_failed" in named
+    for name in [*named, "mark_progress"]:
+        for twin in {name, f"a{name}"} - {"aamark_progress"}:
+            assert callable(getattr(ProcessingJobLifecycle, twin, None)), twin
+
+
+def test_show__the_script_is_there() -> None:
+    (page,) = snippets("html")
+    sources = re.findall(r'src="/static/([^"]+)"', page)
+    assert sources
+    assert all(finders.find(source) for source in sources)
+
+
+def test_commands__exist() -> None:
+    table = re.findall(r"^\| `(\w+)[^`]*` \|", section("Use it in earnest"), re.MULTILINE)
+    assert "serve" in table
+    ours = {path.stem for app in ("jobs", "progress") for path in (ROOT / app / "management/commands").glob("[!_]*.py")}
+    assert set(table) == ours
+    assert set(re.findall(r"manage\.py (\w+)", README)) <= set(get_commands())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make__targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    assert named <= targets
+    assert page.name != "README.md" or {"run", "test"} <= named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links__resolve(page: Path) -> None:
+    text = FENCE.sub("", page.read_text())
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    for link in links:
+        if re.match(r"\w+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / unquote(name) if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text()), link
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_paths__that_are_named_exist() -> None:
+    named = re.findall(r"`((?:jobs|progress|tests|docs|benchmarks)/[\w/.-]+)`", README)
+    assert "progress/hub.py" in named
+    assert all((ROOT / name).exists() for name in named)
