@@ -22,7 +22,9 @@ Run = Callable[[], dict[str, Any]]
 def measure(options: Options) -> Result:
     """Run each way in turn."""
     result = Result("latency", TITLE)
-    events = RATE * (3 if options.is_quick else 10)
+    events = RATE * (
+        3 if options.is_quick else 20
+    )  # the first event of a worker's process, which connects, is one of them
     alone = site.installed(options.folder / "alone")
     with (
         site.redis() as redis_url,

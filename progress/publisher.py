@@ -14,6 +14,8 @@ import time
 from collections import deque
 from typing import Any
 
+from django.conf import settings
+
 from jobs.events import Event
 from jobs.states import EventKind
 from progress import hub, layers
@@ -30,13 +32,10 @@ SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer
 
 def publish(sender: Any, event: Event, **_: Any) -> None:
     """Receive `jobs.signals.job_event_committed`."""
-    hubs = hub.interested(event.job_id, event.kind)
-    layer = layers.configured()
-    if not hubs and layer is None:
-        return
-    for each in hubs:
+    for each in hub.interested(event.job_id, event.kind):
         each.put(event)
-    if layer is not None:
+    # Which layer that is, the thread finds out: to import one takes longer than the job should wait.
+    if getattr(settings, "CHANNEL_LAYERS", None):
         Publisher.of_this_process().put(event)
 
 

@@ -46,8 +46,9 @@ class Layer(ScriptedLayer):
 
 
 @pytest.fixture
-def layer(monkeypatch):
+def layer(monkeypatch, settings):
     layer = Layer()
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "named"}}  # so that there is one; which, the next line says
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
     return layer
 
