@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import CoroutineType
 from typing import Any, Protocol
 
 from progress.codes import CloseCode
@@ -161,7 +162,7 @@ class _AsgiOutlet:
 
     def write(self, frame: Frame) -> bool:
         """Send a frame; return whether the socket takes more."""
-        return self._begin({"type": "websocket.send", "text": frame.text})
+        return self._begin(frame.message)
 
     def close(self, code: CloseCode) -> None:
         """Close the socket. A send that is stuck is given up for it."""
@@ -175,9 +176,11 @@ class _AsgiOutlet:
             self._waiting.cancel()
 
     def _begin(self, message: dict[str, Any]) -> bool:
-        sending = self._send(message).__await__()
+        sending: Any = self._send(message)
+        if type(sending) is not CoroutineType:  # which has `send` itself
+            sending = sending.__await__()
         try:
-            waits_for = next(sending)
+            waits_for = sending.send(None)
         except StopIteration:
             return True
         except Exception as error:

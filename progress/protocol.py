@@ -43,14 +43,22 @@ class Frame:
 
     """
 
-    __slots__ = ("_wire", "is_tick", "seq", "subject", "text")
+    __slots__ = ("_message", "_wire", "is_tick", "seq", "subject", "text")
 
     def __init__(self, text: str, *, subject: str = "", seq: int = 0, is_tick: bool = False) -> None:
         self.text = text
         self.subject = subject
         self.seq = seq
         self.is_tick = is_tick
+        self._message: dict[str, Any] | None = None
         self._wire: bytes | None = None
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The ASGI message that sends it, the same for everybody."""
+        if self._message is None:
+            self._message = {"type": "websocket.send", "text": self.text}
+        return self._message
 
     @property
     def wire(self) -> bytes:
