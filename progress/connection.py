@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from types import CoroutineType
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from types import coroutine
 from typing import Any, Protocol
 
 from progress.codes import CloseCode
@@ -146,18 +146,23 @@ class Connection:
             self._deadline = None
 
 
+READY = object()  # what a pump yields when it has sent, and waits for the next message
+
+
 class _AsgiOutlet:
     """Sends through ASGI ``send``, as far as that goes without waiting, and the rest in a task.
 
-    Most sends are over at once, and a task for each would cost more than the sending (the same idea as
-    eager tasks, which Python has from 3.12).
+    Most sends are over at once, and a task for each would cost more than the sending. So one coroutine,
+    the pump, does all of a socket's sends, and is driven by hand; only when it waits for something
+    does a task take over, until it is ready again.
     """
 
-    __slots__ = ("_connection", "_send", "_waiting")
+    __slots__ = ("_connection", "_pump", "_send", "_waiting")
 
     def __init__(self, send: Send, connection: Connection) -> None:
         self._send = send
         self._connection = connection
+        self._pump: Coroutine[Any, Any, None] | None = None
         self._waiting: asyncio.Task[None] | None = None
 
     def write(self, frame: Frame) -> bool:
@@ -166,55 +171,65 @@ class _AsgiOutlet:
 
     def close(self, code: CloseCode) -> None:
         """Close the socket. A send that is stuck is given up for it."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self.stop()
         self._begin({"type": "websocket.close", "code": int(code)})
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send nothing more of what is under way."""
         if self._waiting is not None:
             self._waiting.cancel()
+            self._waiting = self._pump = None
 
     def _begin(self, message: dict[str, Any]) -> bool:
-        sending: Any = self._send(message)
-        if type(sending) is not CoroutineType:  # which has `send` itself
-            sending = sending.__await__()
+        if self._pump is None:
+            self._pump = _pump(self._send)
+            self._pump.send(None)
         try:
-            waits_for = sending.send(None)
-        except StopIteration:
-            return True
+            waits_for = self._pump.send(message)
         except Exception as error:
+            self._pump = None
             self._connection.failed(error)
             return True
-        self._waiting = asyncio.ensure_future(self._finish(_Started(sending, waits_for)))
+        if waits_for is READY:
+            return True
+        self._waiting = asyncio.ensure_future(self._finish(_UntilReady(self._pump, waits_for)))
         return False
 
     async def _finish(self, sending: Awaitable[None]) -> None:
         try:
             await sending
         except Exception as error:
+            self._pump = None
             self._connection.failed(error)
         else:
             self._waiting = None
             self._connection.resume()
 
 
-class _Started:
-    """An awaitable whose first step was taken already."""
+async def _pump(send: Send) -> None:
+    """Send one message after another, as they are given."""
+    while True:
+        await send(await _next_message())
 
-    def __init__(self, steps: Generator[Any, Any, None], waits_for: Any) -> None:
-        self._steps = steps
+
+@coroutine
+def _next_message() -> Generator[Any, dict[str, Any], dict[str, Any]]:
+    return (yield READY)
+
+
+class _UntilReady:
+    """An awaitable that takes a pump from what it waits for to where it is ready."""
+
+    def __init__(self, pump: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._pump = pump
         self._waits_for = waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
         waits_for = self._waits_for
-        try:
-            while True:
-                try:
-                    given = yield waits_for
-                except BaseException as error:  # a cancellation, passed on to where it waits
-                    waits_for = self._steps.throw(error)
-                else:
-                    waits_for = self._steps.send(given)
-        except StopIteration:
-            return
+        while waits_for is not READY:
+            try:
+                given = yield waits_for
+            except BaseException as error:  # a cancellation, passed on to where it waits
+                waits_for = self._pump.throw(error)
+            else:
+                waits_for = self._pump.send(given)

@@ -150,7 +150,8 @@ class Hub:
             )
         topic.add(connection, user, logs=logs)
         connection.watched.add(topic.job_id)
-        connection.send_all(*topic.answer(missed, logs=logs))
+        for piece in topic.answer(missed, logs=logs):
+            connection.send_all(*piece)
         logger.debug("Job %s has %d watchers here", topic.job_id, len(topic))
 
     async def _missed(self, topic: Topic, since: Position) -> list[Frame] | None:

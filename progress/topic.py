@@ -17,6 +17,9 @@ from progress.stream import Stream, Verdict, is_whole
 if TYPE_CHECKING:
     from jobs.models import ProcessingJob
 
+Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
+
+PIECE_BYTES = 65_536  # written to a socket in one go, unless a single frame is larger
 CHASES = 5  # how often a replay may be overtaken by new events before it is given up for a snapshot
 
 
@@ -33,7 +36,7 @@ class Topic:
         self.touched = False  # an event came before the topic stood anywhere
         self.watchers: dict[Connection, type_of_user] = {}  # and who they are
         self._filling: asyncio.Task[None] | None = None
-        self._answer: tuple[tuple[Frame, Frame, int], bytes] | None = None
+        self._answer: tuple[tuple[Frame, Frame, int], list[Piece]] | None = None
         self._asking: dict[tuple[str, Any], asyncio.Task[bool]] = {}
         self._plain: set[Connection] = set()
         self._with_logs: set[Connection] = set()
@@ -77,15 +80,15 @@ class Topic:
         self.watchers[connection] = user
         (self._with_logs if logs else self._plain).add(connection)
 
-    def answer(self, missed: Sequence[Frame] | None, *, logs: bool) -> tuple[list[Frame], bytes]:
-        """Return the answer to a subscription, and its bytes, made once for all who resume from the same event."""
+    def answer(self, missed: Sequence[Frame] | None, *, logs: bool) -> list[Piece]:
+        """Return the answer to a subscription, in pieces, made once for all who resume from the same event."""
         snapshot = self.stream.snapshot(recovered=missed is not None)
         frames = [frame for frame in missed or () if logs or frame.subject]
         frames.append(snapshot)
         made_of = snapshot, frames[0], len(frames)  # which says all, since each answer ends at the same event
         if self._answer is None or self._answer[0] != made_of:
-            self._answer = made_of, b"".join([frame.wire for frame in frames])
-        return frames, self._answer[1]
+            self._answer = made_of, _pieces(frames)
+        return self._answer[1]
 
     def remove(self, connection: Connection) -> None:
         """Let a connection watch no more."""
@@ -179,8 +182,24 @@ def _may_view(user: type_of_user, job: "ProcessingJob") -> bool:
 
 
 def _send(connections: Collection[Connection], frames: list[Frame]) -> None:
-    """Send frames to each connection, several in one piece."""
-    if connections and frames:
-        wire = frames[0].wire if len(frames) == 1 else b"".join([frame.wire for frame in frames])
-        for connection in connections:
-            connection.send_all(frames, wire)
+    """Send frames to each connection."""
+    if connections:
+        for piece in _pieces(frames):
+            for connection in connections:
+                connection.send_all(*piece)
+
+
+def _pieces(frames: Sequence[Frame]) -> list[Piece]:
+    """Return frames in pieces that are each written in one go; no larger, so that a full socket is noticed in time."""
+    pieces: list[Piece] = []
+    begun: list[Frame] = []
+    size = 0
+    for frame in frames:
+        if begun and size + len(frame.wire) > PIECE_BYTES:
+            pieces.append((begun, b"".join([each.wire for each in begun])))
+            begun, size = [], 0
+        begun.append(frame)
+        size += len(frame.wire)
+    if begun:
+        pieces.append((begun, begun[0].wire if len(begun) == 1 else b"".join([each.wire for each in begun])))
+    return pieces

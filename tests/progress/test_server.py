@@ -89,7 +89,8 @@ async def test_frames__are_whole_for_a_reader_in_fits_and_starts_among_pongs(sql
 
 async def test_slow_reader__is_closed_with_4008(sqlite_site: Site) -> None:
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("other", public=True)')
-    served = sqlite_site.serve(PROGRESS_OUTBOX_BYTES="100000", DJANGO_LOG_LEVEL="DEBUG")
+    # Without a deadline, so that only the bound of the outbox can close it.
+    served = sqlite_site.serve(PROGRESS_OUTBOX_BYTES="100000", PROGRESS_SEND_SECONDS="3600", DJANGO_LOG_LEVEL="DEBUG")
     sqlite_site.worker(MANY, "1500")  # about 11 MB
     narrow = socket.create_connection(("127.0.0.1", served.port))
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
