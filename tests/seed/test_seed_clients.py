@@ -3,6 +3,7 @@
 Only the port in the address is another one, since a test can't count on port 8000.
 """
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,17 @@ ProcessingJobLifecycle.create("job-123", public=True)
 ProcessingJobLifecycle.create("additional-job-id", public=True)
 """
 BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+# Of the two programs as the specification prints them, so that no formatter changes them unseen.
+DIGESTS = {
+    "client.js": "35919c4659462b00c64eb91ce058790acc7c747a9ca616b76015ec8eb2bfef51",
+    "client.py": "85de30a0eba5676a0007a6e75754c96bcfc2101f349a7e4fb4cb061c9a00c868",
+}
+
+
+def test_clients__are_word_for_word_the_specifications() -> None:
+    assert {name: hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() for name in DIGESTS} == DIGESTS
 
 
 def source(name: str, served: Served) -> str:
