@@ -38,7 +38,7 @@ class Peer:
     """A server program: how it is started, and what a watcher of it is like.
 
     ``snapshots``: whether each watcher is sent one first, as ours is. ``exact``: whether a lost event
-    fails the benchmark; otherwise it is told.
+    fails the benchmark; otherwise it is told. ``burst``: how many events come at a time.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Peer:
     trigger: str = "ws"
     snapshots: bool = False
     exact: bool = False
+    burst: int = payload.BURST
 
 
 class Program:
@@ -135,7 +136,7 @@ class Load:
     """The load client's process, which is told and asked in lines of JSON."""
 
     def __init__(self, plan: dict[str, Any], core: int | None = CLIENT_CORE) -> None:
-        self.plan = {"size": payload.SIZE, "trigger": "none", **plan}
+        self.plan = {"size": payload.SIZE, "burst": payload.BURST, "trigger": "none", **plan}
         cores = CORES if core is None else [core]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.load", json.dumps(self.plan)],
@@ -175,7 +176,8 @@ class Load:
 
 def plan_for(server: Server, plan: dict[str, Any]) -> dict[str, Any]:
     """Return a plan with what the peer is like."""
-    return {"urls": [server.url], "trigger": server.peer.trigger, "snapshots": server.peer.snapshots, **plan}
+    peer = server.peer
+    return {"urls": [server.url], "trigger": peer.trigger, "snapshots": peer.snapshots, "burst": peer.burst, **plan}
 
 
 def run(server: Server, plan: dict[str, Any], work: Callable[[], dict[str, Any]] | None = None) -> dict[str, Any]:

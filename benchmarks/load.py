@@ -1,10 +1,11 @@
-"""The load client: many watchers in one process on one core, on picows (Cython), checking what it counts.
+"""The load client: many watchers in one process on one core, checking what it counts.
 
 Started by ``harness.Load`` with a plan (JSON) as its argument. It connects, prints a line, waits for
 ``go``, lets the peer send, waits for the last event of every watcher, and prints a report.
 
-Every byte is checked: the first watcher that gets a seq parses the frame and compares each field with
-`payload.fields`; the frame of every other watcher must then be the same bytes, and each watcher's in order.
+Every byte is checked: the first watcher that gets an event compares each of its fields with `payload.fields`;
+every other watcher must then get the same bytes, in the same order (`benchmarks.watcher`). The sockets are in an
+epoll of their own, since asyncio would spend more on each than the reading costs.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import contextlib
 import gc
 import json
 import resource
+import select
 import socket
 import struct
 import sys
@@ -20,16 +22,13 @@ import urllib.parse
 from collections import Counter
 from typing import Any
 
-from picows import ws_connect
-
-from benchmarks import payload
-from benchmarks.watcher import Control, Watcher
+from benchmarks import payload, websocket
+from benchmarks.watcher import READ_BYTES, Known, Watcher
 
 PARALLEL = 48  # handshakes under way: within the accept queue of every peer (Daphne's holds 50)
 STALL_SECONDS = 5.0  # without any frame, after which what has not come counts as lost
 ETHERNET_SEGMENT = 1448  # bytes
 WAKE_SECONDS, WAKE_LOOKS = 10.0, 200  # how long slow watchers may take to catch up, and how often that is checked
-IN_FLIGHT = 4  # POSTs to nchan that are under way at once, so that it never waits for the next
 
 
 class Load:
@@ -41,13 +40,16 @@ class Load:
         self.base: int = plan.get("base", payload.BASE)
         self.stamping: bool = plan.get("stamping", False)
         self.shares: bool = plan.get("shares", True)  # whether all watch the same job
-        self.texts: dict[int, bytes] = {}
+        self.known = Known(self.base)
+        self.goal = sys.maxsize  # where what is known ends, once it holds the last event
         self.stamps: list[tuple[int, float]] = []
         self.problems: Counter[str] = Counter()
         self.watchers: list[Watcher] = []
+        self.reads = 0
+        self._epoll = select.epoll()
+        self._reading: dict[int, Watcher] = {}  # by file descriptor
         self.ready = self.finished = 0
         self.last_at = 0.0
-        self.is_closing = False
         self.began = 0.0
         self.all_ready, self.all_finished = asyncio.Event(), asyncio.Event()
 
@@ -62,10 +64,15 @@ class Load:
         same = {**wanted, "message": fields["message"]} == fields
         return same and len(data) == self.plan["size"] and fields["message"].startswith("Item ")
 
-    def stamp(self, watcher: Watcher, seq: int) -> None:
+    def stamp(self, watcher: Watcher, seq: int, moment: float) -> None:
         """Note when an event came; those who are to stall are not asked."""
         if not watcher.is_stalled:
-            self.stamps.append((seq, time.monotonic()))
+            self.stamps.append((seq, moment))
+
+    def forget(self, watcher: Watcher) -> None:
+        """Read no more from a socket."""
+        if self._reading.pop(watcher.socket.fileno(), None):
+            self._epoll.unregister(watcher.socket)
 
     def one_ready(self) -> None:
         """Count a watcher that has its snapshot."""
@@ -84,6 +91,7 @@ class Load:
 
     async def connect(self) -> None:
         """Open every socket, so many at once."""
+        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self.read)
         places = asyncio.Semaphore(PARALLEL)
         self.began = time.monotonic()
         await asyncio.gather(*(self.open(places, number) for number in range(self.plan["watchers"])))
@@ -93,25 +101,33 @@ class Load:
 
     async def open(self, places: asyncio.Semaphore, number: int) -> None:
         """Open one socket."""
-        watcher = Watcher(self, number)
         urls = self.plan["urls"]
-        url = urls[number % len(urls)].format(number)
         async with places:
-            await ws_connect(
-                lambda: watcher,
-                url,
-                websocket_handshake_timeout=60,
-                read_buffer_init_size=4096,
-                socket_factory=_ethernet_socket if self.plan.get("ethernet") else None,
-            )
+            made = _ethernet_socket() if self.plan.get("ethernet") else None
+            connection, rest = await websocket.connect(urls[number % len(urls)].format(number), made)
+        watcher = Watcher(self, number, connection)
         self.watchers.append(watcher)
+        if rest:
+            watcher.take(rest)
+        self.listen(watcher)
+
+    def listen(self, watcher: Watcher) -> None:
+        """Read from a socket whenever it has something."""
+        self._reading[watcher.socket.fileno()] = watcher
+        self._epoll.register(watcher.socket, select.EPOLLIN)
+
+    def read(self) -> None:
+        """Read from all sockets that have something."""
+        ready = self._epoll.poll(0)
+        self.reads += len(ready)
+        for descriptor, _ in ready:
+            self._reading[descriptor].read()
 
     def stall(self) -> None:
         """Let some watchers stop reading, as a phone in a tunnel does."""
         for watcher in self.watchers[: self.plan.get("stalled", 0)]:
-            assert watcher.transport is not None
             watcher.is_stalled = True
-            watcher.transport.underlying_transport.pause_reading()
+            self.forget(watcher)
 
     async def trigger(self) -> dict[str, Any]:
         """Let the peer send, and return its report."""
@@ -125,24 +141,29 @@ class Load:
 
     async def command(self) -> dict[str, Any]:
         """Send the control message."""
-        names = "events", "size", "rate", "writes", "ticks"
+        names = "events", "size", "burst", "rate", "writes"
         query = urllib.parse.urlencode({name: self.plan[name] for name in names if name in self.plan})
         origin = "/".join(self.plan["urls"][0].split("/")[:3])
-        control = Control()
-        await ws_connect(lambda: control, f"{origin}/bench/run?{query}", websocket_handshake_timeout=60)
-        return await control.report
+        loop = asyncio.get_running_loop()
+        control, data = await websocket.connect(f"{origin}/bench/run?{query}")
+        with control:
+            while True:
+                for opcode, begin, end in websocket.frames(data):
+                    if opcode == websocket.TEXT:
+                        return json.loads(data[begin:end])  # type: ignore[no-any-return]
+                data += await loop.sock_recv(control, READ_BYTES)
 
     async def post(self) -> dict[str, Any]:
-        """Publish over one HTTP connection, some requests ahead of the answers."""
+        """Publish over one HTTP connection, a burst of requests ahead of the answers, so that it never waits."""
         host, port = urllib.parse.urlsplit(self.plan["urls"][0]).netloc.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         texts = [payload.text(payload.fields(self.base + n, self.plan["size"])) for n in range(1, self.events + 1)]
         began = time.monotonic()
         for number, text in enumerate(texts):
             writer.write(f"POST /pub HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
-            if number >= IN_FLIGHT:
+            if number >= self.plan["burst"]:
                 await _answer(reader)
-        for _ in texts[-IN_FLIGHT:]:
+        for _ in texts[-self.plan["burst"] :]:
             await _answer(reader)
         writer.close()
         return {"began": began}
@@ -154,9 +175,8 @@ class Load:
         while not self.all_finished.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.all_finished.wait(), 0.05)
-            got = sum(watcher.got for watcher in self.watchers)
-            if got != seen:
-                seen, since = got, time.monotonic()
+            if self.reads != seen:
+                seen, since = self.reads, time.monotonic()
                 self.last_at = max(self.last_at, since) if not self.all_finished.is_set() else self.last_at
             elif time.monotonic() - since > patience:
                 return
@@ -165,9 +185,7 @@ class Load:
         """Let those who stopped reading go on, and wait until each has the end or has been closed."""
         sleepers = [watcher for watcher in self.watchers if watcher.is_stalled]
         for watcher in sleepers:
-            assert watcher.transport is not None
-            with contextlib.suppress(RuntimeError):
-                watcher.transport.underlying_transport.resume_reading()
+            self.listen(watcher)
         for _ in range(WAKE_LOOKS):
             if all(map(_is_served, sleepers)):
                 break
@@ -199,20 +217,16 @@ class Load:
 
     def close(self) -> None:
         """Cut all sockets, without leaving their ports in TIME_WAIT."""
-        self.is_closing = True
+        asyncio.get_running_loop().remove_reader(self._epoll.fileno())
+        self._epoll.close()
         for watcher in self.watchers:
-            assert watcher.transport is not None
-            inner = watcher.transport.underlying_transport
-            with contextlib.suppress(OSError, AttributeError):
-                linger = struct.pack("ii", 1, 0)
-                inner.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            inner.abort()
+            watcher.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            watcher.socket.close()
 
 
-def _ethernet_socket(_: Any) -> socket.socket:
+def _ethernet_socket() -> socket.socket:
     """Return a socket with the segments of a real network: those of loopback let Linux buffer 4 MB for each."""
     made = socket.socket()
-    made.setblocking(False)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, ETHERNET_SEGMENT)
     return made
 
@@ -259,7 +273,6 @@ async def main(plan: dict[str, Any]) -> None:
         await load.wake()
     say(load.report(sent, used))
     load.close()
-    await asyncio.sleep(0.2)
 
 
 def say(message: dict[str, Any]) -> None:

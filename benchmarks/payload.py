@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 SIZE = 195  # bytes of text: a progress event with a stage and a short message
+BURST = 4  # events that come at a time: a worker does not wait until those who watch have seen the last one
 BASE = 2  # the seq before the first event: the job was made (1) and started (2)
 JOB = "bench"
 TIMESTAMP = "2026-01-01T00:00:00.000000Z"

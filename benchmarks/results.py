@@ -60,10 +60,12 @@ class Result:
         """Tell whether all these were measured."""
         return set(names) <= {row.name for row in self.rows}
 
-    def compare(self, over: str, under: str, target: float, *, at_least: bool = True) -> None:
-        """Add the ratio of two rows, round by round, unless one of them was skipped."""
-        if not self.has(over, under):
-            return
+    def ratio(self, over: str, under: str) -> float:
+        """Return the ratio of two rows: the median of their rounds'."""
         pairs = zip(self.row(over).figures, self.row(under).figures, strict=True)
-        figure = statistics.median(a / b for a, b in pairs)
-        self.ratios.append(Ratio(f"{over} ÷ {under}", figure, target, at_least))
+        return statistics.median(a / b for a, b in pairs)
+
+    def compare(self, over: str, under: str, target: float, *, at_least: bool = True) -> None:
+        """Add the ratio of two rows, with its target, unless one of them was skipped."""
+        if self.has(over, under):
+            self.ratios.append(Ratio(f"{over} ÷ {under}", self.ratio(over, under), target, at_least))

@@ -1,109 +1,200 @@
-"""One watcher of the load client: it counts a frame only if it is, byte by byte, the one that comes next."""
+"""One watcher of the load client: it counts an event only if it is, byte by byte, the one that comes next.
 
-import asyncio
+What a server sends is the same bytes for every watcher of a job. So the first watcher that gets an event has it
+parsed and checked, and its frame is appended to what all others must get; their reads, of however many
+frames, are then compared with that in one go (`Known`).
+"""
+
 import json
+import socket
+import time
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+from benchmarks import websocket
 
 if TYPE_CHECKING:
     from benchmarks.load import Load
 
+READ_BYTES = 65_536
 
-class Watcher(WSListener):
+
+class Known:
+    """The frames that are known to be right, in order, as one piece.
+
+    Args:
+        base: The seq before the first.
+
+    """
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.data = bytearray()
+        self._begins = [0]  # of each frame, and of the one that comes next
+
+    def append(self, seq: int, frame: bytes) -> None:
+        """Take in a frame, if it is the next."""
+        if seq == self.base + len(self._begins):
+            self.data += frame
+            self._begins.append(len(self.data))
+
+    def at(self, seq: int) -> int:
+        """Return where the frame of an event begins; -1 if that can't be said."""
+        number = seq - self.base - 1
+        return self._begins[number] if 0 <= number < len(self._begins) else -1
+
+    def seq_at(self, place: int) -> int:
+        """Return the event whose frame holds, or begins at, this place."""
+        return self.base + bisect_right(self._begins, place)
+
+
+class Watcher:
     """One socket: what it expects next, and what went wrong."""
 
-    def __init__(self, load: "Load", number: int) -> None:
+    def __init__(self, load: "Load", number: int, connection: socket.socket) -> None:
         self.load = load
         self.number = number
-        self.texts = load.texts  # what is known to be right, by seq
-        self.next = load.base + 1
+        self.socket = connection
+        self.recv = connection.recv
+        self.known = load.known if load.shares else Known(load.base)
+        self.first = load.base + 1
         self.last = load.base + load.events
-        self.resumes = load.plan.get("resumes", False)
-        self.got = self.lost = self.disorder = 0
+        self.resumes: bool = load.plan.get("resumes", False)
+        self.lost = self.disorder = 0
         self.final: dict[str, Any] | None = None
         self.close_code: int | None = None
-        self.transport: WSTransport | None = None
-        self.is_stalled = self.is_gone = False
+        self.is_stalled = self.is_gone = self.is_finished = False
+        self._at = self.known.at(self.first)  # how far it is in what is known, -1 if not within it
+        self._next = self.first  # the event that it expects, while it is not within what is known
+        self._rest = b""  # read, but not dealt with: the beginning of a frame
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """Keep the transport."""
-        self.transport = transport
+    @property
+    def next(self) -> int:
+        """The event that is expected next."""
+        return self._next if self._at < 0 else self.known.seq_at(self._at)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Count a frame if it is, byte by byte, the one that comes next."""
-        data = frame.get_payload_as_bytes()
-        seq = self.next
-        if data != self.texts.get(seq):
-            self.examine(frame, data)
+    @property
+    def got(self) -> int:
+        """How many events have come."""
+        return self.next - self.first - self.lost
+
+    def read(self) -> None:
+        """Take what the socket has."""
+        try:
+            data = self.recv(READ_BYTES)
+        except BlockingIOError:
             return
-        self.next = seq + 1
-        self.got += 1
-        if self.load.stamping:
-            self.load.stamp(self, seq)
-        if seq == self.last and not self.resumes:
-            self.load.one_finished()
+        except OSError:
+            data = b""
+        at = self._at
+        if at >= 0 and data and self.known.data.startswith(data, at):
+            if self.load.stamping:
+                self._stamp(at, at + len(data))
+            self._at = at + len(data)
+            if self._at >= self.load.goal:
+                self._finish()
+        elif data:
+            self.take(data)
+        else:
+            self._lose()
 
-    def examine(self, frame: WSFrame, data: bytes) -> None:
-        """Deal with any frame but the expected bytes."""
-        if frame.msg_type is WSMsgType.CLOSE:
-            self.close_code = int.from_bytes(data[:2], "big")
-            return
-        if frame.msg_type is not WSMsgType.TEXT:
-            return
-        fields = json.loads(data)
-        if fields.get("type") == "snapshot":
-            self.take_snapshot(fields)
-        elif fields.get("type") == "progress":
-            self.take_event(fields, data)
-        elif fields.get("type") == "error":
-            self.load.problems[f"error frame: {fields['code']}"] += 1
+    def take(self, data: bytes) -> None:
+        """Go through bytes frame by frame."""
+        if self._at >= 0:  # begin where the frame begins
+            begin = self.known.at(self.next)
+            self._rest = bytes(self.known.data[begin : self._at])
+            self._next, self._at = self.next, -1
+        data, done = self._rest + data, 0
+        for opcode, begin, end in websocket.frames(data):
+            self._take_frame(opcode, data[begin:end], data[done:end])
+            done = end
+        self._rest = data[done:]
+        if not self._rest and self.load.shares:
+            self._at = self.known.at(self._next)
+        if self._next > self.last and not self.resumes:
+            self._finish()
 
-    def take_snapshot(self, fields: dict[str, Any]) -> None:
+    def _take_frame(self, opcode: int, payload: bytes, frame: bytes) -> None:
+        if opcode == websocket.PING:
+            self._answer(websocket.PONG, payload)
+        elif opcode == websocket.CLOSE:
+            self.close_code = int.from_bytes(payload[:2], "big")
+            self._answer(websocket.CLOSE, payload[:2])
+        elif opcode == websocket.TEXT:
+            at = self.known.at(self._next)
+            if at >= 0 and self.known.data.startswith(frame, at):
+                self._count(self._next)
+            else:
+                self._examine(json.loads(payload), frame, payload)
+
+    def _examine(self, fields: dict[str, Any], frame: bytes, payload: bytes) -> None:
+        """Deal with a message that nobody has checked before."""
+        match fields.get("type"):
+            case "snapshot":
+                self._take_snapshot(fields)
+            case "progress":
+                self._take_event(fields, frame, payload)
+            case "error":
+                self.load.problems[f"error frame: {fields['code']}"] += 1
+
+    def _take_snapshot(self, fields: dict[str, Any]) -> None:
         """Stand where the server says; a recovery must have been whole."""
         seq = fields["seq"]
         self.final = fields
         if self.resumes:
-            if not fields["recovered"] or seq != self.last or self.next != seq + 1:
+            if not fields["recovered"] or seq != self.last or self._next != seq + 1:
                 self.load.problems["a recovery that is not whole"] += 1
-            self.load.one_finished()
+            self._finish()
             return
-        self.next, self.last = seq + 1, seq + self.load.events
+        if not self.known.data:
+            self.known.base = seq
+        self.first = self._next = seq + 1
+        self.last = seq + self.load.events
         self.load.one_ready()
 
-    def take_event(self, fields: dict[str, Any], data: bytes) -> None:
-        """Check an event that nobody has checked before, and learn its bytes."""
+    def _take_event(self, fields: dict[str, Any], frame: bytes, payload: bytes) -> None:
+        """Check an event, and learn its bytes."""
         seq = fields["seq"]
-        if seq < self.next:
+        if seq < self._next:
             self.disorder += 1
             return
-        if not self.load.is_right(fields, data, self.number):
+        if not self.load.is_right(fields, payload, self.number):
             self.load.problems["an event with wrong content"] += 1
-        if self.load.shares:
-            self.texts[seq] = data
-        self.lost += seq - self.next
-        self.next = seq + 1
-        self.got += 1
         self.final = fields
+        self.lost += seq - self._next
+        if self.load.shares:
+            self.known.append(seq, frame)
+            if seq == self.last and self.known.at(seq + 1) >= 0:
+                self.load.goal = len(self.known.data)
+        self._count(seq)
+
+    def _count(self, seq: int) -> None:
+        self._next = seq + 1
         if self.load.stamping:
-            self.load.stamp(self, seq)
-        if seq == self.last and not self.resumes:
+            self.load.stamp(self, seq, time.monotonic())
+
+    def _stamp(self, begin: int, end: int) -> None:
+        """Note when the events came that end between two places."""
+        now = time.monotonic()
+        for seq in range(self.known.seq_at(begin), self.known.seq_at(end)):
+            self.load.stamp(self, seq, now)
+
+    def _finish(self) -> None:
+        if not self.is_finished:
+            self.is_finished = True
             self.load.one_finished()
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def _answer(self, opcode: int, payload: bytes) -> None:
+        try:
+            self.socket.send(websocket.control_frame(opcode, payload))
+        except OSError:
+            self._lose()
+
+    def _lose(self) -> None:
         """Note a socket that the server gave up."""
+        if self.is_gone:
+            return
         self.is_gone = True
-        if not self.load.is_closing and not self.is_stalled:
+        self.load.forget(self)
+        if not self.is_stalled:
             self.load.problems[f"closed by the server ({self.close_code or 'no code'})"] += 1
-
-
-class Control(WSListener):
-    """The socket that tells the server to send; its one message is the report."""
-
-    def __init__(self) -> None:
-        self.report: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take the report."""
-        if frame.msg_type is WSMsgType.TEXT:
-            self.report.set_result(json.loads(frame.get_payload_as_bytes()))

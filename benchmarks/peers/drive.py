@@ -1,9 +1,10 @@
 """How a peer is told to send, alike for all: a WebSocket to ``/bench/run?events=…`` starts it.
 
-The server process makes the events itself, as fast as it can or at a rate: encode once (as its design
-does), send to every watcher, yield to the event loop, next. It yields for two turns of the loop. After
-one, an asyncio loop resumes the generator before it looks at the sockets that a server without
-backpressure (Daphne) has only queued its writes for; with two, each event is on its way before the next.
+The server process makes the events itself, as fast as it can or at a rate. They come a few at a time, as
+from a worker that does not wait until the last one was seen; what a design makes of that is its own
+affair. Then the event loop gets two turns. After one, an asyncio loop would resume the generator before it looks
+at the sockets that a server without backpressure (Daphne) has only queued its writes for; with two, all
+that has come is on its way before more comes.
 """
 
 import asyncio
@@ -19,15 +20,18 @@ PATH = "/bench/run"
 
 
 class Order:
-    """What the control message asks for: how many events, how many a second (0: full speed), how long each."""
+    """What the control message asks for.
+
+    How many events, how many a second (0: full speed), how many at a time, how long each.
+    """
 
     def __init__(self, query: str) -> None:
         asked = {name: float(values[0]) for name, values in parse_qs(query).items()}
         self.events = int(asked.get("events", 100))
         self.rate = asked.get("rate", 0.0)
         self.size = int(asked.get("size", payload.SIZE))
+        self.burst = int(asked.get("burst", payload.BURST))
         self.writes = bool(asked.get("writes", 0))  # ours: through the lifecycle and the database
-        self.ticks = bool(asked.get("ticks", 0))  # ours: events that may be coalesced
         self.spaced = payload.COMPACT
 
     def messages(self, base: int = payload.BASE) -> list[dict[str, Any]]:
@@ -36,16 +40,22 @@ class Order:
 
 
 async def run(order: Order, messages: list[Any], send: Callable[[Any], Awaitable[None]]) -> str:
-    """Send the messages and return a report as JSON: when each was begun, and the processor time."""
+    """Send the messages and return a report as JSON.
+
+    It has the moment at which this began, those of the messages if they have a rate, and the processor time.
+    """
     began, cpu = time.monotonic(), time.process_time()
     stamps = []
     for number, message in enumerate(messages):
         if order.rate:
-            await asyncio.sleep(began + number / order.rate - time.monotonic())
-        stamps.append(time.monotonic())
+            wait = began + number / order.rate - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            stamps.append(time.monotonic())
         await send(message)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        if (number + 1) % order.burst == 0:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
     return report(began, cpu, stamps)
 
 

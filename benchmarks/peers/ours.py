@@ -20,7 +20,6 @@ from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.states import EventKind
 from progress import hub
-from progress.groups import hint_of
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -32,24 +31,24 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def work(order: drive.Order) -> str:
-    """Send events: committed ones through the database, or straight to the hub as the publisher does."""
+    """Send events: committed ones through the database, or as from a job in this process, past the database."""
     if order.writes:
         return await _write(order)
     here = hub.current()
     position = here.topics[payload.JOB].stream.position
-    kind = EventKind.TICK if order.ticks else EventKind.STAGE  # the latter are never coalesced
-    events = [_event(fields, position.epoch, kind) for fields in order.messages(position.seq)]
+    events = [_event(fields, position.epoch) for fields in order.messages(position.seq)]
 
-    async def offer(event: Event) -> None:
-        here.offer(hint_of(event))
+    async def put(event: Event) -> None:
+        here.put(event)
 
-    return await drive.run(order, events, offer)
+    return await drive.run(order, events, put)
 
 
-def _event(fields: dict[str, Any], epoch: str, kind: EventKind) -> Event:
+def _event(fields: dict[str, Any], epoch: str) -> Event:
     moment = datetime.fromisoformat(fields["timestamp"]).astimezone(UTC)
     kept = {name: fields[name] for name in ("job_id", "status", "progress", "message", "metadata", "seq")}
-    return Event(epoch=epoch, kind=kind, timestamp=moment, **kept)
+    # A stage is never coalesced.
+    return Event(epoch=epoch, kind=EventKind.STAGE, timestamp=moment, **kept)
 
 
 async def _write(order: drive.Order) -> str:
