@@ -74,7 +74,7 @@ class Connection:
             if not self.is_accepting:
                 return
             if self._outbox is None:
-                if not self._outlet.write(frame):
+                if not self._outlet.send(frame.message):
                     self._full()
             elif not self._outbox.put(frame):
                 self.close(CloseCode.TOO_SLOW)
@@ -109,7 +109,7 @@ class Connection:
         outbox = self._outbox
         while outbox:
             frame = outbox.pop()
-            if not (self._outlet.write(frame) if self._writer is None else self._writer.write(frame.wire)):
+            if not (self._outlet.send(frame.message) if self._writer is None else self._writer.write(frame.wire)):
                 self._full()
                 return
         self._outbox = None
@@ -165,14 +165,10 @@ class _AsgiOutlet:
         self._pump: Coroutine[Any, Any, None] | None = None
         self._waiting: asyncio.Task[None] | None = None
 
-    def write(self, frame: Frame) -> bool:
-        """Send a frame; return whether the socket takes more."""
-        return self._begin(frame.message)
-
     def close(self, code: CloseCode) -> None:
         """Close the socket. A send that is stuck is given up for it."""
         self.stop()
-        self._begin({"type": "websocket.close", "code": int(code)})
+        self.send({"type": "websocket.close", "code": int(code)})
 
     def stop(self) -> None:
         """Send nothing more of what is under way."""
@@ -180,7 +176,8 @@ class _AsgiOutlet:
             self._waiting.cancel()
             self._waiting = self._pump = None
 
-    def _begin(self, message: dict[str, Any]) -> bool:
+    def send(self, message: dict[str, Any]) -> bool:
+        """Send a message; return whether the socket takes more."""
         if self._pump is None:
             self._pump = _pump(self._send)
             self._pump.send(None)
