@@ -21,6 +21,7 @@ CLAIMS = (
     "slow_watchers",
     "write_path",
     "two_servers",
+    "where_time_goes",
 )
 NEEDED = ("picows", "fastapi", "uvicorn", "pytest")
 

@@ -1,6 +1,5 @@
 """How each peer is started; one that can't be is left out, with a printed reason."""
 
-import dataclasses
 import functools
 import os
 import shutil
@@ -33,11 +32,6 @@ def ours(env: dict[str, str]) -> Peer:
     """Return this project on its own server."""
     module = "benchmarks.peers.ours"
     return Peer("ours, serve", lambda port, _: _python("-m", module, str(port)), env, snapshots=True, exact=True)
-
-
-def ours_one_at_a_time(env: dict[str, str]) -> Peer:
-    """Return this project on its own server, with no two events that it could write together."""
-    return dataclasses.replace(ours(env), name="ours, serve, one event at a time", burst=1)
 
 
 def ours_on_daphne(env: dict[str, str]) -> Peer:
