@@ -62,7 +62,7 @@ class Load:
             return bool(fields["job_id"] == job and fields["message"].startswith("Item "))
         wanted = payload.fields(fields["seq"], self.plan["size"])
         same = {**wanted, "message": fields["message"]} == fields
-        return same and len(data) == self.plan["size"] and fields["message"].startswith("Item ")
+        return same and len(data) == self.plan["size"] and fields["message"].rstrip(".") == "Item "
 
     def stamp(self, watcher: Watcher, seq: int, moment: float) -> None:
         """Note when an event came; those who are to stall are not asked."""
@@ -217,7 +217,6 @@ class Load:
 
     def close(self) -> None:
         """Cut all sockets, without leaving their ports in TIME_WAIT."""
-        asyncio.get_running_loop().remove_reader(self._epoll.fileno())
         self._epoll.close()
         for watcher in self.watchers:
             watcher.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

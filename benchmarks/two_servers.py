@@ -1,6 +1,6 @@
 """Two servers behind one Redis: 1.7 times one, where there are cores for it; else as much processor time a delivery.
 
-Each server has 500 watchers of one job; a worker's process sends its events through Redis.
+Each server has 500 watchers of one job; a worker's process reports its progress through Redis.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from benchmarks.results import Result, Row
 from tests.installation import Site
 
 WATCHERS, RATE = 500, 40
-FULL_EVENTS = 3_000  # below what the publisher's queue holds
+FULL_EVENTS = 3_000  # below what the publisher's queue and the sockets' buffers hold
 TITLE = "Two servers behind one Redis"
 ONE, TWO = "one server", "two servers"
 
@@ -74,7 +74,7 @@ def _in_turn(
 
 
 def _run(place: Site, servers: list[Server], events: int, rate: float) -> list[dict[str, Any]]:
-    plan = {"watchers": WATCHERS, "events": events, "trigger": "none", "patience": 15}
+    plan = {"watchers": WATCHERS, "events": events, "trigger": "none", "patience": 15, "loose": True}
     cores = CORES[2:4] if len(CORES) >= 4 else [CORES[-1]] * 2
     loads = [Load(harness.plan_for(server, plan), core) for server, core in zip(servers, cores, strict=False)]
     try:
@@ -83,7 +83,7 @@ def _run(place: Site, servers: list[Server], events: int, rate: float) -> list[d
         before = [server.cpu() for server in servers]
         for load in loads:
             load.go()
-        done = workers.work(place, workers.PUBLISH, events, rate)
+        done = workers.work(place, workers.REPORT, events, rate)
         for load in loads:
             load.read()
         used = [server.cpu() - cpu for server, cpu in zip(servers, before, strict=True)]

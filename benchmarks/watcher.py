@@ -43,6 +43,11 @@ class Known:
         number = seq - self.base - 1
         return self._begins[number] if 0 <= number < len(self._begins) else -1
 
+    def frame(self, seq: int) -> bytes | None:
+        """Return the frame of an event, if it is known."""
+        end = self.at(seq + 1)
+        return None if end < 0 else bytes(self.data[self.at(seq) : end])
+
     def seq_at(self, place: int) -> int:
         """Return the event whose frame holds, or begins at, this place."""
         return self.base + bisect_right(self._begins, place)
@@ -121,8 +126,7 @@ class Watcher:
             self.close_code = int.from_bytes(payload[:2], "big")
             self._answer(websocket.CLOSE, payload[:2])
         elif opcode == websocket.TEXT:
-            at = self.known.at(self._next)
-            if at >= 0 and self.known.data.startswith(frame, at):
+            if frame == self.known.frame(self._next):
                 self._count(self._next)
             else:
                 self._examine(json.loads(payload), frame, payload)
@@ -158,13 +162,16 @@ class Watcher:
         if seq < self._next:
             self.disorder += 1
             return
-        if not self.load.is_right(fields, payload, self.number):
+        known = self.known.frame(seq)
+        if known is not None and known != frame:
+            self.load.problems["an event in other bytes than another watcher got"] += 1
+        elif known is None and not self.load.is_right(fields, payload, self.number):
             self.load.problems["an event with wrong content"] += 1
         self.final = fields
         self.lost += seq - self._next
         if self.load.shares:
             self.known.append(seq, frame)
-            if seq == self.last and self.known.at(seq + 1) >= 0:
+            if seq == self.last and self.known.frame(seq):
                 self.load.goal = len(self.known.data)
         self._count(seq)
 

@@ -33,29 +33,6 @@ print(json.dumps({"began": began, "stamps": stamps}))
 """
 )
 
-# Sends events of one job to the channel layer, as the publisher does, with no write before.
-PUBLISH = (
-    PIN
-    + """
-from datetime import datetime
-from jobs.events import Event
-from jobs.models import ProcessingJob
-from jobs.states import EventKind
-from progress.publisher import Publisher
-job, publisher = ProcessingJob.objects.get(pk=payload.JOB), Publisher.of_this_process()
-began, stamps = time.monotonic(), []
-for number in range(1, events + 1):
-    if rate:
-        time.sleep(max(0, began + number / rate - time.monotonic()))
-    fields = payload.fields(job.seq + number)
-    moment = datetime.fromisoformat(fields.pop("timestamp"))
-    del fields["type"]
-    publisher.put(Event(epoch=job.epoch, kind=EventKind.STAGE, timestamp=moment, **fields))
-publisher.flush()
-print(json.dumps({"began": began, "stamps": stamps}))
-"""
-)
-
 # Makes and starts jobs.
 MAKE_JOBS = (
     PIN
