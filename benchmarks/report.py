@@ -1,7 +1,9 @@
 """Shows results: a table on the terminal, and with ``--write`` a page with plots."""
 
 import datetime
+import importlib
 import importlib.metadata
+import inspect
 import json
 import platform
 import re
@@ -80,6 +82,8 @@ def _page(stored: list[dict[str, Any]]) -> Iterator[str]:
 
 def _section(result: Result) -> Iterator[str]:
     yield f"## {result.title}\n"
+    claim = importlib.import_module(f"benchmarks.{result.name}")
+    yield f"{inspect.cleandoc(claim.__doc__ or '')}\n"
     yield f"[benchmarks/{result.name}.py](../benchmarks/{result.name}.py)\n"
     yield f"![{result.title}](benchmarks/{result.name}.svg)\n"
     yield "| what | figure | | notes |"

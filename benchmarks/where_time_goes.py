@@ -24,9 +24,10 @@ PARTS = {  # by the first function of these that a sample's call chain holds
     "waking the client": ("sock_def_readable",),
     "the client's end of the connection": ("net_rx_action",),
     "send(2)": ("__sys_sendto",),
-    "other calls of the kernel": ("do_syscall_64", "asm_sysvec"),
 }
 REST = "the program itself"
+ALL = "all of it"
+UNITS = [f"µs/write, {part}" for part in (ALL, *PARTS, REST)]
 
 
 def measure(options: Options) -> Result:
@@ -36,10 +37,12 @@ def measure(options: Options) -> Result:
         result.remarks.append("Left out: it needs Linux' perf.")
         return result
     ours = catalogue.ours(site.installed(options.folder / "profile").env)
+    rows: list[Row] = []
     for peer, events in ((ours, payload.BURST), (catalogue.bare_picows(), 1)):
         with harness.serving(peer, options.folder) as server:
             for watchers in SIZES:
-                result.rows += _rows(server, watchers, events, options)
+                rows += _rows(server, watchers, events, options)
+    result.rows = sorted(rows, key=lambda row: UNITS.index(row.unit))
     result.remarks.append(
         "Every part grows with the number of sockets, in Python as in the kernel: at 4,000, each write finds less of "
         "what it needs in the processor's caches. What loopback does for the client's end counts as the server's time."
@@ -49,12 +52,13 @@ def measure(options: Options) -> Result:
 
 def _rows(server: Server, watchers: int, events_a_write: int, options: Options) -> list[Row]:
     events = rounds.events_for(server, watchers, options.seconds)
-    figures: dict[str, list[float]] = {part: [] for part in (*PARTS, REST)}
+    figures: dict[str, list[float]] = {unit: [] for unit in UNITS}
     for _ in range(options.rounds):
         samples, each = _profile(server, watchers, events, options.folder)
-        for part, seen in figures.items():
-            seen.append(each * events_a_write * samples[part] / samples.total())
-    return [Row(f"{server.peer.name}, {watchers}: {part}", seen, "µs/write") for part, seen in figures.items()]
+        samples[ALL] = samples.total()
+        for part, unit in zip((ALL, *PARTS, REST), UNITS, strict=True):
+            figures[unit].append(each * events_a_write * samples[part] / samples[ALL])
+    return [Row(f"{server.peer.name}, {watchers}", seen, unit) for unit, seen in figures.items()]
 
 
 def _profile(server: Server, watchers: int, events: int, folder: Path) -> tuple[Counter[str], float]:

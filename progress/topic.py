@@ -184,9 +184,9 @@ def _may_view(user: type_of_user, job: "ProcessingJob") -> bool:
 def _send(connections: Collection[Connection], frames: list[Frame]) -> None:
     """Send frames to each connection."""
     if connections:
-        for piece in _pieces(frames):
+        for together, wire in _pieces(frames):
             for connection in connections:
-                connection.send_all(*piece)
+                connection.send_all(together, wire)
 
 
 def _pieces(frames: Sequence[Frame]) -> list[Piece]:
