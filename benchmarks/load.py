@@ -151,7 +151,10 @@ class Load:
                 for opcode, begin, end in websocket.frames(data):
                     if opcode == websocket.TEXT:
                         return json.loads(data[begin:end])  # type: ignore[no-any-return]
-                data += await loop.sock_recv(control, READ_BYTES)
+                more = await loop.sock_recv(control, READ_BYTES)
+                if not more:
+                    raise RuntimeError("the server closed the control socket without a report")
+                data += more
 
     async def post(self) -> dict[str, Any]:
         """Publish over one HTTP connection, a burst of requests ahead of the answers, so that it never waits."""
