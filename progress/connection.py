@@ -41,6 +41,7 @@ class Connection:
         "_is_open",
         "_outbox",
         "_outlet",
+        "_ready",
         "_write",
         "_writer",
         "is_accepting",
@@ -56,6 +57,7 @@ class Connection:
         self._write = None if writer is None else writer.write  # there while frames can go straight to the writer
         self._outbox: Outbox | None = None  # there while the socket is full
         self._deadline: asyncio.TimerHandle | None = None
+        self._ready: asyncio.Future[None] | None = None  # of one who waits until the socket takes more
         self._closing: CloseCode | None = None
         if writer is not None:
             writer.on_empty = self.resume
@@ -79,6 +81,12 @@ class Connection:
             elif not self._outbox.put(frame):
                 self.close(CloseCode.TOO_SLOW)
 
+    async def ready(self) -> None:
+        """Wait until nothing waits for the socket, or it is given up. For one caller at a time."""
+        if self._outbox is not None:
+            self._ready = asyncio.get_running_loop().create_future()
+            await self._ready
+
     def close(self, code: CloseCode) -> None:
         """Close the socket, after what waits was sent, but for a watcher that is too slow for it."""
         if not self.is_accepting:
@@ -95,7 +103,8 @@ class Connection:
     def lost(self) -> None:
         """Take note that the socket is gone: nothing more is sent."""
         self.is_accepting = self._is_open = False
-        self._outbox = self._write = None
+        self._write = None
+        self._unblock()
         if self._writer is not None:
             self._writer.on_empty = None
         self._outlet.stop()
@@ -112,7 +121,7 @@ class Connection:
             if not (self._outlet.send(frame.message) if self._writer is None else self._writer.write(frame.wire)):
                 self._full()
                 return
-        self._outbox = None
+        self._unblock()
         if self._writer is not None and self.is_accepting:
             self._write = self._writer.write
         if outbox is not None and self._closing is not None:
@@ -136,9 +145,15 @@ class Connection:
     def _give_up(self) -> None:
         """Close the socket without what waits; the client comes back and resumes."""
         self.is_accepting = False
-        self._outbox = self._write = None
+        self._write = None
+        self._unblock()
         self._stop_deadline()
         self._outlet.close(CloseCode.TOO_SLOW)
+
+    def _unblock(self) -> None:
+        self._outbox = None
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:

@@ -31,7 +31,7 @@ from progress.groups import FEED_GROUP, Hint, hint_of, hints_of, job_group
 from progress.link import Link
 from progress.protocol import FeedName, Frame, Position
 from progress.repair import Repair
-from progress.topic import Topic
+from progress.topic import Topic, pieces, visible
 
 if TYPE_CHECKING:
     from jobs.models import ProcessingJob
@@ -97,8 +97,8 @@ class Hub:
         """Let a connection watch a job: what it missed, or a snapshot, then everything as it happens.
 
         Raises:
-            Refused: There is no such job, it is not for this user, too many watch it already, or
-                the database does not answer.
+            Refused: There is no such job, it is not for this user, too many watch it already,
+                the database does not answer, or the log has changed under a replay.
 
         """
         if not is_job_id(job_id):
@@ -106,9 +106,9 @@ class Hub:
         topic = self.topics.get(job_id)
         if topic is None:
             topic = self.topics[job_id] = Topic(job_id)
-        topic.users += 1
+        topic.begin()
         try:
-            missed = await self._admit(topic, user, since)
+            missed = await self._admit(connection, user, topic, since, logs=logs)
             # From here on nothing is awaited: no event can come between the answer and what follows it.
             if connection in self.connections and self.topics.get(job_id) is topic:
                 self._attach(connection, user, topic, missed, logs=logs)
@@ -116,7 +116,7 @@ class Hub:
             logger.warning("Job %s can't be read: %s", job_id, error)
             raise Refused(ErrorCode.UNAVAILABLE, "The job can't be read now", subject=job_id) from error
         finally:
-            topic.users -= 1
+            topic.end()
             self._drop_if_idle(topic)
 
     def unsubscribe(self, connection: Connection, job_id: str) -> None:
@@ -127,19 +127,21 @@ class Hub:
             topic.remove(connection)
             self._drop_if_idle(topic)
 
-    async def _admit(self, topic: Topic, user: type_of_user, since: Position | None) -> list[Frame] | None:
-        """Return what a user missed of a job that they may see."""
+    async def _admit(
+        self, connection: Connection, user: type_of_user, topic: Topic, since: Position | None, *, logs: bool
+    ) -> Sequence[Frame] | None:
+        """Return what a user missed of a job that they may see, or the end of it."""
         while True:
             job = await self._load(topic)
             if not await topic.admits(user, job):
                 raise job_not_found(topic.job_id)
-            missed = None if since is None else await self._missed(topic, since)
+            missed = None if since is None else await self._replay(connection, topic, since, logs=logs)
             if topic.job is job:
                 return missed
             # Otherwise the job was made anew meanwhile, and the new one is another to decide about.
 
     def _attach(
-        self, connection: Connection, user: type_of_user, topic: Topic, missed: list[Frame] | None, *, logs: bool
+        self, connection: Connection, user: type_of_user, topic: Topic, missed: Sequence[Frame] | None, *, logs: bool
     ) -> None:
         if len(topic) >= conf.MAX_WATCHERS_PER_JOB and topic.job_id not in connection.watched:
             raise Refused(
@@ -154,10 +156,28 @@ class Hub:
             connection.send_all(*piece)
         logger.debug("Job %s has %d watchers here", topic.job_id, len(topic))
 
-    async def _missed(self, topic: Topic, since: Position) -> list[Frame] | None:
+    async def _replay(
+        self, connection: Connection, topic: Topic, since: Position, *, logs: bool
+    ) -> Sequence[Frame] | None:
+        """Return what a client missed; of more than a piece the end, and the rest is sent as fast as it is taken.
+
+        None if it can't be had whole, and nothing was sent.
+        """
         if topic.stands and since.epoch == topic.stream.position.epoch and since.seq > topic.stream.position.seq:
             await self.repair.sync()  # the client has seen more than this process has: catch up with it first
-        return await topic.missed_since(since)
+        reached = since
+        while (missed := await topic.missed_since(reached)) is not None:
+            head, _ = next(pieces(missed), ([], b""))
+            if reached.seq + len(head) == topic.stream.position.seq or not connection.is_accepting:
+                return missed
+            for piece in pieces(visible(head, logs=logs)):
+                connection.send_all(*piece)
+            await connection.ready()
+            reached = Position(reached.epoch, reached.seq + len(head))
+        if reached != since:
+            sentence = "The job's events have changed while they were replayed"
+            raise Refused(ErrorCode.UNAVAILABLE, sentence, subject=topic.job_id, close=CloseCode.RESYNC)
+        return None
 
     async def _load(self, topic: Topic) -> "ProcessingJob":
         """Bring a topic to where its job stands, once for all who wait for it; return the job."""

@@ -1,7 +1,8 @@
 """One watched job in one process: its stream, and the connections that watch it."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs import selectors
@@ -11,16 +12,16 @@ from jobs.threads import in_thread
 from progress.conf import conf
 from progress.connection import Connection
 from progress.groups import Hint
+from progress.pages import Pages
 from progress.protocol import Frame, Position, event_frame, event_text, job_state
-from progress.stream import Stream, Verdict, is_whole
+from progress.stream import Stream, Verdict
 
 if TYPE_CHECKING:
     from jobs.models import ProcessingJob
 
 Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
 
-PIECE_BYTES = 65_536  # written to a socket in one go, unless a single frame is larger
-CHASES = 5  # how often a replay may be overtaken by new events before it is given up for a snapshot
+PIECE_BYTES = 32_768  # written to a socket in one go, unless a single frame is larger
 
 
 class Topic:
@@ -36,6 +37,7 @@ class Topic:
         self.touched = False  # an event came before the topic stood anywhere
         self.watchers: dict[Connection, type_of_user] = {}  # and who they are
         self._filling: asyncio.Task[None] | None = None
+        self._pages: Pages | None = None  # of the log, there while clients read it
         self._answer: tuple[tuple[Frame, Frame, int], list[Piece]] | None = None
         self._asking: dict[tuple[str, Any], asyncio.Task[bool]] = {}
         self._plain: set[Connection] = set()
@@ -65,14 +67,24 @@ class Topic:
     def stand_at(self, job: "ProcessingJob") -> None:
         """Stand where the job stands; those who watch already get a snapshot."""
         self.job = job
-        self._filling = None
+        self._filling = self._pages = None
         self._stream = Stream(job.name, Position(job.epoch, job.seq), job_state(job), conf.RING_EVENTS)
         for connection in self.watchers:
             connection.send(self._stream.snapshot(recovered=False))
 
     def fall(self) -> None:
         """Stand nowhere: the job is gone."""
-        self.job = self._stream = self._filling = None
+        self.job = self._stream = self._filling = self._pages = None
+
+    def begin(self) -> None:
+        """Take note that a subscription is being made."""
+        self.users += 1
+
+    def end(self) -> None:
+        """Take note that it is made, or not; after the last, nothing is kept for others who replay."""
+        self.users -= 1
+        if not self.users:
+            self._pages = None
 
     def add(self, connection: Connection, user: type_of_user, *, logs: bool) -> None:
         """Let a connection watch from the present position on."""
@@ -83,11 +95,10 @@ class Topic:
     def answer(self, missed: Sequence[Frame] | None, *, logs: bool) -> list[Piece]:
         """Return the answer to a subscription, in pieces, made once for all who resume from the same event."""
         snapshot = self.stream.snapshot(recovered=missed is not None)
-        frames = [frame for frame in missed or () if logs or frame.subject]
-        frames.append(snapshot)
+        frames = [*visible(missed or (), logs=logs), snapshot]
         made_of = snapshot, frames[0], len(frames)  # which says all, since each answer ends at the same event
         if self._answer is None or self._answer[0] != made_of:
-            self._answer = made_of, _pieces(frames)
+            self._answer = made_of, list(pieces(frames))
         return self._answer[1]
 
     def remove(self, connection: Connection) -> None:
@@ -125,22 +136,25 @@ class Topic:
             asking.add_done_callback(lambda _: self._asking.pop(key))
         return await asyncio.shield(self._asking[key])
 
-    async def missed_since(self, since: Position) -> list[Frame] | None:
-        """Return every event between ``since`` and the present position; None if that can't be whole.
+    async def missed_since(self, since: Position) -> Sequence[Frame] | None:
+        """Return the events after ``since``: all, or the first of them; None if they can't be had whole.
 
         On return, the present position is still the one that was meant.
         """
         stream = self._stream
         if stream is None or since.epoch != stream.position.epoch:
             return None
-        if not 0 <= stream.position.seq - since.seq <= conf.REPLAY_EVENTS:
+        behind = stream.position.seq - since.seq
+        if not 0 <= behind <= conf.REPLAY_EVENTS:
             return None
-        missed = stream.after(since.seq)
-        if missed is None:
+        missed: Sequence[Frame] | None = stream.after(since.seq)
+        if missed is None and behind <= conf.RING_EVENTS:
             await self._fill(stream)
             missed = stream.after(since.seq)
         if missed is None:
-            missed = await self._read_since(stream, since.seq)
+            if self._pages is None:
+                self._pages = Pages(functools.partial(self._read, stream))
+            missed = await self._pages.after(since.seq, stream.position.seq)
         return missed if stream is self._stream else None
 
     async def _fill(self, stream: Stream) -> None:
@@ -157,21 +171,6 @@ class Topic:
             self._filling = None  # the next who asks tries again
             raise
 
-    async def _read_since(self, stream: Stream, seq: int) -> list[Frame] | None:
-        """Read from the log until the ring joins on: it goes on growing meanwhile."""
-        missed: list[Frame] = []
-        for _ in range(CHASES):
-            upto = stream.position.seq
-            frames = await self._read(stream, seq, upto)
-            if not is_whole(frames, seq, upto):
-                return None
-            missed += frames
-            seq = upto
-            rest = stream.after(seq)
-            if rest is not None:
-                return missed + rest
-        return None
-
     async def _read(self, stream: Stream, after: int, upto: int) -> Sequence[Frame]:
         events = await in_thread(selectors.events_between, self.job_id, stream.position.epoch, after, upto)
         return [event_frame(event.job_id, event.seq, event.kind, event_text(event)) for event in events]
@@ -184,22 +183,25 @@ def _may_view(user: type_of_user, job: "ProcessingJob") -> bool:
 def _send(connections: Collection[Connection], frames: list[Frame]) -> None:
     """Send frames to each connection."""
     if connections:
-        for together, wire in _pieces(frames):
+        for together, wire in pieces(frames):
             for connection in connections:
                 connection.send_all(together, wire)
 
 
-def _pieces(frames: Sequence[Frame]) -> list[Piece]:
-    """Return frames in pieces that are each written in one go; no larger, so that a full socket is noticed in time."""
-    pieces: list[Piece] = []
+def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
+    """Return the frames for a client that wants log lines or does not."""
+    return [frame for frame in frames if logs or frame.subject]
+
+
+def pieces(frames: Sequence[Frame]) -> Iterator[Piece]:
+    """Yield frames in pieces that are each written in one go; no larger, so that a full socket is noticed in time."""
     begun: list[Frame] = []
     size = 0
     for frame in frames:
         if begun and size + len(frame.wire) > PIECE_BYTES:
-            pieces.append((begun, b"".join([each.wire for each in begun])))
+            yield begun, b"".join([each.wire for each in begun])
             begun, size = [], 0
         begun.append(frame)
         size += len(frame.wire)
     if begun:
-        pieces.append((begun, begun[0].wire if len(begun) == 1 else b"".join([each.wire for each in begun])))
-    return pieces
+        yield begun, begun[0].wire if len(begun) == 1 else b"".join([each.wire for each in begun])

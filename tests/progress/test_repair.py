@@ -221,21 +221,21 @@ async def test_sync__watched_anew_while_it_looks(unheard, no_sweep, monkeypatch)
 
 
 async def test_subscribe__a_job_made_anew_for_others_meanwhile(unheard, no_sweep, monkeypatch):
-    job, missed = await a_job(ticks=1), hub.Hub._missed
+    job, replay = await a_job(ticks=1), hub.Hub._replay
 
     def replace() -> None:
         with transaction.atomic():
             ProcessingJob.objects.all().delete()
             ProcessingJobLifecycle.create(JOB, public=False)
 
-    async def after_a_change(self: hub.Hub, *args: Any) -> Any:
+    async def after_a_change(self: hub.Hub, *args: Any, **options: Any) -> Any:
         await run(replace)()
         await self.repair.sync()
-        return await missed(self, *args)
+        return await replay(self, *args, **options)
 
     async with watchers(2) as [present, comes]:
         await watch(present)
-        monkeypatch.setattr(hub.Hub, "_missed", after_a_change)
+        monkeypatch.setattr(hub.Hub, "_replay", after_a_change)
         with pytest.raises(Refused, match="Job not found"):
             await watch(comes, Position(job.job.epoch, 2))
     assert comes.frames == []
