@@ -128,8 +128,11 @@ class Connection:
             self._outlet.close(self._closing)
 
     def failed(self, error: Exception) -> None:
-        """Take note that the socket can't be sent to; the consumer will hear of it from the server."""
+        """Take note that a message can't be sent: close a socket that misses one, if it is there at all."""
         logger.debug("A socket can't be sent to any more: %r", error)
+        if self.is_accepting:
+            self.is_accepting = False
+            self._outlet.close(CloseCode.RESYNC)
         self.lost()
 
     def _full(self) -> None:

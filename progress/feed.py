@@ -5,9 +5,9 @@ A feed tells the latest state of each job that changed; it does not tell every c
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import DatabaseError
 from django.utils import timezone
@@ -26,7 +26,14 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # changes that come together are told together
 RETRY_SECONDS = 1.0  # between two tries to read from a database that does not answer
-Entry = dict[str, Any]
+FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
+
+
+class Entry(NamedTuple):
+    """A job as a feed shows it, encoded once for all who see it."""
+
+    job_id: str
+    text: str
 
 
 class FeedWatcher:
@@ -41,7 +48,8 @@ class FeedWatcher:
     def first(self, entries: list[Entry]) -> None:
         """Send the first answer, then what has changed since it was read."""
         held, self._held = self._held or [], None
-        self.connection.send(feed(self.name, entries))
+        recent = next(_batches(reversed(entries)), [])
+        self._send(recent[::-1])
         for later in held:
             self.tell(later)
 
@@ -49,8 +57,12 @@ class FeedWatcher:
         """Send changes."""
         if self._held is not None:
             self._held.append(entries)
-        elif entries:
-            self.connection.send(feed(self.name, entries))
+        else:
+            for batch in _batches(entries):
+                self._send(batch)
+
+    def _send(self, entries: list[Entry]) -> None:
+        self.connection.send(feed(self.name, [entry.text for entry in entries]))
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Tell whether a job belongs to the feed. May use the database."""
@@ -153,18 +165,36 @@ class Feed:
             self._told |= {job.pk: (job.epoch, job.status_changed_at) for job in jobs}
             for watcher, entries in zip(watchers, seen, strict=True):
                 if self._watchers.get((watcher.connection, watcher.name)) is watcher:
-                    watcher.tell([entry for entry in entries if entry["job_id"] in news])
+                    watcher.tell([entry for entry in entries if entry.job_id in news])
 
 
 def _recent(user: type_of_user, name: FeedName) -> list[Entry]:
     if name == "mine" and user.pk is None:
         return []
     jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
-    return [feed_entry(job) for job in reversed(jobs)]
+    return [_entry(job) for job in reversed(jobs)]
 
 
 def _seen_by(watchers: list[FeedWatcher], changed: Iterable[str]) -> "tuple[list[ProcessingJob], list[list[Entry]]]":
     """Read the changed jobs, and return them with what each watcher may see of them."""
     jobs = sorted(selectors.get_jobs(changed), key=lambda job: job.status_changed_at)
-    entries = {job.pk: feed_entry(job) for job in jobs}
+    entries = {job.pk: _entry(job) for job in jobs}
     return jobs, [[entries[job.pk] for job in jobs if watcher.sees(job)] for watcher in watchers]
+
+
+def _entry(job: "ProcessingJob") -> Entry:
+    return Entry(job.pk, feed_entry(job))
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield entries in batches that are each a frame."""
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if batch and size + len(entry.text) > FRAME_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry.text)
+    if batch:
+        yield batch

@@ -132,11 +132,11 @@ def job_state(job: "ProcessingJob") -> dict[str, Any]:
     }
 
 
-def feed_entry(job: "ProcessingJob") -> dict[str, Any]:
-    """Return a job as a feed shows it."""
+def feed_entry(job: "ProcessingJob") -> str:
+    """Return a job as a feed shows it, as JSON."""
     entry = job_state(job)
     del entry["type"]
-    return {**entry, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
+    return encode({**entry, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)})
 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
@@ -151,9 +151,9 @@ def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered:
     return Frame(encode({**fields, "recovered": recovered}), subject=state["job_id"], seq=position.seq)
 
 
-def feed(name: FeedName, entries: Iterable[dict[str, Any]]) -> Frame:
-    """Return a frame of a feed: jobs that are new or have changed their status."""
-    return Frame(encode({"type": "feed", "subject": name, "jobs": list(entries)}))
+def feed(name: FeedName, entries: Iterable[str]) -> Frame:
+    """Return a frame of a feed: jobs that are new or have changed their status, each by its `feed_entry`."""
+    return Frame(f'{{"type":"feed","subject":"{name}","jobs":[{",".join(entries)}]}}')
 
 
 def pong() -> Frame:

@@ -20,7 +20,7 @@ class FakeSocket:
         self.open.set()
         self.waiting = 0
         self.error: Exception | None = None
-        self.closes_at_once = True
+        self.closes_at_once = self.fails_to_close = True
 
     async def send(self, message: dict[str, Any]) -> None:
         closing = message["type"] == "websocket.close"
@@ -30,7 +30,7 @@ class FakeSocket:
                 await self.open.wait()
             finally:
                 self.waiting -= 1
-        if self.error is not None:
+        if self.error is not None and (self.fails_to_close or not closing):
             raise self.error
         self.taken.append(message["code"] if closing else message["text"])
 
@@ -165,6 +165,19 @@ async def test_send__a_socket_that_fails_harms_nobody(socket, connection, full):
     connection.send(a_frame("3"))
     connection.close(CloseCode.GOING_AWAY)
     assert socket.taken == []
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_send__a_message_that_is_refused_ends_the_socket(socket, connection, full):
+    socket.error, socket.fails_to_close = ValueError("too large for this server"), False
+    if full:
+        socket.open.clear()
+    connection.send(a_frame("large"))
+    connection.send(a_frame("waits"))
+    socket.open.set()
+    await socket.until(CloseCode.RESYNC)
+    connection.send(a_frame("later"))
+    assert socket.taken == [CloseCode.RESYNC]
 
 
 async def test_lost__nothing_is_sent_and_no_task_stays(socket, connection):

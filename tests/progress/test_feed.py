@@ -201,3 +201,33 @@ async def test_feed__both_at_once_and_each_for_itself(no_sweep):
         await watcher.until(has_told("other", "in_progress"))
     assert {frame["subject"] for frame in watcher.frames[2:]} == {"all"}
     assert [entry["job_id"] for entry in watcher.frames[0]["jobs"]] == ["own"]
+
+
+async def test_feed__the_first_frame_has_the_latest_that_fit(unheard, no_sweep, monkeypatch):
+    for number in range(4):
+        await a_job(f"job-{number}", name="n" * 100)
+    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 900)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+    assert told(watcher) == [[("job-2", "pending"), ("job-3", "pending")]]
+
+
+async def test_feed__many_changes_at_once_come_in_several_frames(unheard, no_sweep, monkeypatch):
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        monkeypatch.setattr(feed, "FRAME_CHARACTERS", 900)
+        for number in range(5):
+            await a_job(f"job-{number}", name="n" * 100)
+        for number in range(5):
+            hub.current().feed.mark(f"job-{number}")
+        await watcher.until(has_told("job-4", "pending"))
+    assert sorted(job for frame in told(watcher) for job, _ in frame) == [f"job-{number}" for number in range(5)]
+    assert all(len(frame) <= 2 for frame in told(watcher))
+
+
+async def test_feed__one_job_too_large_for_a_frame_is_a_frame(unheard, no_sweep, monkeypatch):
+    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 1)
+    await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+    assert told(watcher) == [[("job-1", "pending")]]
