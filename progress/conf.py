@@ -42,7 +42,7 @@ class Conf:
     MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
-    DRAIN_SECONDS: float = 5.0  # over which the goodbyes of a server that stops are spread, at most
+    DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its goodbyes; few are 20 ms apart
 
     TOKEN_SECONDS: float = 3600.0  # how long a token admits its holder
 

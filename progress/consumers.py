@@ -40,6 +40,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
 
     connection: Connection
     visitor: Visitor
+    _is_accepted = False
     _client: str | None = None
     _expiry: asyncio.TimerHandle | None = None
 
@@ -54,7 +55,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         except StopConsumer:
             return
         except asyncio.CancelledError:
-            if self._client is not None:
+            if self._is_accepted:
                 self.connection.close(CloseCode.GOING_AWAY)
                 await asyncio.sleep(GOODBYE_SECONDS)
             raise
@@ -81,6 +82,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             await self.close()  # before it is accepted: HTTP 403
             return
         await self.accept()
+        self._is_accepted = True
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
         try:
             await self._welcome(request)

@@ -1,8 +1,11 @@
 """Each server that people use serves the same: pages, sockets, recovery, and a goodbye."""
 
 import asyncio
+import http.client
 import json
+import time
 import urllib.request
+from signal import SIGTERM
 
 import pytest
 from websockets.asyncio.client import connect
@@ -70,6 +73,45 @@ async def test_server__says_goodbye_when_it_is_stopped(sqlite_site: Site) -> Non
         await asyncio.to_thread(served.stop)
         await socket.wait_closed()
         assert socket.close_code == 4001
+
+
+async def test_drain__told_over_its_time_and_nothing_new_is_taken(sqlite_site: Site) -> None:
+    sqlite_site.worker(JOB)
+    served = sqlite_site.serve(PROGRESS_DRAIN_SECONDS="2")
+    watchers = [await connect(f"{served.ws_url}/progress/ws/job-123") for _ in range(200)]
+    for watcher in watchers:
+        assert json.loads(await watcher.recv())["type"] == "snapshot"
+    older = [_kept_alive(served.port) for _ in range(2)]
+
+    served.signal(SIGTERM)
+    await watchers[0].wait_closed()
+    began = time.monotonic()
+    with pytest.raises(ConnectionRefusedError):
+        await connect(f"{served.ws_url}/progress/ws/job-123")
+    for connection, path in zip(older, ["/jobs/", "/progress/ws/job-123"], strict=True):
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", **HANDSHAKE} if "/ws/" in path else {}
+        connection.request("GET", path, headers=upgrade)
+        assert connection.getresponse().status == 503
+        connection.close()
+    assert watchers[-1].close_code is None  # all that was during the drain
+
+    await asyncio.gather(*(watcher.wait_closed() for watcher in watchers))
+    assert time.monotonic() - began > 1.5
+    assert {watcher.close_code for watcher in watchers} == {4001}
+    assert await asyncio.to_thread(served.wait) == 0
+    assert "Traceback" not in served.log_text()
+
+
+HANDSHAKE = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+
+def _kept_alive(port: int) -> http.client.HTTPConnection:
+    """Return a connection that has had an answer and may ask again."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/jobs/")
+    assert connection.getresponse().read()
+    assert connection.sock is not None
+    return connection
 
 
 HOSTILE = {

@@ -249,6 +249,21 @@ async def test_cancelled__the_server_goes_away():
     await is_without_trace()
 
 
+async def test_cancelled__while_it_is_asked_who_it_is(monkeypatch):
+    asking = asyncio.Event()
+
+    async def never(*_: Any) -> Any:
+        asking.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(consumers, "in_thread", never)
+    socket = await Socket("/progress/ws", bearer("a-token")).open()
+    await asking.wait()
+    socket.future.cancel()
+    assert await socket.close_code() == CloseCode.GOING_AWAY
+    await socket.wait()
+
+
 async def test_disconnect__one_of_many_leaves_the_others():
     job = await a_job()
     async with watching("/progress/ws/job-1") as stays:

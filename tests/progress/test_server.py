@@ -2,17 +2,30 @@
 
 import asyncio
 import contextlib
+import datetime
+import errno
 import json
+import os
 import socket
+import ssl
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from progress.protocol import websocket_frame
-from progress.server import ServeCommandLine, _with_backlog
-from tests.installation import Site
+from progress.server import BUFFER_BYTES, FrameWriter, ProgressServer, ServeCommandLine, _spacing, _with_backlog
+from tests.installation import Served, Site
+from tests.servers import free_port
 
 LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536, 200_000]
 
@@ -38,7 +51,9 @@ def test_websocket_frame__header_says_the_length(length: int) -> None:
 def test_backlog__is_added_where_none_is_given() -> None:
     assert _with_backlog("tcp:port=1:interface=::1") == "tcp:port=1:interface=::1:backlog=4096"
     assert _with_backlog("tcp:port=1:backlog=7") == "tcp:port=1:backlog=7"
-    assert _with_backlog("unix:/run/site.sock") == "unix:/run/site.sock"
+    assert _with_backlog("unix:/run/site.sock") == "unix:/run/site.sock:backlog=4096"
+    assert _with_backlog("ssl:port=1:privateKey=key.pem") == "ssl:port=1:privateKey=key.pem:backlog=4096"
+    assert _with_backlog("fd:fileno=3") == "fd:fileno=3"  # whoever opened it chose
 
 
 def test_command_line__every_flag_of_daphne_is_there() -> None:
@@ -48,6 +63,93 @@ def test_command_line__every_flag_of_daphne_is_there() -> None:
         return {flag for action in line.parser._actions for flag in action.option_strings}
 
     assert flags(ServeCommandLine()) == flags(CommandLineInterface())
+
+
+class Descriptor:
+    """A connected transport, as far as the writer sees it, whose socket does as it is told."""
+
+    dataBuffer, offset = b"", 0  # noqa: N815  (Twisted's names)
+
+    def __init__(self) -> None:
+        self.socket = self.transport = self
+        self.fails: OSError | None = None
+        self.sent = self.waiting = b""
+        self.is_aborted = False
+
+    def send(self, data: bytes) -> int:
+        if self.fails is not None:
+            raise self.fails
+        self.sent += data
+        return len(data)
+
+    def write(self, data: bytes) -> None:
+        self.waiting += data
+
+    @property
+    def _tempDataLen(self) -> int:  # noqa: N802
+        return len(self.waiting)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: N802
+        assert not streaming
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:  # noqa: N802
+        pass
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        pass
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.is_aborted = True
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS])
+def test_writer__frame_waits_whole_where_the_kernel_has_no_room(code: int) -> None:
+    descriptor = Descriptor()
+    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
+    assert writer.write(b"one")
+    descriptor.fails = OSError(code, os.strerror(code))
+    assert writer.write(b"two")
+    descriptor.fails = None
+    assert writer.write(b"three")
+    assert (descriptor.sent, descriptor.waiting) == (b"one", b"twothree")
+    assert not descriptor.is_aborted
+    assert not writer.write(b"x" * BUFFER_BYTES)
+
+
+@pytest.mark.parametrize("code", [errno.EPIPE, errno.ECONNRESET, errno.ENOMEM, errno.EBADF])
+def test_writer__nothing_follows_a_frame_that_failed(code: int) -> None:
+    descriptor = Descriptor()
+    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
+    assert writer.write(b"one")
+    descriptor.fails = OSError(code, os.strerror(code))
+    assert writer.write(b"two")
+    descriptor.fails = None
+    assert writer.write(b"three")
+    writer.resumeProducing()
+    assert writer.write(b"four")
+    assert (descriptor.sent, descriptor.waiting) == (b"one", b"")
+    assert descriptor.is_aborted
+
+
+@pytest.mark.parametrize(
+    ("clients", "spacing"), [(0, 0.02), (1, 0.02), (250, 0.02), (500, 0.01), (5000, 0.001)], ids=str
+)
+def test_spacing__many_goodbyes_take_the_whole_time_and_few_less(clients: int, spacing: float) -> None:
+    assert _spacing(clients, seconds=5) == pytest.approx(spacing)
+
+
+async def test_drain__request_under_way_may_end_within_the_time(settings: Any) -> None:
+    settings.PROGRESS_DRAIN_SECONDS = 0.2
+    server = ProgressServer(None, endpoints=["tcp:0"])
+    page = asyncio.ensure_future(asyncio.sleep(0.05, "page"))
+    endless = asyncio.ensure_future(asyncio.sleep(3600))
+    over = asyncio.ensure_future(asyncio.sleep(0))
+    running = {"page": page, "endless": endless, "over": over}
+    server.connections = {name: {"application_instance": task} for name, task in running.items()} | {"idle": {}}
+    await server.kill_all_applications().asFuture(asyncio.get_running_loop())
+    assert await page == "page"
+    assert endless.cancelled()
 
 
 MANY = """
@@ -87,23 +189,143 @@ async def test_frames__are_whole_for_a_reader_in_fits_and_starts_among_pongs(sql
         await asyncio.wait_for(asyncio.gather(*pongs), 10)
 
 
-async def test_slow_reader__is_closed_with_4008(sqlite_site: Site) -> None:
-    sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("other", public=True)')
+EVENTS = """
+import sys
+from jobs.lifecycle import ProcessingJobLifecycle
+job = ProcessingJobLifecycle("job-123")
+job.mark_started()
+for step in range(int(sys.argv[1])):
+    job.mark_progress(step % 100, stage=f"stage {step}", metadata={"pad": "x" * 15_000})
+job.mark_completed()
+"""
+
+
+def memory(served: Served) -> int:
+    """Return the bytes of memory that a server has."""
+    return int(Path(f"/proc/{served.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def unix_path() -> Iterator[str]:
+    """A path short enough for a socket, which a test's own folder may not be."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"{folder}/site.sock"
+
+
+async def told(served: Served, clients: int) -> None:
+    """Wait until so many clients were closed as too slow, which only the log tells."""
+    while served.log_text().count("Closing a socket with 4008") < clients:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
+async def read_to_the_end(reader: ClientConnection) -> int:
+    """Read what was under way, each frame whole; return the close code."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            json.loads(await reader.recv())
+    assert reader.close_code is not None
+    return reader.close_code
+
+
+async def test_slow_reader__learns_its_code_when_it_reads_again(sqlite_site: Site) -> None:
+    sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
     # Without a deadline, so that only the bound of the outbox can close it.
     served = sqlite_site.serve(PROGRESS_OUTBOX_BYTES="100000", PROGRESS_SEND_SECONDS="3600", DJANGO_LOG_LEVEL="DEBUG")
-    sqlite_site.worker(MANY, "1500")  # about 11 MB
     narrow = socket.create_connection(("127.0.0.1", served.port))
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     async with connect(
         f"{served.ws_url}/progress/ws/job-123", sock=narrow, max_queue=1, ping_interval=None, max_size=None
     ) as reader:
-        epoch = json.loads(await reader.recv())["epoch"]
-        since = {"epoch": epoch, "seq": 1}
-        await reader.send(json.dumps({"type": "subscribe", "job_id": "job-123", "since": since}))
-        while "Closing a socket with 4008" not in served.log_text():  # noqa: ASYNC110  (only the log tells)
-            await asyncio.sleep(0.02)
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                last = json.loads(await reader.recv())["seq"]  # what was under way, each frame whole
-        assert last < 1500
-        assert reader.close_code in {4008, 1006}  # 1006 where the server no longer waited for it to be read
+        await asyncio.to_thread(sqlite_site.worker, EVENTS, "500")
+        await told(served, 1)
+        await asyncio.sleep(1.5)  # Autobahn's own patience is 1 s
+        assert await read_to_the_end(reader) == 4008
+
+
+async def test_unix_socket__slow_readers_are_bounded_and_told(sqlite_site: Site, unix_path: str) -> None:
+    sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
+    served = sqlite_site.serve("-u", unix_path, DJANGO_LOG_LEVEL="DEBUG")
+    address = "ws://localhost/progress/ws/job-123"
+    readers = [await unix_connect(unix_path, address, max_queue=1, ping_interval=None) for _ in range(10)]
+    before = memory(served)
+    await asyncio.to_thread(sqlite_site.worker, EVENTS, "400")
+    await told(served, 10)
+    assert memory(served) - before < 25 * 1024**2  # unbounded, it is ten times the 6 MB of events
+    assert [await read_to_the_end(reader) for reader in readers[1:]] == [4008] * 9
+    began = time.monotonic()
+    assert await asyncio.to_thread(served.stop) == 0
+    assert time.monotonic() - began < 5  # it did not wait for the one that has not answered its close
+    await read_to_the_end(readers[0])
+
+
+BIG = """
+from jobs.lifecycle import ProcessingJobLifecycle
+for number in range(20):
+    job = ProcessingJobLifecycle.create(f"job-{number}", public=True)
+    job.mark_started(metadata={"pad": "x" * 12_000})
+"""
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for localhost that nobody has signed; return the paths of the key and of it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    begins = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + datetime.timedelta(days=1))
+    paths = folder / "key.pem", folder / "certificate.pem"
+    pem, secret = serialization.Encoding.PEM, serialization.NoEncryption()
+    paths[0].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, secret))
+    paths[1].write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(pem))
+    return paths
+
+
+@pytest.mark.parametrize("how", ["tcp", "unix", "tls"])
+async def test_long_messages__may_be_sent_but_not_received(
+    how: str, sqlite_site: Site, tmp_path: Path, unix_path: str
+) -> None:
+    sqlite_site.worker(BIG)
+    key, signed = certificate(tmp_path)
+    tls_port = free_port()
+    endpoint = f"ssl:port={tls_port}:interface=127.0.0.1:privateKey={key}:certKey={signed}"
+    served = sqlite_site.serve("-u", unix_path, "-e", endpoint)
+
+    def connected() -> Any:
+        match how:
+            case "tcp":
+                return connect(f"{served.ws_url}/progress/ws")
+            case "unix":
+                return unix_connect(unix_path, "ws://localhost/progress/ws")
+        trusted = ssl.create_default_context(cafile=signed)
+        trusted.check_hostname = False
+        return connect(f"wss://127.0.0.1:{tls_port}/progress/ws", ssl=trusted)
+
+    async with connected() as socket:
+        await socket.send('{"type": "subscribe", "feed": "all"}')
+        assert len(await socket.recv()) > 200_000
+        await socket.send('{"type": "ping"}')
+        assert json.loads(await socket.recv())["type"] == "pong"
+        await socket.send("x" * 70_000)
+        await socket.wait_closed()
+        assert socket.close_code == 1009
+    async with connected() as socket:
+        await socket.send(["x" * 40_000, "x" * 40_000])  # one message in two frames
+        await socket.wait_closed()
+        assert socket.close_code == 1009
+
+
+def test_control_frame__of_any_length_does_not_fill_the_memory(serve: Served) -> None:
+    serve.site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
+    with socket.create_connection(("127.0.0.1", serve.port)) as client:
+        client.sendall(
+            f"GET /progress/ws HTTP/1.1\r\nHost: 127.0.0.1:{serve.port}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        assert b" 101 " in client.recv(4096)
+        before = memory(serve)
+        client.sendall(b"\x89\xff" + struct.pack("!Q", 2**40) + bytes(4))  # a ping that never ends
+        for _ in range(60):
+            client.sendall(bytes(1024**2))
+        assert client.recv(4096)[2:4] == struct.pack("!H", 1002)
+        assert memory(serve) - before < 25 * 1024**2
