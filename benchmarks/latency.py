@@ -4,48 +4,42 @@
 The specification's design has no commit; its time counts from the call that publishes.
 """
 
-from collections.abc import Callable
+import contextlib
 from functools import partial
 from typing import Any
 
 from benchmarks import harness, site, workers
-from benchmarks.harness import Server
+from benchmarks.harness import Server, Work
 from benchmarks.options import Options
 from benchmarks.peers import catalogue
 from benchmarks.results import Ratio, Result, Row
 
 WATCHERS, RATE = 200, 10
 TITLE = "200 watchers, 10 events/s: from commit to socket"
-Run = Callable[[], dict[str, Any]]
 
 
 def measure(options: Options) -> Result:
     """Run each way in turn."""
     result = Result("latency", TITLE)
-    events = RATE * (
-        3 if options.is_quick else 20
-    )  # the first event of a worker's process, which connects, is one of them
-    alone = site.installed(options.folder / "alone")
-    with (
-        site.redis() as redis_url,
-        harness.serving(catalogue.ours(alone.env), options.folder) as ours,
-        harness.serving(catalogue.specification(), options.folder) as theirs,
-    ):
-        ways: dict[str, Run] = {
+    # The first event of a worker's process, which connects, is one of them.
+    events = RATE * (3 if options.is_quick else 20)
+    with contextlib.ExitStack() as stack:
+        redis_url = stack.enter_context(site.redis())
+        alone = site.installed(options.folder / "alone")
+        ours = stack.enter_context(harness.serving(catalogue.ours(alone.env), options.folder))
+        theirs = stack.enter_context(harness.serving(catalogue.specification(), options.folder))
+        work = partial(workers.work, alone, workers.REPORT, events, RATE)
+        ways: dict[str, Work] = {
             "ours, in-process": partial(_run, ours, events, writes=1, loose=True),
             "specification, in-process": partial(_run, theirs, events),
-            "ours, SQLite alone": partial(
-                _run, ours, events, partial(workers.work, alone, workers.REPORT, events, RATE)
-            ),
+            "ours, SQLite alone": partial(_run, ours, events, work),
         }
         if redis_url:
             place = site.installed(options.folder / "redis", redis_url=redis_url)
-            with harness.serving(catalogue.ours(place.env), options.folder) as server:
-                work = partial(workers.work, place, workers.REPORT, events, RATE)
-                ways["ours, through Redis"] = partial(_run, server, events, work)
-                result.rows = _rows(ways, options.rounds)
-        else:
-            result.rows = _rows(ways, options.rounds)
+            server = stack.enter_context(harness.serving(catalogue.ours(place.env), options.folder))
+            work = partial(workers.work, place, workers.REPORT, events, RATE)
+            ways["ours, through Redis"] = partial(_run, server, events, work)
+        result.rows = _rows(ways, options.rounds)
     result.compare("ours, in-process, p99", "specification, in-process, p99", 1, at_least=False)
     for name, target in (("ours, through Redis, p99", 15), ("ours, SQLite alone, p99", 40)):
         if result.has(name):
@@ -53,7 +47,7 @@ def measure(options: Options) -> Result:
     return result
 
 
-def _rows(ways: dict[str, Run], times: int) -> list[Row]:
+def _rows(ways: dict[str, Work], times: int) -> list[Row]:
     for run in ways.values():
         run()  # the warm-up
     found: dict[str, list[list[float]]] = {name: [] for name in ways}
@@ -67,7 +61,7 @@ def _rows(ways: dict[str, Run], times: int) -> list[Row]:
     ]
 
 
-def _run(server: Server, events: int, work: Run | None = None, **plan: Any) -> dict[str, Any]:
+def _run(server: Server, events: int, work: Work | None = None, **plan: Any) -> dict[str, Any]:
     asked = {"watchers": WATCHERS, "events": events, "rate": RATE, "stamping": True, "patience": 15, **plan}
     if work:
         asked.update(trigger="none", loose=True)

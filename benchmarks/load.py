@@ -22,13 +22,15 @@ import urllib.parse
 from collections import Counter
 from typing import Any
 
-from benchmarks import payload, websocket
-from benchmarks.watcher import READ_BYTES, Known, Watcher
+from benchmarks import expected, payload, websocket
+from benchmarks.known import Known
+from benchmarks.watcher import READ_BYTES, Watcher
 
 PARALLEL = 48  # handshakes under way: within the accept queue of every peer (Daphne's holds 50)
 STALL_SECONDS = 5.0  # without any frame, after which what has not come counts as lost
 ETHERNET_SEGMENT = 1448  # bytes
 WAKE_SECONDS, WAKE_LOOKS = 10.0, 200  # how long slow watchers may take to catch up, and how often that is checked
+LATE_SECONDS = 0.1  # how long is waited for what must not come: more than was asked for
 
 
 class Load:
@@ -39,13 +41,12 @@ class Load:
         self.events: int = plan["events"]
         self.base: int = plan.get("base", payload.BASE)
         self.stamping: bool = plan.get("stamping", False)
-        self.shares: bool = plan.get("shares", True)  # whether all watch the same job
-        self.known = Known(self.base)
-        self.goal = sys.maxsize  # where what is known ends, once it holds the last event
+        self.own_jobs: int = plan.get("own_jobs", 0)  # how many watchers have one; they alone may stall
+        self.known: dict[str, Known] = {}  # by job
         self.stamps: list[tuple[int, float]] = []
         self.problems: Counter[str] = Counter()
         self.watchers: list[Watcher] = []
-        self.reads = 0
+        self.reads = 0  # without pings, heartbeats and closes, which go on when no more events come
         self._epoll = select.epoll()
         self._reading: dict[int, Watcher] = {}  # by file descriptor
         self.ready = self.finished = 0
@@ -55,18 +56,23 @@ class Load:
 
     # What the watchers tell
 
-    def is_right(self, fields: dict[str, Any], data: bytes, number: int) -> bool:
-        """Tell whether an event holds what was sent; real writes have their own time and progress."""
-        if self.plan.get("loose"):
-            job = self.plan["job"].format(number) if "job" in self.plan else payload.JOB
-            return bool(fields["job_id"] == job and fields["message"].startswith("Item "))
-        wanted = payload.fields(fields["seq"], self.plan["size"])
-        same = {**wanted, "message": fields["message"]} == fields
-        return same and len(data) == self.plan["size"] and fields["message"].rstrip(".") == "Item "
+    def known_of(self, job: str) -> Known:
+        """Return what is known of a job."""
+        return self.known.setdefault(job, Known(self.base))
+
+    def is_right(self, fields: dict[str, Any], data: bytes, watcher: Watcher) -> bool:
+        """Tell whether an event holds what was sent; real writes have their own time and numbering."""
+        if not self.plan.get("loose"):
+            return expected.is_sent(fields, len(data), self.plan["size"], watcher.job)
+        if not expected.is_written(fields, watcher.job):
+            return False
+        if watcher.known.shift is None:
+            watcher.known.shift = expected.shift(fields)
+        return watcher.known.shift == expected.shift(fields)
 
     def stamp(self, watcher: Watcher, seq: int, moment: float) -> None:
-        """Note when an event came; those who are to stall are not asked."""
-        if not watcher.is_stalled:
+        """Note when an event came; those with a job of their own are not asked."""
+        if watcher.number >= self.own_jobs:
             self.stamps.append((seq, moment))
 
     def forget(self, watcher: Watcher) -> None:
@@ -80,8 +86,10 @@ class Load:
         if self.ready == self.plan["watchers"]:
             self.all_ready.set()
 
-    def one_finished(self) -> None:
-        """Count a watcher that has the last event."""
+    def one_finished(self, watcher: Watcher) -> None:
+        """Count a watcher that has the last event, unless it was slow."""
+        if watcher.is_stalled:
+            return
         self.finished += 1
         self.last_at = time.monotonic()
         if self.finished == self.plan["watchers"] - self.plan.get("stalled", 0):
@@ -101,11 +109,11 @@ class Load:
 
     async def open(self, places: asyncio.Semaphore, number: int) -> None:
         """Open one socket."""
-        urls = self.plan["urls"]
+        url = self.plan["own_url" if number < self.own_jobs else "url"].format(number)
         async with places:
             made = _ethernet_socket() if self.plan.get("ethernet") else None
-            connection, rest = await websocket.connect(urls[number % len(urls)].format(number), made)
-        watcher = Watcher(self, number, connection)
+            connection, rest = await websocket.connect(url, made)
+        watcher = Watcher(self, number, connection, urllib.parse.urlsplit(url).path.rpartition("/")[2])
         self.watchers.append(watcher)
         if rest:
             watcher.take(rest)
@@ -125,9 +133,10 @@ class Load:
 
     def stall(self) -> None:
         """Let some watchers stop reading, as a phone in a tunnel does."""
-        for watcher in self.watchers[: self.plan.get("stalled", 0)]:
-            watcher.is_stalled = True
-            self.forget(watcher)
+        for watcher in self.watchers:
+            if watcher.number < self.plan.get("stalled", 0):
+                watcher.is_stalled = True
+                self.forget(watcher)
 
     async def trigger(self) -> dict[str, Any]:
         """Let the peer send, and return its report."""
@@ -141,9 +150,9 @@ class Load:
 
     async def command(self) -> dict[str, Any]:
         """Send the control message."""
-        names = "events", "size", "burst", "rate", "writes"
+        names = "events", "size", "burst", "rate", "writes", "own_jobs"
         query = urllib.parse.urlencode({name: self.plan[name] for name in names if name in self.plan})
-        origin = "/".join(self.plan["urls"][0].split("/")[:3])
+        origin = "/".join(self.plan["url"].split("/")[:3])
         loop = asyncio.get_running_loop()
         control, data = await websocket.connect(f"{origin}/bench/run?{query}")
         with control:
@@ -157,19 +166,15 @@ class Load:
                 data += more
 
     async def post(self) -> dict[str, Any]:
-        """Publish over one HTTP connection, a burst of requests ahead of the answers, so that it never waits."""
-        host, port = urllib.parse.urlsplit(self.plan["urls"][0]).netloc.split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        texts = [payload.text(payload.fields(self.base + n, self.plan["size"])) for n in range(1, self.events + 1)]
-        began = time.monotonic()
-        for number, text in enumerate(texts):
-            writer.write(f"POST /pub HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
-            if number >= self.plan["burst"]:
-                await _answer(reader)
-        for _ in texts[-self.plan["burst"] :]:
-            await _answer(reader)
-        writer.close()
-        return {"began": began}
+        """Let a process of its own publish, on this core, so that it need not wait for the watchers' turn."""
+        arguments = json.dumps({name: self.plan[name] for name in ("url", "events", "size", "burst")})
+        command = sys.executable, "-m", "benchmarks.publisher", arguments
+        publisher = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await publisher.communicate()
+        if publisher.returncode:
+            raise RuntimeError("the publisher failed")
+        said: dict[str, Any] = json.loads(output)
+        return said
 
     async def wait(self) -> None:
         """Wait until all have the last event, or nothing more comes."""
@@ -188,35 +193,39 @@ class Load:
         """Let those who stopped reading go on, and wait until each has the end or has been closed."""
         sleepers = [watcher for watcher in self.watchers if watcher.is_stalled]
         for watcher in sleepers:
+            watcher.wake()
             self.listen(watcher)
         for _ in range(WAKE_LOOKS):
-            if all(map(_is_served, sleepers)):
+            if all(watcher.end for watcher in sleepers):
                 break
             await asyncio.sleep(WAKE_SECONDS / WAKE_LOOKS)
-        unserved = sum(not _is_served(watcher) for watcher in sleepers)
-        if unserved:
-            self.problems["a slow watcher without the final state or a close code"] += unserved
 
     def report(self, sent: dict[str, Any], cpu: float) -> dict[str, Any]:
         """Return what was seen."""
+        slow = [watcher for watcher in self.watchers if watcher.is_stalled]
         kept = [watcher for watcher in self.watchers if not watcher.is_stalled]
-        lost = sum(watcher.lost + max(watcher.last + 1 - watcher.next, 0) for watcher in kept)
-        disorder = sum(watcher.disorder for watcher in self.watchers)
-        if disorder:
-            self.problems["events out of order"] += disorder
+        self.count("events out of order", sum(watcher.disorder for watcher in self.watchers))
+        self.count("bytes behind the last event", sum(watcher.has_more for watcher in self.watchers))
+        self.count("a slow watcher without the final state or a close code", sum(not each.end for each in slow))
+        # Stages are never coalesced, so one that has the last event must have all.
+        self.count("a slow watcher that lost events", sum(each.end == "caught up" and each.lost > 0 for each in slow))
         return {
             "got": sum(watcher.got for watcher in kept),
-            "lost": lost,
+            "lost": sum(watcher.missing for watcher in kept),
             "problems": dict(self.problems),
             "first": min((watcher.last for watcher in kept), default=0) - self.events + 1,
             "began": sent.get("began", self.began),
             "last_at": self.last_at,
-            "client_cpu": cpu,
-            "server_cpu": sent.get("cpu"),
+            "client_cpu": cpu + sent.get("publisher_cpu", 0.0),
             "sent": sent.get("stamps", []),
             "stamps": self.stamps,
-            "slow": Counter(map(_end_of, (watcher for watcher in self.watchers if watcher.is_stalled))),
+            "slow": Counter(watcher.end for watcher in slow),
         }
+
+    def count(self, problem: str, times: int) -> None:
+        """Note a problem that came up so often, if it did."""
+        if times:
+            self.problems[problem] += times
 
     def close(self) -> None:
         """Cut all sockets, without leaving their ports in TIME_WAIT."""
@@ -231,27 +240,6 @@ def _ethernet_socket() -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, ETHERNET_SEGMENT)
     return made
-
-
-def _is_served(watcher: Watcher) -> bool:
-    return bool(_end_of(watcher))
-
-
-def _end_of(watcher: Watcher) -> str:
-    """Say how a slow watcher ended; cut off is as good as closed, since its client resumes from its position."""
-    if watcher.next == watcher.last + 1:
-        return "caught up"
-    if watcher.close_code is not None:
-        return f"closed {watcher.close_code}"
-    return "cut off" if watcher.is_gone else ""
-
-
-async def _answer(reader: asyncio.StreamReader) -> None:
-    head = await reader.readuntil(b"\r\n\r\n")
-    if not head.startswith((b"HTTP/1.1 201", b"HTTP/1.1 202")):
-        raise RuntimeError(head.decode())
-    sizes = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    await reader.readexactly(int(sizes[0].split(b":")[1]))
 
 
 async def main(plan: dict[str, Any]) -> None:
@@ -273,6 +261,7 @@ async def main(plan: dict[str, Any]) -> None:
     await asyncio.to_thread(sys.stdin.readline)
     if plan.get("stalled"):
         await load.wake()
+    await asyncio.sleep(LATE_SECONDS)
     say(load.report(sent, used))
     load.close()
 

@@ -15,11 +15,11 @@ TIMESTAMP = "2026-01-01T00:00:00.000000Z"
 COMPACT, SPACED = (",", ":"), (", ", ": ")  # the second is what `json.dumps`, and so Channels' send_json, does
 
 
-def fields(seq: int, size: int = SIZE, separators: tuple[str, str] = COMPACT) -> dict[str, Any]:
-    """Return the event at ``seq``, with a message that fills it to ``size`` bytes."""
+def fields(seq: int, size: int = SIZE, separators: tuple[str, str] = COMPACT, job: str = JOB) -> dict[str, Any]:
+    """Return the event of a job at ``seq``, with a message that fills it to ``size`` bytes."""
     event = {
         "type": "progress",
-        "job_id": JOB,
+        "job_id": job,
         "status": "in_progress",
         "progress": seq % 1000 / 10,
         "message": "",

@@ -25,7 +25,7 @@ def measure(options: Options) -> Result:
             result.remarks.append("Left out: it needs Redis and PostgreSQL.")
             return result
         place = site.installed(options.folder / "jobs", database_url, redis_url)
-        workers.work(place, workers.MAKE_JOBS, JOBS)
+        workers.work(place, workers.MAKE_JOBS, JOBS, JOB)
         result.rows = _rows(place, redis_url, options)
     result.compare("ours, serve", "Channels tutorial, Redis", 5)
     return result
@@ -46,14 +46,12 @@ def _rows(place: Site, redis_url: str, options: Options) -> list[Row]:
 
 def _run(place: Site, server: harness.Server, turns: int, script: str, *more: str) -> dict[str, Any]:
     plan = {
-        "urls": [server.url.replace("/bench", "/" + JOB)],
+        "url": server.url_of(JOB),
         "watchers": JOBS,
         "events": turns,
         "base": 0,
         "trigger": "none",
-        "shares": False,
         "loose": True,
-        "job": JOB,
         "patience": 15,
     }
     return harness.run(server, plan, lambda: workers.work(place, script, JOBS, turns, *more))

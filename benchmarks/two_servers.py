@@ -4,10 +4,11 @@ Each server has 500 watchers of one job; a worker's process reports its progress
 """
 
 import statistics
+from functools import partial
 from typing import Any
 
 from benchmarks import harness, rounds, site, workers
-from benchmarks.harness import CORES, Load, Server
+from benchmarks.harness import CORES, Server
 from benchmarks.options import Options
 from benchmarks.peers import catalogue
 from benchmarks.results import Result, Row
@@ -75,25 +76,6 @@ def _in_turn(
 
 def _run(place: Site, servers: list[Server], events: int, rate: float) -> list[dict[str, Any]]:
     plan = {"watchers": WATCHERS, "events": events, "trigger": "none", "patience": 15, "loose": True}
-    cores = CORES[2:4] if len(CORES) >= 4 else [CORES[-1]] * 2
-    loads = [Load(harness.plan_for(server, plan), core) for server, core in zip(servers, cores, strict=False)]
-    try:
-        for load in loads:
-            load.read()
-        before = [server.cpu() for server in servers]
-        for load in loads:
-            load.go()
-        done = workers.work(place, workers.REPORT, events, rate)
-        for load in loads:
-            load.read()
-        used = [server.cpu() - cpu for server, cpu in zip(servers, before, strict=True)]
-        for load in loads:
-            load.go()
-        reports = [load.read() for load in loads]
-    finally:
-        for load in loads:
-            load.end()
-    for server, report, seconds in zip(servers, reports, used, strict=True):
-        report["server_seconds"] = seconds
-        harness.finish(server.peer, report, done)
-    return reports
+    cores: list[int | None] = [*CORES[2:4]] if len(CORES) >= 4 else [CORES[-1]] * 2
+    work = partial(workers.work, place, workers.REPORT, events, rate)
+    return harness.run_all(servers, plan, work, cores[: len(servers)])

@@ -2,16 +2,15 @@
 
 What a server sends is the same bytes for every watcher of a job. So the first watcher that gets an event has it
 parsed and checked, and its frame is appended to what all others must get; their reads, of however many
-frames, are then compared with that in one go (`Known`).
+frames, are then compared with that in one go (`benchmarks.known`).
 """
 
 import json
 import socket
 import time
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import websocket
+from benchmarks import expected, payload, websocket
 
 if TYPE_CHECKING:
     from benchmarks.load import Load
@@ -19,59 +18,35 @@ if TYPE_CHECKING:
 READ_BYTES = 65_536
 
 
-class Known:
-    """The frames that are known to be right, in order, as one piece.
+class Watcher:
+    """One socket: what it expects next, and what went wrong.
 
     Args:
-        base: The seq before the first.
+        load: All watchers of the run.
+        number: Which of them this is.
+        connection: The socket, behind the handshake.
+        job: The id of the job that it watches.
 
     """
 
-    def __init__(self, base: int) -> None:
-        self.base = base
-        self.data = bytearray()
-        self._begins = [0]  # of each frame, and of the one that comes next
-
-    def append(self, seq: int, frame: bytes) -> None:
-        """Take in a frame, if it is the next."""
-        if seq == self.base + len(self._begins):
-            self.data += frame
-            self._begins.append(len(self.data))
-
-    def at(self, seq: int) -> int:
-        """Return where the frame of an event begins; -1 if that can't be said."""
-        number = seq - self.base - 1
-        return self._begins[number] if 0 <= number < len(self._begins) else -1
-
-    def frame(self, seq: int) -> bytes | None:
-        """Return the frame of an event, if it is known."""
-        end = self.at(seq + 1)
-        return None if end < 0 else bytes(self.data[self.at(seq) : end])
-
-    def seq_at(self, place: int) -> int:
-        """Return the event whose frame holds, or begins at, this place."""
-        return self.base + bisect_right(self._begins, place)
-
-
-class Watcher:
-    """One socket: what it expects next, and what went wrong."""
-
-    def __init__(self, load: "Load", number: int, connection: socket.socket) -> None:
+    def __init__(self, load: "Load", number: int, connection: socket.socket, job: str = payload.JOB) -> None:
         self.load = load
         self.number = number
         self.socket = connection
         self.recv = connection.recv
-        self.known = load.known if load.shares else Known(load.base)
+        self.job = job
+        self.known = load.known_of(job)
         self.first = load.base + 1
         self.last = load.base + load.events
         self.resumes: bool = load.plan.get("resumes", False)
         self.lost = self.disorder = 0
-        self.final: dict[str, Any] | None = None
         self.close_code: int | None = None
-        self.is_stalled = self.is_gone = self.is_finished = False
-        self._at = self.known.at(self.first)  # how far it is in what is known, -1 if not within it
+        self.is_stalled = self.is_gone = self.is_ended = self.is_finished = self.has_snapshot = False
+        self._is_placed = self.resumes or not load.plan.get("snapshots")  # whether it knows which event is the first
+        self._at = self.known.at(self.first) if self._is_placed else -1  # how far in what is known, -1 if not within it
         self._next = self.first  # the event that it expects, while it is not within what is known
         self._rest = b""  # read, but not dealt with: the beginning of a frame
+        self._woke_at = 0  # the event that it expected when it was let go on
 
     @property
     def next(self) -> int:
@@ -83,6 +58,33 @@ class Watcher:
         """How many events have come."""
         return self.next - self.first - self.lost
 
+    @property
+    def missing(self) -> int:
+        """How many events have not come."""
+        return self.lost + self.last + 1 - self.next
+
+    @property
+    def has_more(self) -> bool:
+        """Whether part of a frame has come behind the last event."""
+        return self.next > self.last and bool(self._rest)
+
+    @property
+    def end(self) -> str:
+        """How one that was slow ended, or nothing if it has not.
+
+        Cut off is as good as closed, since its client resumes from its position; but not if all that came is an error
+        of our own socket.
+        """
+        if self.next > self.last:
+            return "caught up"
+        if self.close_code is not None:
+            return f"closed {self.close_code}"
+        return "cut off" if self.is_ended or (self.is_gone and self.next > self._woke_at) else ""
+
+    def wake(self) -> None:
+        """Note where it stands when it goes on reading."""
+        self._woke_at = self.next
+
     def read(self) -> None:
         """Take what the socket has."""
         try:
@@ -90,17 +92,19 @@ class Watcher:
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            self._lose()
+            return
         at = self._at
         if at >= 0 and data and self.known.data.startswith(data, at):
             if self.load.stamping:
                 self._stamp(at, at + len(data))
             self._at = at + len(data)
-            if self._at >= self.load.goal:
+            if self._at >= self.known.goal:
                 self._finish()
         elif data:
             self.take(data)
         else:
+            self.is_ended = True
             self._lose()
 
     def take(self, data: bytes) -> None:
@@ -114,47 +118,79 @@ class Watcher:
             self._take_frame(opcode, data[begin:end], data[done:end])
             done = end
         self._rest = data[done:]
-        if not self._rest and self.load.shares:
+        if self._is_placed and not self._rest:
             self._at = self.known.at(self._next)
         if self._next > self.last and not self.resumes:
             self._finish()
 
     def _take_frame(self, opcode: int, payload: bytes, frame: bytes) -> None:
-        if opcode == websocket.PING:
+        if frame == self.known.frame(self._next):
+            self._count(self._next)
+        elif fault := websocket.fault(frame):
+            self._complain(f"a frame {fault}")
+        elif opcode == websocket.PING:
+            self.load.reads -= 1
             self._answer(websocket.PONG, payload)
         elif opcode == websocket.CLOSE:
+            self.load.reads -= 1
             self.close_code = int.from_bytes(payload[:2], "big")
             self._answer(websocket.CLOSE, payload[:2])
-        elif opcode == websocket.TEXT:
-            if frame == self.known.frame(self._next):
-                self._count(self._next)
-            else:
-                self._examine(json.loads(payload), frame, payload)
+            self._lose()
+        else:
+            self._examine(_parsed(payload), frame, payload)
 
     def _examine(self, fields: dict[str, Any], frame: bytes, payload: bytes) -> None:
         """Deal with a message that nobody has checked before."""
-        match fields.get("type"):
-            case "snapshot":
-                self._take_snapshot(fields)
-            case "progress":
+        match fields:
+            case {"type": "snapshot", "seq": int()}:
+                self._take_snapshot(fields, frame)
+            case {"type": "progress", "seq": int()}:
                 self._take_event(fields, frame, payload)
-            case "error":
-                self.load.problems[f"error frame: {fields['code']}"] += 1
+            case {"type": "error"}:
+                self._complain(f"error frame: {fields.get('code')}")
+            case {"type": "heartbeat"}:
+                self.load.reads -= 1
+            case _:
+                self._complain(f"an unknown message: {fields.get('type')}")
 
-    def _take_snapshot(self, fields: dict[str, Any]) -> None:
-        """Stand where the server says; a recovery must have been whole."""
-        seq = fields["seq"]
-        self.final = fields
+    def _take_snapshot(self, fields: dict[str, Any], frame: bytes) -> None:
+        """Stand where the server says."""
+        fault = self._fault_of(fields, frame)
+        if fault:
+            self._complain(fault)
+        if self.has_snapshot or not self.load.plan.get("snapshots"):
+            return
+        self.has_snapshot = self._is_placed = True
+        self.known.snapshot = self.known.snapshot or frame
         if self.resumes:
-            if not fields["recovered"] or seq != self.last or self._next != seq + 1:
-                self.load.problems["a recovery that is not whole"] += 1
             self._finish()
             return
         if not self.known.data:
-            self.known.base = seq
-        self.first = self._next = seq + 1
-        self.last = seq + self.load.events
+            self.known.base = fields["seq"]
+        self.first = self._next = fields["seq"] + 1
+        self.last = fields["seq"] + self.load.events
         self.load.one_ready()
+
+    def _fault_of(self, fields: dict[str, Any], frame: bytes) -> str:
+        """Say what is wrong with a snapshot: one comes, before all events, but in a recovery behind them."""
+        if not self.load.plan.get("snapshots"):
+            return "a snapshot of a peer that has none"
+        if self.has_snapshot:
+            return "a second snapshot"
+        if not expected.is_snapshot(fields, self.job, recovered=self.resumes):
+            return "a snapshot with wrong content"
+        if self.known.snapshot not in (b"", frame):
+            return "a snapshot in other bytes than another watcher got"
+        if self.resumes and not self._is_whole(fields):
+            return "a recovery that is not whole"
+        return "" if self.resumes or self._next == self.first else "an event before the snapshot"
+
+    def _is_whole(self, snapshot: dict[str, Any]) -> bool:
+        """Tell whether a recovery ends with the last event, and its snapshot shows that one."""
+        frame = self.known.frame(self.last)
+        if frame is None or not self._next - 1 == self.last == snapshot["seq"]:
+            return False
+        return all(expected.shows(snapshot, _parsed(frame[begin:end])) for _, begin, end in websocket.frames(frame))
 
     def _take_event(self, fields: dict[str, Any], frame: bytes, payload: bytes) -> None:
         """Check an event, and learn its bytes."""
@@ -162,17 +198,18 @@ class Watcher:
         if seq < self._next:
             self.disorder += 1
             return
+        if seq > self.last:
+            self._complain("an event after the last")
+            return
         known = self.known.frame(seq)
         if known is not None and known != frame:
-            self.load.problems["an event in other bytes than another watcher got"] += 1
-        elif known is None and not self.load.is_right(fields, payload, self.number):
-            self.load.problems["an event with wrong content"] += 1
-        self.final = fields
+            self._complain("an event in other bytes than another watcher got")
+        elif known is None and not self.load.is_right(fields, payload, self):
+            self._complain("an event with wrong content")
         self.lost += seq - self._next
-        if self.load.shares:
-            self.known.append(seq, frame)
-            if seq == self.last and self.known.frame(seq):
-                self.load.goal = len(self.known.data)
+        self.known.append(seq, frame)
+        if seq == self.last and self.known.frame(seq):
+            self.known.goal = len(self.known.data)
         self._count(seq)
 
     def _count(self, seq: int) -> None:
@@ -189,7 +226,7 @@ class Watcher:
     def _finish(self) -> None:
         if not self.is_finished:
             self.is_finished = True
-            self.load.one_finished()
+            self.load.one_finished(self)
 
     def _answer(self, opcode: int, payload: bytes) -> None:
         try:
@@ -204,4 +241,16 @@ class Watcher:
         self.is_gone = True
         self.load.forget(self)
         if not self.is_stalled:
-            self.load.problems[f"closed by the server ({self.close_code or 'no code'})"] += 1
+            self._complain(f"closed by the server ({self.close_code or 'no code'})")
+
+    def _complain(self, problem: str) -> None:
+        self.load.problems[problem] += 1
+
+
+def _parsed(payload: bytes) -> dict[str, Any]:
+    """Return the JSON object of a text; empty if it is none."""
+    try:
+        parsed = json.loads(payload.decode())
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

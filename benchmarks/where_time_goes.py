@@ -36,18 +36,25 @@ def measure(options: Options) -> Result:
     if shutil.which("perf") is None:
         result.remarks.append("Left out: it needs Linux' perf.")
         return result
-    ours = catalogue.ours(site.installed(options.folder / "profile").env)
+    ours, picows = catalogue.ours(site.installed(options.folder / "profile").env), catalogue.bare_picows()
     rows: list[Row] = []
-    for peer, events in ((ours, payload.BURST), (catalogue.bare_picows(), 1)):
+    for peer, events in ((ours, payload.BURST), (picows, 1)):
         with harness.serving(peer, options.folder) as server:
             for watchers in SIZES:
                 rows += _rows(server, watchers, events, options)
     result.rows = sorted(rows, key=lambda row: UNITS.index(row.unit))
-    result.remarks.append(
-        "Every part grows with the number of sockets, in Python as in the kernel: at 4,000, each write finds less of "
-        "what it needs in the processor's caches. What loopback does for the client's end counts as the server's time."
-    )
+    result.remarks += [_growth(result, name) for name in (ours.name, picows.name)]
+    result.remarks.append("What loopback does for the client's end counts as the server's time.")
     return result
+
+
+def _growth(result: Result, server: str) -> str:
+    """Say by how much a server's time grows with the number of watchers, and how much of it is its program's."""
+    few, many = ({row.unit: row.median for row in result.rows if row.name == f"{server}, {size}"} for size in SIZES)
+    ratios = {part: many[unit] / few[unit] for part, unit in zip((ALL, *PARTS, REST), UNITS, strict=True)}
+    said = ", ".join(f"{part} {ratio:.2f}" for part, ratio in ratios.items())
+    share = few[UNITS[-1]] / few[UNITS[0]]
+    return f"{server}, {SIZES[1]:,} ÷ {SIZES[0]}: {said}. At {SIZES[0]}, {share:.0%} of its time is {REST}."
 
 
 def _rows(server: Server, watchers: int, events_a_write: int, options: Options) -> list[Row]:

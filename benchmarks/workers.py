@@ -14,14 +14,14 @@ import json, os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[1])})
 from benchmarks import payload
 from jobs.lifecycle import ProcessingJobLifecycle
-events, rate = int(sys.argv[2]), float(sys.argv[3])
 """
 
-# Reports progress of one job, at a rate.
+# Reports progress of one job: so many events, so many a second (0: full speed).
 REPORT = (
     PIN
     + """
 from benchmarks.peers.stamps import stamp_commits
+events, rate = int(sys.argv[2]), float(sys.argv[3])
 lifecycle = ProcessingJobLifecycle(payload.JOB)
 stamps, began = stamp_commits(), time.monotonic()
 for number in range(1, events + 1):
@@ -33,23 +33,25 @@ print(json.dumps({"began": began, "stamps": stamps}))
 """
 )
 
-# Makes and starts jobs.
+# Makes and starts jobs: so many, named like this.
 MAKE_JOBS = (
     PIN
     + """
-for number in range(events):
-    ProcessingJobLifecycle.create(f"job-{number}", public=True).mark_started()
+jobs, name = int(sys.argv[2]), sys.argv[3]
+for number in range(jobs):
+    ProcessingJobLifecycle.create(name.format(number), public=True).mark_started()
 print("{}")
 """
 )
 
-# Reports progress of many jobs in turn, `rate` times each.
+# Reports progress of so many jobs in turn, so often each.
 REPORT_MANY = (
     PIN
     + """
-lifecycles = [ProcessingJobLifecycle(f"job-{number}") for number in range(events)]
+jobs, turns = int(sys.argv[2]), int(sys.argv[3])
+lifecycles = [ProcessingJobLifecycle(f"job-{number}") for number in range(jobs)]
 began = time.monotonic()
-for turn in range(1, int(rate) + 1):
+for turn in range(1, turns + 1):
     fields = payload.fields(turn)
     for lifecycle in lifecycles:
         lifecycle.mark_progress(fields["progress"], message=fields["message"], stage="s3")
@@ -57,17 +59,18 @@ print(json.dumps({"began": began, "stamps": []}))
 """
 )
 
-# The same, as the tutorial would have it: save the model, then group_send through async_to_sync.
+# The same, as the tutorial would have it, through a Redis: save the model, then group_send through async_to_sync.
 REPORT_MANY_TUTORIAL = (
     PIN
     + """
 from asgiref.sync import async_to_sync
 from channels_redis.core import RedisChannelLayer
 from jobs.models import ProcessingJob
+count, turns = int(sys.argv[2]), int(sys.argv[3])
 layer = RedisChannelLayer(hosts=[sys.argv[4]])
-jobs = [ProcessingJob.objects.get(pk=f"job-{number}") for number in range(events)]
+jobs = [ProcessingJob.objects.get(pk=f"job-{number}") for number in range(count)]
 began = time.monotonic()
-for turn in range(1, int(rate) + 1):
+for turn in range(1, turns + 1):
     fields = payload.fields(turn, separators=payload.SPACED)
     for job in jobs:
         job.progress, job.message, job.metadata = fields["progress"], fields["message"], fields["metadata"]
@@ -79,10 +82,9 @@ print(json.dumps({"began": began, "stamps": []}))
 )
 
 
-def work(site: Site, script: str, events: int, rate: float = 0, *more: str, **settings: str) -> dict[str, Any]:
+def work(site: Site, script: str, *arguments: float | str) -> dict[str, Any]:
     """Run a script on the client's core, and return what it prints."""
-    arguments = str(harness.CLIENT_CORE), str(events), str(rate), *more
-    process = site.start_worker(script, *arguments, **settings)
+    process = site.start_worker(script, str(harness.CLIENT_CORE), *map(str, arguments))
     try:
         output, errors = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:

@@ -19,8 +19,9 @@ def layer_settings() -> dict[str, Any]:
     """Return CHANNEL_LAYERS for the chosen layer."""
     chosen = dict(LAYERS[os.environ.get("BENCH_LAYER", "memory")])
     if url := os.environ.get("REDIS_URL"):
-        # Each waiting consumer of the core layer holds a connection, and redis-py allows 100 unless told.
-        chosen["CONFIG"] = {"hosts": [{"address": url, "max_connections": 20_000}]}
+        # Each waiting consumer of the core layer holds a connection, and redis-py allows 100 unless told. The layer
+        # waits five seconds for a message, which redis-py takes for a dead connection by default: the consumer ends.
+        chosen["CONFIG"] = {"hosts": [{"address": url, "max_connections": 20_000, "socket_timeout": None}]}
     return {"default": chosen}
 
 
@@ -65,7 +66,7 @@ async def control(scope: Any, receive: Any, send: Any) -> None:
 
 async def work(order: drive.Order) -> str:
     """Send events to the group."""
-    order.spaced = payload.SPACED
+    order.separators = payload.SPACED
     layer = get_channel_layer()
 
     async def publish(event: dict[str, Any]) -> None:

@@ -19,14 +19,13 @@ const seconds = () => Number(process.hrtime.bigint()) / 1e9;
 async function run(control, query) {
   const [events, size, burst] = ["events", "size", "burst"].map((name) => Number(query.get(name)));
   const messages = Array.from({ length: events }, (_, n) => fields(BASE + n + 1, size));
-  const began = seconds(), before = process.cpuUsage();
+  const began = seconds();
   for (const [number, message] of messages.entries()) {
     const text = JSON.stringify(message);
     for (const client of server.clients) if (client !== control) client.send(text);
     if ((number + 1) % burst === 0) await turn();
   }
-  const used = process.cpuUsage(before);
-  control.send(JSON.stringify({ began, cpu: (used.user + used.system) / 1e6, stamps: [] }));
+  control.send(JSON.stringify({ began, stamps: [] }));
 }
 
 server.on("connection", (socket, request) => {
