@@ -10,7 +10,7 @@ class Outbox:
     it is taken out when one comes. Nothing else is ever dropped.
 
     Args:
-        limit: How many bytes of text may wait.
+        limit: How many bytes may wait.
 
     """
 
@@ -28,12 +28,12 @@ class Outbox:
         """Let a frame wait; return False if that is more than may wait."""
         superseded = self._ticks.pop(frame.subject, None)
         if superseded is not None:
-            self._size -= size(self._waiting.pop(superseded))
+            self._size -= len(self._waiting.pop(superseded).wire)
         if frame.is_tick:
             self._ticks[frame.subject] = self._arrivals
         self._waiting[self._arrivals] = frame
         self._arrivals += 1
-        self._size += size(frame)
+        self._size += len(frame.wire)
         return self._size <= self._limit
 
     def pop(self) -> Frame:
@@ -42,16 +42,5 @@ class Outbox:
         frame = self._waiting.pop(arrival)
         if self._ticks.get(frame.subject) == arrival:
             del self._ticks[frame.subject]
-        self._size -= size(frame)
+        self._size -= len(frame.wire)
         return frame
-
-    def clear(self) -> None:
-        """Forget all that waits."""
-        self._waiting.clear()
-        self._ticks.clear()
-        self._size = 0
-
-
-def size(frame: Frame) -> int:
-    """Return how many bytes a frame takes while it waits, by a cheap upper bound of its UTF-8 form."""
-    return len(frame.text) if frame.text.isascii() else 4 * len(frame.text)

@@ -43,15 +43,20 @@ class Frame:
 
     """
 
-    __slots__ = ("_message", "_wire", "is_tick", "seq", "subject", "text")
+    __slots__ = ("_message", "is_tick", "seq", "subject", "wire")
 
     def __init__(self, text: str, *, subject: str = "", seq: int = 0, is_tick: bool = False) -> None:
-        self.text = text
+        #: The WebSocket frame, header and all: unmasked, so the same bytes for everybody.
+        self.wire = websocket_frame(text.encode())
         self.subject = subject
         self.seq = seq
         self.is_tick = is_tick
         self._message: dict[str, Any] | None = None
-        self._wire: bytes | None = None
+
+    @property
+    def text(self) -> str:
+        """The JSON; not kept beside the frame, since what waits or can be replayed would take twice the memory."""
+        return websocket_payload(self.wire).decode()
 
     @property
     def message(self) -> dict[str, Any]:
@@ -59,13 +64,6 @@ class Frame:
         if self._message is None:
             self._message = {"type": "websocket.send", "text": self.text}
         return self._message
-
-    @property
-    def wire(self) -> bytes:
-        """The WebSocket frame, header and all: unmasked, so the same bytes for everybody."""
-        if self._wire is None:
-            self._wire = websocket_frame(self.text.encode())
-        return self._wire
 
 
 def websocket_frame(payload: bytes) -> bytes:
@@ -76,6 +74,11 @@ def websocket_frame(payload: bytes) -> bytes:
     if length < 1 << 16:
         return struct.pack("!BBH", FINAL_TEXT, 126, length) + payload
     return struct.pack("!BBQ", FINAL_TEXT, 127, length) + payload
+
+
+def websocket_payload(frame: bytes) -> bytes:
+    """Return what a frame that `websocket_frame` made carries."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
 # From the server

@@ -295,3 +295,11 @@ def refuses(text: str) -> None:
         protocol.parse(text)
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
     assert caught.value.close is None
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536, 70_000])
+def test_frame__text_is_what_the_frame_carries(length):
+    frame = protocol.Frame("é" + "x" * (length - 2) if length else "")
+    assert len(frame.wire) == length + (2 if length < 126 else 4 if length < 65_536 else 10)
+    assert frame.wire.endswith(frame.text.encode())
+    assert len(frame.text.encode()) == length
