@@ -49,7 +49,7 @@ def row(name: str, reports: list[dict[str, Any]]) -> Row:
 def note(reports: list[dict[str, Any]]) -> str:
     """Say how busy client and server were, and what was lost."""
     seconds = sum(report["seconds"] for report in reports)
-    client = sum(report["client_cpu"] for report in reports) / seconds
+    client = max(sum(report["client_cpu"] for report in reports), 0) / seconds
     server = sum(report["server_seconds"] for report in reports) / seconds
     lost, got = sum(report["lost"] for report in reports), sum(report["got"] for report in reports)
     each = 1e6 * sum(report["server_seconds"] for report in reports) / max(got, 1)
