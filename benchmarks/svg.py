@@ -4,7 +4,7 @@ from html import escape
 
 from benchmarks.results import Result, Row
 
-BAR, GAP, LEFT, WIDTH, RIGHT = 18, 8, 250, 420, 150  # pixels
+BAR, GAP, LEFT, WIDTH, RIGHT = 18, 8, 280, 420, 120  # pixels
 OURS, PEER = "#2f7d5b", "#9aa5b1"
 STYLE = "text{font:13px system-ui,sans-serif;fill:#24292f}@media(prefers-color-scheme:dark){text{fill:#e6edf3}}"
 
