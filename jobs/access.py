@@ -3,6 +3,7 @@
 Replace the policy by naming your own class in ``JOBS_ACCESS_POLICY``.
 """
 
+import contextlib
 from typing import Any
 
 from django.conf import settings
@@ -49,6 +50,19 @@ def policy() -> AccessPolicy:
     """Return the policy in force."""
     made: AccessPolicy = import_string(getattr(settings, "JOBS_ACCESS_POLICY", DEFAULT))()
     return made
+
+
+def may_view(user: type_of_user, job: ProcessingJob | None) -> bool:
+    """Ask the policy whether ``user`` may see ``job``.
+
+    It is asked about a job that does not exist as well, so that nobody can tell that from one that is hidden by
+    how long the answer takes.
+    """
+    if job is not None:
+        return policy().may_view(user, job)
+    with contextlib.suppress(Exception):
+        policy().may_view(user, ProcessingJob())
+    return False
 
 
 @register()

@@ -18,6 +18,7 @@ from django.utils import timezone
 from jobs import bounds, changes
 from jobs.changes import Change
 from jobs.exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
+from jobs.ids import birth, renewed
 from jobs.models import ProcessingJob
 from jobs.rate import RateEstimator
 from jobs.states import EventKind
@@ -59,7 +60,7 @@ class ProcessingJobLifecycle:
 
     def __init__(self, job_or_id: ProcessingJob | str) -> None:
         self.job_id = bounds.job_id(job_or_id if isinstance(job_or_id, str) else job_or_id.pk)
-        self._attempt: tuple[str, int] | None = None  # epoch and number
+        self._attempt: tuple[str, int] | None = None  # birth and number
         self._open_attempt: tuple[str, int] | None = None  # the same, of a transaction that is still open
         self._committed: ProcessingJob | None = None  # the state as this object last knew it committed
         self._latest: ProcessingJob | None = None  # the same, or a state whose transaction is still open
@@ -69,7 +70,7 @@ class ProcessingJobLifecycle:
             # For show and for the attempt. What is written is decided on what the row says: this may
             # be changed by hand, or come from a transaction that was rolled back.
             self._latest = job_or_id
-            self._attempt = job_or_id.epoch, job_or_id.attempt
+            self._attempt = _attempt_of(job_or_id)
 
     # Making and reading
 
@@ -279,7 +280,7 @@ class ProcessingJobLifecycle:
     def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, *, within: bool) -> ProcessingJob:
         job = self._read(ProcessingJob.objects.select_for_update())
         own = {self._attempt, self._open_attempt if within else None} - {None}
-        if own and (job.epoch, job.attempt) not in own:
+        if own and _attempt_of(job) not in own:
             raise StaleAttempt(self.job_id, max(number for _, number in filter(None, own)), job.attempt)
         change = decide(job)
         if change is None:
@@ -298,7 +299,7 @@ class ProcessingJobLifecycle:
     def _hold(self, job: ProcessingJob) -> None:
         """Take a state that the open transaction may yet undo."""
         self._latest, self._committed = job, None
-        self._open_attempt = job.epoch, job.attempt
+        self._open_attempt = _attempt_of(job)
 
     def _settle(self, job: ProcessingJob) -> None:
         """Take a committed state as known, unless a later one is."""
@@ -307,4 +308,19 @@ class ProcessingJobLifecycle:
             if known is not None and known.epoch == job.epoch and known.seq > job.seq:
                 return
             self._latest = self._committed = job
-            self._attempt, self._open_attempt = (job.epoch, job.attempt), None
+            self._attempt, self._open_attempt = _attempt_of(job), None
+
+
+def _attempt_of(job: ProcessingJob) -> tuple[str, int]:
+    """Return what tells one attempt from all others: a history that was rewritten makes no other of it."""
+    return birth(job.epoch), job.attempt
+
+
+def renew_epoch(job_id: str, epoch: str) -> None:
+    """Give a job whose log was set back (a restored backup, say) another stream, unless somebody has done so.
+
+    Positions in the old one stand for events that are no more; whoever offers one gets a snapshot. A worker
+    that reports on the job goes on.
+    """
+    jobs = ProcessingJob.objects.using(connection_to_write().alias)
+    jobs.filter(pk=job_id, epoch=epoch).update(epoch=renewed(epoch))

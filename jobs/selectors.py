@@ -1,32 +1,46 @@
 """Reads of jobs and their log, for whoever shows them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import router
 from django.db.models import Q
 
 from jobs.access import policy, type_of_user
-from jobs.events import Event
 from jobs.models import JobEvent, ProcessingJob
 
+T = TypeVar("T")
+
 MAX_IDS = 500  # in one query; SQLite takes 999 parameters by default
-MAX_CURSORS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
+MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
+
+
+class Head(NamedTuple):
+    """Where a job stands, and what decides who may see it."""
+
+    epoch: str
+    seq: int
+    owner_id: Any
+    public: bool
+
+
+class Span(NamedTuple):
+    """A part of a job's log: the events of one stream with ``after < seq <= upto``."""
+
+    epoch: str
+    after: int
+    upto: int
 
 
 def database_alias() -> str:
-    """Return the alias of the database that holds the jobs."""
-    return router.db_for_read(ProcessingJob)
-
-
-def get_job(job_id: str) -> ProcessingJob | None:
-    """Return a job, or None if there is none with this id."""
-    return ProcessingJob.objects.filter(pk=job_id).first()
+    """Return the alias of the database that holds the jobs: the one that is written to, since a replica may lag."""
+    return router.db_for_write(ProcessingJob)
 
 
 def get_visible_job(user: type_of_user, job_id: str) -> ProcessingJob | None:
     """Return a job that the user may see; None if there is none, or it is hidden from them."""
-    job = get_job(job_id)
+    job = ProcessingJob.objects.filter(pk=job_id).first()
     return job if job is not None and policy().may_view(user, job) else None
 
 
@@ -41,35 +55,41 @@ def recent_jobs(user: type_of_user, limit: int, *, own: bool = False) -> list[Pr
 
 
 def get_jobs(job_ids: Iterable[str]) -> list[ProcessingJob]:
-    """Return those jobs that exist."""
-    return list(ProcessingJob.objects.filter(pk__in=list(job_ids)))
+    """Return those jobs that exist, as they are now."""
+    jobs = ProcessingJob.objects.using(database_alias())
+    return [job for some in _in_pieces(list(job_ids), MAX_IDS) for job in jobs.filter(pk__in=some)]
 
 
-def jobs_changed_since(since: datetime) -> list[tuple[str, str, datetime]]:
-    """Return id, epoch and time of each change of status since a time, oldest first."""
-    changed = ProcessingJob.objects.filter(status_changed_at__gte=since).order_by("status_changed_at")
-    return list(changed.values_list("pk", "epoch", "status_changed_at"))
-
-
-def positions(job_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Return the position (epoch, seq) of each of the jobs that exist."""
+def heads(job_ids: Sequence[str]) -> dict[str, Head]:
+    """Return the head of each of the jobs that exist, as it is now."""
+    jobs = ProcessingJob.objects.using(database_alias())
     found = {}
-    for start in range(0, len(job_ids), MAX_IDS):
-        rows = ProcessingJob.objects.filter(pk__in=job_ids[start : start + MAX_IDS])
-        found.update({job_id: (epoch, seq) for job_id, epoch, seq in rows.values_list("pk", "epoch", "seq")})
+    for some in _in_pieces(job_ids, MAX_IDS):
+        rows = jobs.filter(pk__in=some).values_list("pk", *Head._fields)
+        found.update({job_id: Head(*head) for job_id, *head in rows})
     return found
 
 
-def events_after(cursors: Mapping[str, tuple[str, int]], limit: int) -> list[Event]:
-    """Return the first ``limit`` events after at most `MAX_CURSORS` positions (epoch, seq), each job's in order."""
-    after = Q(pk__in=[])
-    for job_id, (epoch, seq) in cursors.items():
-        after |= Q(job_id=job_id, job__epoch=epoch, seq__gt=seq)
-    rows = JobEvent.objects.filter(after).order_by("job_id", "seq")[:limit]
-    return [row.as_event(cursors[row.job_id][0]) for row in rows]
+def jobs_changed_since(since: datetime) -> list[tuple[str, str, str, datetime]]:
+    """Return id, epoch, status and time of each change of status since a time, oldest first."""
+    jobs = ProcessingJob.objects.using(database_alias())
+    changed = jobs.filter(status_changed_at__gte=since).order_by("status_changed_at")
+    return list(changed.values_list("pk", "epoch", "status", "status_changed_at"))
 
 
-def events_between(job_id: str, epoch: str, after: int, upto: int) -> list[Event]:
-    """Return the kept events with ``after < seq <= upto`` of one stream, in order."""
-    rows = JobEvent.objects.filter(job_id=job_id, job__epoch=epoch, seq__gt=after, seq__lte=upto).order_by("seq")
-    return [row.as_event(epoch) for row in rows]
+def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
+    """Return the kept events of each job's span, in order; none of a job whose stream is another by now."""
+    found: dict[str, list[JobEvent]] = {job_id: [] for job_id in spans}
+    for some in _in_pieces(list(spans.items()), MAX_SPANS):
+        wanted = [
+            Q(job_id=job_id, job__epoch=span.epoch, seq__gt=span.after, seq__lte=span.upto) for job_id, span in some
+        ]
+        events = JobEvent.objects.using(database_alias()).filter(Q(*wanted, _connector=Q.OR))
+        for event in events.order_by("job_id", "seq"):
+            found[event.job_id].append(event)
+    return found
+
+
+def _in_pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

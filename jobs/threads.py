@@ -1,11 +1,12 @@
-"""A bounded pool of threads for database work of asynchronous code.
+"""Bounded pools of threads for database work of asynchronous code.
 
 Django's own bridge runs all such work of a process in one thread, so that one slow query delays
-everybody's. This pool runs a few at once; each thread keeps its database connection.
+everybody's. A pool runs a few at once; each thread keeps its database connection.
 """
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,13 +19,29 @@ R = TypeVar("R")
 
 MAX_THREADS = 4  # also the number of database connections that a process keeps for it
 
-_pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="jobs-db")
 
+class ThreadPool:
+    """A few threads, made when they are needed, and anew in a forked child, which has none of its parent's.
 
-async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function that uses the database in the pool, and return what it returns."""
-    call = partial(contextvars.copy_context().run, _with_fresh_connection, partial(function, *args, **kwargs))
-    return await asyncio.get_running_loop().run_in_executor(_pool, call)
+    Args:
+        name: What the threads are called.
+        size: How many there are at most.
+        prepare: Called in each thread before its first work.
+
+    """
+
+    def __init__(self, name: str, size: int, prepare: Callable[[], object] | None = None) -> None:
+        self._make = partial(ThreadPoolExecutor, size, thread_name_prefix=name, initializer=prepare)
+        self._executor = self._make()
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function that uses the database in one of the threads, and return what it returns."""
+        call = partial(contextvars.copy_context().run, _with_fresh_connection, partial(function, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _after_fork(self) -> None:
+        self._executor = self._make()
 
 
 def _with_fresh_connection(call: Callable[[], R]) -> R:
@@ -33,3 +50,6 @@ def _with_fresh_connection(call: Callable[[], R]) -> R:
         return call()
     finally:
         close_old_connections()
+
+
+in_thread = ThreadPool("jobs-db", MAX_THREADS).run  # for those who write; `progress.reads` has another for who watches

@@ -49,7 +49,7 @@ class Connection:
     )
 
     def __init__(self, send: Send, writer: Writer | None = None) -> None:
-        self.watched: set[str] = set()  # the jobs, as the hub keeps it
+        self.watched: dict[str, None] = {}  # the jobs, as the hub keeps it
         self.is_accepting = True  # whether the socket is there and stays
         self._is_open = True
         self._outlet = _AsgiOutlet(send, self)
@@ -66,7 +66,7 @@ class Connection:
         """Send a frame, or let it wait; a watcher for whom too much waits is closed with 4008."""
         self.send_all([frame], frame.wire if self._write else b"")
 
-    def send_all(self, frames: Sequence[Frame], wire: bytes) -> None:
+    def send_all(self, frames: Sequence[Frame], wire: bytes, *, lasting: bool = False) -> None:
         """Send several frames, which are given in one piece as well."""
         if self._write is not None:
             if not self._write(wire):

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import time
+from collections import deque
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
-from django.db import DatabaseError
+from django.db import Error
 
 from jobs.bounds import is_job_id
-from jobs.threads import in_thread
-from progress import hub, protocol
+from progress import hub, protocol, reads
 from progress.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
 from progress.codes import CloseCode, ErrorCode
 from progress.conf import conf
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 FRAME_WRITER = "progress.frames"  # what `manage.py serve` offers in a scope's extensions
 GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
+
+Work = Callable[[], Awaitable[None]]
 
 ANYBODY = Visitor(AnonymousUser())
 places = Places()
@@ -43,11 +47,13 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     _is_accepted = False
     _client: str | None = None
     _expiry: asyncio.TimerHandle | None = None
+    _working: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
         self.connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
         self.scope, self.base_send = scope, send
+        self._waiting = deque[Work]()
         try:
             # Without a channel to listen to as well, this is all that the base class does, in a task less.
             while True:
@@ -84,16 +90,13 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         self._is_accepted = True
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
-        try:
-            await self._welcome(request)
-        except Refused as refused:
-            self._refuse(refused)
+        self._do(partial(self._welcome, request))
 
     async def _welcome(self, request: Any) -> None:
         job_id = self.scope["url_route"]["kwargs"].get("job_id")
         try:
-            self.visitor = await in_thread(identify, request) if has_credentials(request) else ANYBODY
-        except DatabaseError as error:
+            self.visitor = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
+        except Error as error:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
         self._take_place()
@@ -113,7 +116,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def _watch_addressed(self, job_id: str) -> None:
         """Watch the job of the address; without it the socket has no purpose."""
         try:
-            await self._subscribe(Subscribe(job_id, self._offered_position()))
+            await self._subscribe(Subscribe(job_id, self._offered_position()), is_addressed=True)
         except Refused as refused:
             closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
             refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
@@ -134,6 +137,8 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     def _forget(self) -> None:
         """Leave no trace: not in the hub, not in the limits, no timer."""
         self.connection.lost()
+        if self._working is not None:
+            self._working.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
         if self._client is not None:
@@ -144,14 +149,41 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     # Messages of the client
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
-        """Handle a frame of the client; a bad one gets an ``error`` frame."""
+        """Take a frame of the client; a bad one gets an ``error`` frame.
+
+        A ping is answered at once; all else is done in order, so that none waits in vain for the database.
+        """
         if not self.connection.is_accepting:
             return  # closed, and this was under way
         try:
             self._check(text_data, bytes_data)
-            await self._handle(protocol.parse(text_data or ""))
+            command = protocol.parse(text_data or "")
+            if isinstance(command, Ping):
+                self.connection.send(protocol.pong())
+            else:
+                self._do(partial(self._handle, command))
         except Refused as refused:
             self._refuse(refused)
+
+    def _do(self, work: Work) -> None:
+        """Do one thing after another, in a task that is there while there is something to do."""
+        if len(self._waiting) >= conf.MAX_MESSAGES_BURST:
+            sentence = "Too many messages wait"
+            raise Refused(ErrorCode.TOO_MANY_MESSAGES, sentence, close=CloseCode.TOO_MANY_MESSAGES)
+        self._waiting.append(work)
+        if self._working is None:
+            self._working = asyncio.ensure_future(self._work())
+
+    async def _work(self) -> None:
+        while self._waiting and self.connection.is_accepting:
+            try:
+                await self._waiting.popleft()()
+            except Refused as refused:
+                self._refuse(refused)
+            except Exception:
+                logger.exception("%s can't be served", self._client or "A client")
+                self.connection.close(CloseCode.RESYNC)
+        self._working = None
 
     def _check(self, text: str | None, data: bytes | None) -> None:
         if not self._rate.allows(time.monotonic()):
@@ -165,8 +197,6 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
 
     async def _handle(self, command: protocol.Command) -> None:
         match command:
-            case Ping():
-                self.connection.send(protocol.pong())
             case Subscribe():
                 await self._subscribe(command)
             case SubscribeFeed():
@@ -176,7 +206,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             case Auth():
                 await self._authenticate(command)
 
-    async def _subscribe(self, command: Subscribe) -> None:
+    async def _subscribe(self, command: Subscribe, *, is_addressed: bool = False) -> None:
         watched = self.connection.watched
         if len(watched) >= conf.MAX_SUBSCRIPTIONS and command.job_id not in watched:
             raise Refused(
@@ -185,8 +215,14 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
                 subject=command.job_id if is_job_id(command.job_id) else None,
                 close=CloseCode.TOO_MANY_SUBSCRIPTIONS,
             )
-        user = self.visitor.user
-        await hub.current().subscribe(self.connection, user, command.job_id, command.since, logs=command.logs)
+        await hub.current().subscribe(
+            self.connection,
+            self.visitor.user,
+            command.job_id,
+            command.since,
+            logs=command.logs,
+            is_addressed=is_addressed,
+        )
 
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
         if command.feed == "mine" and not self.visitor.user.is_authenticated:
@@ -202,8 +238,8 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
 
     async def _authenticate(self, command: Auth) -> None:
         try:
-            admission = await in_thread(admitted, command.token)
-        except DatabaseError as error:
+            admission = await reads.in_thread(admitted, command.token)
+        except Error as error:
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
         self.visitor = Visitor(admission.user, admission.expires)
         self._end_at(admission.expires)

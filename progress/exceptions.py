@@ -45,3 +45,8 @@ class InvalidToken(ProgressError):
 def job_not_found(job_id: str) -> Refused:
     """Return the refusal of a job that does not exist or is hidden: the same in both cases."""
     return Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject=job_id[:64])
+
+
+def unavailable(subject: str) -> Refused:
+    """Return the refusal of a job or feed that can't be read now."""
+    return Refused(ErrorCode.UNAVAILABLE, "This can't be read now", subject=subject)

@@ -5,18 +5,18 @@ A feed tells the latest state of each job that changed; it does not tell every c
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import DatabaseError
 from django.utils import timezone
 
-from jobs import selectors
-from jobs.access import policy, type_of_user
-from jobs.threads import in_thread
+from jobs import access, selectors
+from jobs.access import type_of_user
+from progress import protocol, reads
 from progress.conf import conf
 from progress.connection import Connection
+from progress.exceptions import unavailable
 from progress.protocol import FeedName, feed, feed_entry
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # changes that come together are told together
-RETRY_SECONDS = 1.0  # between two tries to read from a database that does not answer
+RETRY_SECONDS = 1.0  # before a policy that could not decide is asked again
+CHANGES = 500  # of jobs, read at a time
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
+
+Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
 
 
 class Entry(NamedTuple):
@@ -37,12 +40,13 @@ class Entry(NamedTuple):
 
 
 class FeedWatcher:
-    """One connection's subscription to one feed."""
+    """One socket's subscription to one feed."""
 
     def __init__(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
         self.connection = connection
         self.user = user
         self.name = name
+        self.owed: list[str] = []  # jobs of which it could not be told whether it may see them
         self._held: list[list[Entry]] | None = []  # what comes before the first answer has been sent
 
     def first(self, entries: list[Entry]) -> None:
@@ -61,26 +65,32 @@ class FeedWatcher:
             for batch in _batches(entries):
                 self._send(batch)
 
+    def owe(self, job_ids: list[str]) -> None:
+        """Keep in mind which jobs are to be asked about again; say so when that begins."""
+        begins, self.owed = not self.owed, job_ids
+        if job_ids and begins:
+            self.connection.send(protocol.error(unavailable(self.name)))
+
     def _send(self, entries: list[Entry]) -> None:
         self.connection.send(feed(self.name, [entry.text for entry in entries]))
 
     def sees(self, job: "ProcessingJob") -> bool:
-        """Tell whether a job belongs to the feed. May use the database."""
+        """Tell whether a job belongs to the feed. May use the database, and raise what the policy does."""
         if self.name == "mine" and (self.user.pk is None or job.owner_id != self.user.pk):
             return False
-        return policy().may_view(self.user, job)
+        return access.may_view(self.user, job)
 
 
 class Feed:
-    """Tells the watchers of feeds what has changed."""
+    """Tells the watchers of feeds what has changed, for as long as `run` runs."""
 
     def __init__(self) -> None:
         self._watchers: dict[tuple[Connection, FeedName], FeedWatcher] = {}
-        self._changed: set[str] = set()
-        self._told: dict[str, tuple[str, datetime]] = {}  # the change of each job that was told last
-        self._telling: asyncio.Task[None] | None = None
-        self._sweeping: asyncio.Task[None] | None = None
-        self._is_due = False  # another sweep was asked for while one was under way
+        self._changed: dict[str, None] = {}  # jobs to be looked at
+        self._told: dict[str, Change] = {}  # the change of each job that was told last
+        self._due = asyncio.Event()
+        self._sweep_asked = False
+        self._swept_at = float("-inf")
         self._beginning = asyncio.Lock()
 
     @property
@@ -89,101 +99,154 @@ class Feed:
         return bool(self._watchers)
 
     async def add(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
-        """Let a connection watch a feed: the most recent jobs first, then every change."""
+        """Let a socket watch a feed: the most recent jobs first, then every change.
+
+        Raises:
+            Exception: Whatever the database or the access policy raises; then it does not watch.
+
+        """
         watcher = FeedWatcher(connection, user, name)
         async with self._beginning:  # who comes second must not forget what the first has yet to be told
             if not self._watchers:
-                self._told = {job_id: (epoch, at) for job_id, epoch, at in await self._changes()}
+                self._told, self._changed = await self._changes(), {}
             self._watchers[connection, name] = watcher
         try:
-            entries = await in_thread(_recent, user, name)
+            entries = await reads.in_thread(_recent, user, name)
         except BaseException:
             self.remove(connection, name)
             raise
         watcher.first(entries)
 
     def remove(self, connection: Connection, name: FeedName | None = None) -> None:
-        """Let a connection watch a feed no more, or none at all."""
+        """Let a socket watch a feed no more, or none at all."""
         for key in [key for key in self._watchers if key[0] is connection and name in (None, key[1])]:
             del self._watchers[key]
 
-    def stop(self) -> None:
-        """Tell nothing more: nobody is left."""
-        for task in (self._telling, self._sweeping):
-            if task is not None:
-                task.cancel()
-
     def mark(self, job_id: str) -> None:
-        """Take note that a job has changed; it is told soon."""
+        """Have a job looked at soon: it is new or has changed its status."""
         if self._watchers:
-            self._changed.add(job_id)
-            if self._telling is None or self._telling.done():
-                self._telling = asyncio.ensure_future(self._tell())
+            self._changed[job_id] = None
+            self._due.set()
 
     def sweep(self) -> None:
-        """Look soon for changes that were not told; however often this is asked, once in each interval."""
-        self._is_due = True
-        if self._sweeping is None or self._sweeping.done():
-            self._sweeping = asyncio.ensure_future(self._sweep())
+        """Look soon for changes of which no word came; however often this is asked, once in each interval."""
+        if self._watchers:
+            self._sweep_asked = True
+            self._due.set()
 
-    async def _sweep(self) -> None:
-        while self._is_due and self._watchers:
-            self._is_due = False
+    async def run(self) -> None:
+        """Tell what changes.
+
+        Raises:
+            Error: The database does not answer; nothing is lost by it.
+
+        """
+        while True:
+            await self._due.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._due.clear()
             try:
-                await self._look_for_changes()
-            except DatabaseError as error:
-                self._is_due = True
-                logger.warning("The feed can't be read (%s); trying again.", error)
-            await asyncio.sleep(conf.SWEEP_SECONDS)
+                await self._sweep_if_due()
+                await self._tell()
+            except BaseException:
+                self._due.set()
+                raise
 
-    async def _look_for_changes(self) -> None:
-        recent = await self._changes()
-        for job_id, epoch, changed_at in recent:
-            if self._told.get(job_id) != (epoch, changed_at):
-                self.mark(job_id)
-        kept = {job_id for job_id, _, _ in recent} | self._changed
-        self._told = {job_id: change for job_id, change in self._told.items() if job_id in kept}
+    async def _sweep_if_due(self) -> None:
+        if not self._sweep_asked:
+            return
+        loop = asyncio.get_running_loop()
+        early = self._swept_at + conf.SWEEP_SECONDS - loop.time()
+        if early > 0:
+            loop.call_later(early, self._due.set)
+            return
+        self._sweep_asked = False
+        try:
+            changes = await self._changes()
+        except BaseException:
+            self._sweep_asked = True
+            raise
+        self._swept_at = loop.time()
+        self._changed |= {job_id: None for job_id, change in changes.items() if self._told.get(job_id) != change}
+        self._told = {job_id: told for job_id, told in self._told.items() if job_id in changes}
 
-    async def _changes(self) -> list[tuple[str, str, datetime]]:
+    async def _changes(self) -> dict[str, Change]:
+        """Return the last change of each job that has changed its status lately."""
         since = timezone.now() - timedelta(seconds=conf.FEED_OVERLAP_SECONDS)
-        return await in_thread(selectors.jobs_changed_since, since)
+        rows = await reads.in_thread(selectors.jobs_changed_since, since)
+        return {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
 
     async def _tell(self) -> None:
-        while self._changed and self._watchers:
-            await asyncio.sleep(GATHER_SECONDS)
-            changed, self._changed = self._changed, set()
-            watchers = list(self._watchers.values())
-            try:
-                jobs, seen = await in_thread(_seen_by, watchers, changed)
-            except DatabaseError as error:
-                self._changed |= changed
-                logger.warning("The feed can't be read (%s); trying again.", error)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            # A sweep that read while this did may have asked for the same change once more.
-            news = {job.pk for job in jobs if self._told.get(job.pk) != (job.epoch, job.status_changed_at)}
-            self._told |= {job.pk: (job.epoch, job.status_changed_at) for job in jobs}
-            for watcher, entries in zip(watchers, seen, strict=True):
-                if self._watchers.get((watcher.connection, watcher.name)) is watcher:
-                    watcher.tell([entry for entry in entries if entry.job_id in news])
+        watchers = list(self._watchers.values())
+        changed = dict.fromkeys(list(self._changed)[:CHANGES])
+        wanted = changed | {job_id: None for each in watchers for job_id in each.owed}
+        if not wanted:
+            return
+        for job_id in changed:
+            del self._changed[job_id]  # what changes from here on has to be looked at again
+        try:
+            jobs, views = await reads.in_thread(_views, watchers, list(wanted))
+        except BaseException:
+            self._changed = changed | self._changed
+            raise
+        # A sweep that read while this did may have asked for the same change once more.
+        news = {job.pk for job in jobs if self._told.get(job.pk) != _change(job)}
+        self._told |= {job.pk: _change(job) for job in jobs}
+        for watcher, (entries, owed) in zip(watchers, views, strict=True):
+            if self._watchers.get((watcher.connection, watcher.name)) is watcher:
+                watcher.tell([entry for entry in entries if entry.job_id in news or entry.job_id in watcher.owed])
+                watcher.owe(owed)
+        if self._changed:
+            self._due.set()
+        elif any(watcher.owed for watcher in watchers):
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._due.set)
 
 
 def _recent(user: type_of_user, name: FeedName) -> list[Entry]:
     if name == "mine" and user.pk is None:
         return []
     jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
-    return [_entry(job) for job in reversed(jobs)]
+    return list(_entries(reversed(jobs)).values())
 
 
-def _seen_by(watchers: list[FeedWatcher], changed: Iterable[str]) -> "tuple[list[ProcessingJob], list[list[Entry]]]":
-    """Read the changed jobs, and return them with what each watcher may see of them."""
-    jobs = sorted(selectors.get_jobs(changed), key=lambda job: job.status_changed_at)
-    entries = {job.pk: _entry(job) for job in jobs}
-    return jobs, [[entries[job.pk] for job in jobs if watcher.sees(job)] for watcher in watchers]
+def _views(
+    watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
+) -> "tuple[list[ProcessingJob], list[tuple[list[Entry], list[str]]]]":
+    """Read jobs; return them with what each watcher sees of them, and those of which that can't be told."""
+    found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
+    readable = [job for job in found.values() if not isinstance(job, Exception)]
+    jobs = sorted(readable, key=lambda job: job.status_changed_at)
+    entries = _entries(jobs)
+    return jobs, [_view(watcher, [job for job in jobs if job.pk in entries], entries) for watcher in watchers]
 
 
-def _entry(job: "ProcessingJob") -> Entry:
-    return Entry(job.pk, feed_entry(job))
+def _view(
+    watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]", entries: Mapping[str, Entry]
+) -> tuple[list[Entry], list[str]]:
+    seen, owed = [], []
+    for job in jobs:
+        try:
+            if watcher.sees(job):
+                seen.append(entries[job.pk])
+        except Exception as error:  # whatever the policy raises, it harms this watcher and job only
+            owed.append(job.pk)
+            logger.warning("The access policy can't decide on job %s: %r", job.pk, error)
+    return seen, owed
+
+
+def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, Entry]:
+    """Return the jobs as a feed shows them, without those that can't be shown."""
+    entries = {}
+    for job in jobs:
+        try:
+            entries[job.pk] = Entry(job.pk, feed_entry(job))
+        except Exception as error:  # whatever is wrong with a row, it harms its own job only
+            logger.warning("Job %s can't be shown: %r", job.pk, error)
+    return entries
+
+
+def _change(job: "ProcessingJob") -> Change:
+    return job.epoch, job.status, job.status_changed_at
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

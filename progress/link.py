@@ -1,6 +1,7 @@
 """The hub's link to the channel layer: one channel, which joins a group for each thing watched here."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ class Link:
 
     Args:
         layer: The channel layer.
-        deliver: Takes each message; must not raise.
+        deliver: Takes each message.
         on_trouble: Called when the layer turns out to bring nothing.
 
     """
@@ -28,8 +29,9 @@ class Link:
         self._layer = layer
         self._deliver = deliver
         self._channel: str | None = None
-        self._wanted: set[str] = set()
-        self._joined: set[str] = set()
+        self._wanted: dict[str, None] = {}
+        self._joined: dict[str, None] = {}
+        self._unsure: dict[str, None] = {}  # groups that were to be joined or left, without an answer
         self._failing = False
         self._in_trouble = False  # and the log says so
         self._lock = asyncio.Lock()
@@ -37,35 +39,48 @@ class Link:
         self._linked = asyncio.Event()
         self._echo = asyncio.Event()
         self._answers = False
-        self._tasks = {asyncio.ensure_future(self._run()), asyncio.ensure_future(self._probe())}
+        self._opening = asyncio.Lock()
+        self._running = asyncio.ensure_future(self._run())
+        self._probing = asyncio.ensure_future(self._probe())
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def is_whole(self) -> bool:
         """Whether every group that is wanted has been joined, and the layer brings messages."""
-        return self._answers and self._wanted <= self._joined
+        return self._answers and self._wanted.keys() <= self._joined.keys()
 
-    def stop(self) -> None:
-        """Leave everything."""
-        for task in self._tasks:
-            task.cancel()
+    def stop(self) -> asyncio.Task[None]:
+        """Leave everything, and give the channel back; return what does so."""
+        self._wanted.clear()
+        self._probing.cancel()
+        return asyncio.ensure_future(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            async with self._opening:  # a channel that is being made is known by name only then
+                await self.settle()
+        finally:
+            self._running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._running
 
     async def join(self, group: str) -> None:
         """Join a group, now if the channel layer answers, else once it does."""
-        self._wanted.add(group)
+        self._wanted[group] = None
         if not self._failing:
             await self._settle(group)
 
     def leave(self, group: str) -> None:
         """Leave a group soon."""
-        self._wanted.discard(group)
+        self._wanted.pop(group, None)
         task = asyncio.ensure_future(self._settle(group))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def settle(self) -> None:
         """Join and leave what could not be joined or left before."""
         self._failing = False
-        for group in self._wanted ^ self._joined:
+        for group in self._wanted | self._joined | self._unsure:
             await self._settle(group)
             if self._failing:
                 break
@@ -73,8 +88,10 @@ class Link:
     async def _settle(self, group: str) -> None:
         async with self._lock:  # so that the last wish wins
             wanted, channel = group in self._wanted, self._channel
-            if channel is None or self._failing or wanted == (group in self._joined):
+            is_settled = wanted == (group in self._joined) and group not in self._unsure
+            if channel is None or self._failing or is_settled:
                 return
+            self._unsure[group] = None
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     if wanted:
@@ -88,31 +105,61 @@ class Link:
             if channel != self._channel:
                 return  # the link broke meanwhile; what the new channel is to join, it joins itself
             self._in_trouble = False
-            (self._joined.add if wanted else self._joined.discard)(group)
+            del self._unsure[group]
+            if wanted:
+                self._joined[group] = None
+            else:
+                self._joined.pop(group, None)
 
     async def _run(self) -> None:
         while True:
+            is_receiving = False
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with self._opening, asyncio.timeout(ANSWER_SECONDS):
                     self._channel = await self._layer.new_channel()
                 await self.settle()
                 self._linked.set()
+                is_receiving = True
                 while True:
                     self._take(await self._layer.receive(self._channel))
+            except asyncio.CancelledError:
+                await self._give_back(is_forgotten=is_receiving)
+                raise
             except Exception as error:
-                self._channel = None
-                self._joined.clear()
-                self._answers = False
-                self._linked.clear()
                 self._complain(error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._give_back(is_forgotten=False)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _give_back(self, *, is_forgotten: bool) -> None:
+        """Leave what was joined, and have the layer forget the channel: it does so when a receiver is cancelled."""
+        channel, groups = self._channel, self._joined | self._unsure
+        self._channel, self._answers = None, False
+        self._joined.clear()
+        self._unsure.clear()
+        self._linked.clear()
+        if channel is None:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                for group in groups:
+                    await self._layer.group_discard(group, channel)
+                if not is_forgotten:
+                    receiving = asyncio.ensure_future(self._layer.receive(channel))
+                    await asyncio.sleep(0)
+                    receiving.cancel()
+                    await asyncio.gather(receiving, return_exceptions=True)
+        except Exception as error:
+            self._complain(error)
 
     def _take(self, message: dict[str, Any]) -> None:
         self._in_trouble = False
         if message.get("type") == ECHO:
             self._echo.set()
-        else:
+            return
+        try:
             self._deliver(message)
+        except Exception:  # a message of another version, say: the log is compared anyway
+            logger.exception("A message of the channel layer can't be understood: %.200r", message)
 
     async def _probe(self) -> None:
         """See again and again whether the layer brings a message; a layer that has lost its server says nothing."""

@@ -23,7 +23,7 @@ PURE = [
     "progress.limits",
     "progress.outbox",
     "progress.protocol",
-    "progress.stream",
+    "progress.window",
 ]
 IMPURE = {"django", "channels", "asgiref", "asyncio", "threading", "socket", "sqlite3", "redis", "twisted", "daphne"}
 

@@ -37,7 +37,7 @@ async def work(order: drive.Order) -> str:
     if order.own_jobs:
         return await _put_in_all(order)
     here = hub.current()
-    position = here.topics[payload.JOB].stream.position
+    position = here.jobs[payload.JOB].position
     events = [_event(fields, position.epoch) for fields in order.messages(position.seq)]
 
     async def put(event: Event) -> None:
@@ -50,8 +50,8 @@ async def _put_in_all(order: drive.Order) -> str:
     """Let the same happen to every watched job; each event is made when it is due, since all would fill the memory."""
     here = hub.current()
     # First the job that all the others watch: what the load client has to check of the rest does not delay it.
-    ordered = sorted(here.topics.items(), key=lambda item: item[0] != payload.JOB)
-    begins = {job_id: topic.stream.position for job_id, topic in ordered}
+    ordered = sorted(here.jobs.items(), key=lambda item: item[0] != payload.JOB)
+    begins = {job_id: topic.position for job_id, topic in ordered}
 
     async def put(number: int) -> None:
         for job_id, (epoch, seq) in begins.items():

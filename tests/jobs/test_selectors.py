@@ -8,16 +8,9 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from jobs import selectors
 from jobs.models import JobEvent, ProcessingJob
+from jobs.selectors import Head, Span
 
 pytestmark = pytest.mark.django_db
-
-
-def test_get_job__or_none(make_job: Any) -> None:
-    make_job("job-1")
-    found = selectors.get_job("job-1")
-    assert found is not None
-    assert found.pk == "job-1"
-    assert selectors.get_job("job-2") is None
 
 
 def test_get_visible_job__hidden_and_unknown_are_the_same(make_job: Any) -> None:
@@ -42,7 +35,8 @@ def test_recent_jobs__a_job_of_nobody_is_not_the_anonymous_users_own(make_job: A
     assert selectors.recent_jobs(AnonymousUser(), 10, own=True) == []
 
 
-def test_get_jobs__those_that_exist(make_job: Any) -> None:
+def test_get_jobs__those_that_exist_however_many(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "MAX_IDS", 1)
     make_job("a")
     make_job("b")
     assert {job.pk for job in selectors.get_jobs(["a", "b", "c"])} == {"a", "b"}
@@ -53,8 +47,11 @@ def test_jobs_changed_since__oldest_first(make_job: Any) -> None:
     first.mark_started()
     since = ProcessingJob.objects.get(pk="b").status_changed_at
     changed = selectors.jobs_changed_since(since)
-    assert [(job_id, epoch) for job_id, epoch, _ in changed] == [("b", second.job.epoch), ("a", first.job.epoch)]
-    assert selectors.jobs_changed_since(changed[-1][2] + timedelta(microseconds=1)) == []
+    assert [change[:3] for change in changed] == [
+        ("b", second.job.epoch, "pending"),
+        ("a", first.job.epoch, "in_progress"),
+    ]
+    assert selectors.jobs_changed_since(changed[-1][3] + timedelta(microseconds=1)) == []
 
 
 def test_jobs_changed_since__ticks_and_log_lines_are_no_change(make_job: Any) -> None:
@@ -65,41 +62,49 @@ def test_jobs_changed_since__ticks_and_log_lines_are_no_change(make_job: Any) ->
     assert selectors.jobs_changed_since(after) == []
 
 
-def test_positions__of_more_jobs_than_one_query_takes(
+def test_heads__of_more_jobs_than_one_query_takes(
     make_job: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(selectors, "MAX_IDS", 2)
-    made = {name: make_job(name).job.epoch for name in "abc"}
+    owner = User.objects.create(username="ann")
+    made = {name: make_job(name, owner=owner if name == "b" else None, public=name == "c").job for name in "abc"}
     with django_assert_num_queries(2):
-        found = selectors.positions(["a", "b", "c", "unknown"])
-    assert found == {name: (epoch, 1) for name, epoch in made.items()}
+        found = selectors.heads(["a", "b", "c", "unknown"])
+    assert found == {
+        name: Head(job.epoch, 1, owner.pk if name == "b" else None, name == "c") for name, job in made.items()
+    }
 
 
-def test_events_after__each_job_in_order_from_its_cursor(make_job: Any) -> None:
-    one, two = make_job("a", status="in_progress"), make_job("b", status="in_progress")
-    one.mark_progress(10)
-    cursors = {"a": (one.job.epoch, 1), "b": (two.job.epoch, 0)}
-    found = selectors.events_after(cursors, 10)
-    assert [(event.job_id, event.seq) for event in found] == [("a", 2), ("a", 3), ("b", 1), ("b", 2)]
-    assert found[0].epoch == one.job.epoch
-    assert len(selectors.events_after(cursors, 3)) == 3
-
-
-def test_events_after__another_stream_gives_nothing(make_job: Any) -> None:
-    make_job("a", status="in_progress")
-    assert selectors.events_after({"a": ("another", 0)}, 10) == []
-    assert selectors.events_after({}, 10) == []
+def seqs(events: dict[str, list[JobEvent]]) -> dict[str, list[int]]:
+    return {job_id: [event.seq for event in of_job] for job_id, of_job in events.items()}
 
 
 def test_events_between__is_open_below_and_closed_above(make_job: Any) -> None:
-    lifecycle = make_job("a", status="completed")
-    epoch = lifecycle.job.epoch
-    assert [event.seq for event in selectors.events_between("a", epoch, 1, 2)] == [2]
-    assert [event.seq for event in selectors.events_between("a", epoch, 0, 99)] == [1, 2, 3]
-    assert selectors.events_between("a", "another", 0, 99) == []
+    epoch = make_job("a", status="completed").job.epoch
+    assert seqs(selectors.events_between({"a": Span(epoch, 1, 2)})) == {"a": [2]}
+    assert seqs(selectors.events_between({"a": Span(epoch, 0, 99)})) == {"a": [1, 2, 3]}
+    assert seqs(selectors.events_between({"a": Span("another", 0, 99)})) == {"a": []}
+    assert selectors.events_between({}) == {}
+
+
+def test_events_between__of_more_jobs_than_one_query_takes(
+    make_job: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(selectors, "MAX_SPANS", 2)
+    spans = {name: Span(make_job(name, status="completed").job.epoch, 1, 3) for name in "abc"}
+    with django_assert_num_queries(2):
+        found = selectors.events_between(spans)
+    assert seqs(found) == {"a": [2, 3], "b": [2, 3], "c": [2, 3]}
+
+
+def test_events_between__as_many_jobs_as_one_query_takes(make_job: Any) -> None:
+    """SQLite nests conditions only so deep."""
+    epoch = make_job("a").job.epoch
+    spans = {f"other-{number}": Span("e", 0, 9) for number in range(selectors.MAX_SPANS - 1)}
+    assert seqs(selectors.events_between({**spans, "a": Span(epoch, 0, 1)}))["a"] == [1]
 
 
 def test_events_between__pruned_events_are_missing_not_made_up(make_job: Any) -> None:
-    lifecycle = make_job("a", status="completed")
+    epoch = make_job("a", status="completed").job.epoch
     JobEvent.objects.filter(job_id="a", seq=2).delete()
-    assert [event.seq for event in selectors.events_between("a", lifecycle.job.epoch, 0, 3)] == [1, 3]
+    assert seqs(selectors.events_between({"a": Span(epoch, 0, 3)})) == {"a": [1, 3]}

@@ -1,11 +1,14 @@
 """What the tests of the hub share: one job, watchers without sockets, hints by hand."""
 
+from typing import Any
+
 from django.contrib.auth.models import AnonymousUser
 
 from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress import hub
 from progress.groups import hint_of
+from progress.log_reader import Round
 from progress.protocol import Position
 from tests.progress.watching import Watcher
 
@@ -23,8 +26,8 @@ async def a_job(ticks: int = 0) -> ProcessingJobLifecycle:
     return job
 
 
-async def watch(watcher: Watcher, since: Position | None = None, job_id: str = JOB) -> None:
-    await hub.current().subscribe(watcher.connection, NOBODY, job_id, since)
+async def watch(watcher: Watcher, since: Position | None = None, job_id: str = JOB, **options: Any) -> None:
+    await hub.current().subscribe(watcher.connection, NOBODY, job_id, since, **options)
 
 
 def offer(event: Event) -> None:
@@ -35,6 +38,13 @@ def seqs(watcher: Watcher) -> list[int]:
     return [frame["seq"] for frame in watcher.frames]
 
 
-def synced() -> bool:
-    """Tell whether the hub has done the comparison that it begins with, and waits."""
-    return not (hub.current().repair.due.is_set() or hub.current().repair._syncing.locked())
+async def swept() -> None:
+    """Have every watched job compared with the log, until nothing follows from that."""
+    reader = hub.current().reader
+    reader.sweep()
+    coming: Round | None = reader._next
+    while coming is not None:
+        await coming.is_over.wait()
+        if coming.error is not None:
+            raise coming.error
+        coming = reader._now or (reader._next if reader._next.marked else None)

@@ -38,6 +38,6 @@ def seqs(frames: list[Any]) -> list[int]:
 async def is_without_trace() -> None:
     """Wait until nothing of any socket is left in this process."""
     here = hub.current()
-    await eventually(lambda: not (here.topics or here.connections or here.feed.is_watched or consumers.places._taken))
+    await eventually(lambda: not (here.jobs or here.connections or here.feed.is_watched or consumers.places._taken))
     own = asyncio.current_task()
     await eventually(lambda: [task for task in asyncio.all_tasks() if task is not own] == [])

@@ -98,7 +98,7 @@ async def test_feed__mine_without_a_user():
     async with watching() as socket:
         frame = await socket.ask(type="subscribe", feed="mine")
         assert (frame["code"], frame["subject"], frame["temporary"]) == ("not_authenticated", "mine", False)
-        assert await socket.before_pong() == []
+        assert await socket.so_far() == []
 
 
 async def test_feed__entries_and_changes():

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from jobs import selectors
-from progress import consumers, hub
+from progress import consumers, hub, reads
 from progress.codes import CloseCode
+from progress.log_reader import LogReader
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, is_without_trace, seqs
 from tests.progress.watching import Socket, bearer, eventually, run, watching
 
@@ -40,7 +40,7 @@ async def test_connect__one_job():
 @pytest.mark.parametrize("path", ["/progress/ws", "/progress/ws/"])
 async def test_connect__no_job(path):
     async with watching(path) as socket:
-        assert await socket.before_pong() == []
+        assert await socket.so_far() == []
 
 
 async def test_connect__trailing_slash():
@@ -86,7 +86,7 @@ async def test_connect__unknown_and_forbidden_answer_identically():
             answers.append((await socket.receive_from(), await socket.close_code()))
         async with watching() as socket:
             await socket.send_json_to({"type": "subscribe", "job_id": job_id})
-            answers.append((await socket.receive_from(), await socket.before_pong()))
+            answers.append((await socket.receive_from(), await socket.so_far()))
     assert answers[0][0].replace("hidden", "absent") == answers[2][0]
     assert answers[1][0].replace("hidden", "absent") == answers[3][0]
     assert answers[0][1] == answers[2][1]
@@ -96,22 +96,21 @@ async def test_connect__unknown_and_forbidden_answer_identically():
 async def test_connect__unknown_by_address_closes_that_socket_alone(monkeypatch):
     """Those who ask at the same time share the read, but not the answer."""
     both = asyncio.Event()
-    read = hub.in_thread
+    renew = LogReader.renew
 
-    async def slow(function: Any, *args: Any) -> Any:
-        if function is selectors.get_job:
-            await both.wait()
-        return await read(function, *args)
+    async def slow(*args: Any) -> None:
+        await both.wait()
+        await renew(*args)
 
-    monkeypatch.setattr(hub, "in_thread", slow)
+    monkeypatch.setattr(LogReader, "renew", slow)
     async with watching("/progress/ws/absent") as addressed, watching() as asking:
-        await eventually(lambda: "absent" in hub.current().topics)
+        await eventually(lambda: "absent" in hub.current().jobs)
         await asking.send_json_to({"type": "subscribe", "job_id": "absent"})
-        await eventually(lambda: hub.current().topics["absent"].users == 2)
+        await eventually(lambda: hub.current().jobs["absent"]._demands == 2)
         both.set()
         assert (await addressed.next())["code"] == (await asking.next())["code"] == "job_not_found"
         assert await addressed.close_code() == CloseCode.JOB_NOT_FOUND
-        assert await asking.before_pong() == []
+        assert await asking.so_far() == []
 
 
 # Ping, pong, heartbeat
@@ -160,7 +159,7 @@ async def test_progress__another_job_is_not_told():
     async with watching("/progress/ws/job-1") as socket:
         await socket.next()
         await other.amark_started()
-        assert await socket.before_pong() == []
+        assert await socket.so_far() == []
 
 
 async def test_progress__many_watch_one_job():
@@ -217,22 +216,22 @@ async def test_disconnect__leaves_no_trace():
         await socket.next()
         await socket.ask(type="subscribe", feed="all")
         await socket.ask(type="subscribe", feed="mine")
-        assert hub.current().topics
+        assert hub.current().jobs
         assert consumers.places._taken
     await is_without_trace()
 
 
 async def test_disconnect__in_the_middle_of_a_subscription(monkeypatch):
     await a_job()
-    passing, read = asyncio.Event(), hub.in_thread
+    passing, read = asyncio.Event(), reads.in_thread
 
     async def slow(function: Any, *args: Any) -> Any:
         await passing.wait()
         return await read(function, *args)
 
-    monkeypatch.setattr(hub, "in_thread", slow)
+    monkeypatch.setattr(reads, "in_thread", slow)
     socket = await Socket("/progress/ws/job-1").open()
-    await eventually(lambda: "job-1" in hub.current().topics)
+    await eventually(lambda: "job-1" in hub.current().jobs)
     await socket.send_input({"type": "websocket.disconnect", "code": 1001})
     passing.set()
     await socket.wait()
@@ -256,7 +255,7 @@ async def test_cancelled__while_it_is_asked_who_it_is(monkeypatch):
         asking.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(consumers, "in_thread", never)
+    monkeypatch.setattr(reads, "in_thread", never)
     socket = await Socket("/progress/ws", bearer("a-token")).open()
     await asking.wait()
     socket.future.cancel()
@@ -272,4 +271,4 @@ async def test_disconnect__one_of_many_leaves_the_others():
             await leaves.next()
         await job.amark_started()
         assert (await stays.next())["seq"] == 2
-        assert len(hub.current().topics["job-1"]) == 1
+        assert len(hub.current().jobs["job-1"]) == 1

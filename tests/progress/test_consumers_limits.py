@@ -47,21 +47,21 @@ async def test_limit__bad_messages_count_as_well(settings):
 async def test_limit__connections_of_one_address(settings):
     settings.PROGRESS_MAX_CONNECTIONS_PER_CLIENT = 1
     async with watching() as first:
-        assert await first.before_pong() == []
+        assert await first.so_far() == []
         async with watching() as second:
             await refused(second, "too_many_connections", CloseCode.TOO_MANY_CONNECTIONS)
         async with watching(address="10.0.0.1") as elsewhere:
-            assert await elsewhere.before_pong() == []
-        assert await first.before_pong() == []
+            assert await elsewhere.so_far() == []
+        assert await first.so_far() == []
     async with watching() as third:
-        assert await third.before_pong() == []
+        assert await third.so_far() == []
 
 
 async def test_limit__connections_of_one_user(settings):
     settings.PROGRESS_MAX_CONNECTIONS_PER_CLIENT = 1
     token = await a_token(await a_user())
     async with watching("/progress/ws", bearer(token)) as first:
-        assert await first.before_pong() == []
+        assert await first.so_far() == []
         async with watching("/progress/ws", bearer(token), address="10.0.0.1") as second:
             await refused(second, "too_many_connections", CloseCode.TOO_MANY_CONNECTIONS)
 
@@ -148,7 +148,7 @@ def fail(*_: Any, **__: Any) -> Any:
 
 async def test_error__database_by_address(monkeypatch):
     await a_job()
-    monkeypatch.setattr(selectors, "get_job", fail)
+    monkeypatch.setattr(selectors, "get_jobs", fail)
     async with watching("/progress/ws/job-1") as socket:
         frame = await socket.next()
         assert (frame["code"], frame["temporary"], frame["subject"]) == ("unavailable", True, "job-1")
@@ -159,7 +159,7 @@ async def test_error__database_by_message(monkeypatch):
     await a_job()
     async with watching() as socket:
         with monkeypatch.context() as broken:
-            broken.setattr(selectors, "get_job", fail)
+            broken.setattr(selectors, "get_jobs", fail)
             broken.setattr(selectors, "recent_jobs", fail)
             assert (await socket.ask(type="subscribe", job_id="job-1"))["code"] == "unavailable"
             frame = await socket.ask(type="subscribe", feed="all")
@@ -177,7 +177,7 @@ async def test_error__database_for_a_moment_during_recovery(monkeypatch):
             broken.setattr(selectors, "events_between", fail)
             assert (await socket.ask(type="subscribe", job_id="job-1", since=since))["code"] == "unavailable"
         await socket.send_json_to({"type": "subscribe", "job_id": "job-1", "since": since})
-        frames = await socket.before_pong()
+        frames = await socket.so_far()
         assert seqs(frames) == [3, 4, 5, 5]
 
 
@@ -194,7 +194,7 @@ async def test_error__database_while_a_token_is_checked(monkeypatch):
     monkeypatch.setattr(consumers, "admitted", fail)
     async with watching() as socket:
         assert (await socket.ask(type="auth", token="t"))["code"] == "unavailable"
-        assert await socket.before_pong() == []
+        assert await socket.so_far() == []
 
 
 async def test_error__a_bug_in_one_socket_disturbs_no_other(monkeypatch):

@@ -34,8 +34,8 @@ async def test_subscribe__no_such_job_leaves_the_socket_open(job_id):
     async with watching() as socket:
         frame = await socket.ask(type="subscribe", job_id=job_id)
         assert (frame["code"], frame["temporary"], frame["subject"]) == ("job_not_found", False, job_id[:64])
-        assert await socket.before_pong() == []
-        assert hub.current().topics == {}
+        assert await socket.so_far() == []
+        assert hub.current().jobs == {}
 
 
 async def test_subscribe__again_replaces():
@@ -50,7 +50,7 @@ async def test_subscribe__again_replaces():
         await job.amark_started()
         frame = await socket.next()
         assert (frame["type"], frame["seq"]) == ("progress", 4)
-        assert await socket.before_pong() == []
+        assert await socket.so_far() == []
 
 
 async def test_unsubscribe__nothing_follows():
@@ -59,8 +59,8 @@ async def test_unsubscribe__nothing_follows():
         await socket.next()
         assert await socket.ask(type="unsubscribe", job_id="job-1") == {"type": "unsubscribed", "subject": "job-1"}
         await job.amark_started()
-        assert await socket.before_pong() == []
-        assert hub.current().topics == {}
+        assert await socket.so_far() == []
+        assert hub.current().jobs == {}
 
 
 @pytest.mark.parametrize("fields", [{"job_id": "nope"}, {"feed": "all"}])
@@ -100,7 +100,7 @@ async def test_recovery__nothing_was_missed():
         since = {"epoch": job.job.epoch, "seq": 5}
         frame = await socket.ask(type="subscribe", job_id="job-1", since=since)
         assert (frame["type"], frame["recovered"], frame["seq"]) == ("snapshot", True, 5)
-        assert await socket.before_pong() == []
+        assert await socket.so_far() == []
 
 
 @pytest.mark.parametrize("logs", [False, True])
@@ -110,13 +110,13 @@ async def test_recovery__log_lines_only_where_asked_for(logs):
     async with watching() as socket:
         since = {"epoch": job.job.epoch, "seq": 4}
         await socket.send_json_to({"type": "subscribe", "job_id": "job-1", "since": since, "logs": logs})
-        kinds = [frame["type"] for frame in await socket.before_pong()]
+        kinds = [frame["type"] for frame in await socket.so_far()]
     assert kinds == ["progress", *(["log"] if logs else []), "snapshot"]
 
 
 async def one_snapshot(socket: Socket, **since: Any) -> Any:
     await socket.send_json_to({"type": "subscribe", "job_id": "job-1", "since": since})
-    (frame,) = await socket.before_pong()
+    (frame,) = await socket.so_far()
     assert (frame["type"], frame["recovered"]) == ("snapshot", False)
     return frame
 
@@ -179,8 +179,8 @@ async def test_deleted__the_watcher_is_told():
         await socket.next()
         await run(job.job.delete)()
         assert (await socket.next())["code"] == "job_not_found"
-        assert await socket.before_pong() == []
-        assert hub.current().topics == {}
+        assert await socket.so_far() == []
+        assert hub.current().jobs == {}
 
 
 def replace(**fields: Any) -> ProcessingJobLifecycle:
@@ -216,4 +216,4 @@ async def test_made_anew__for_others_only():
         assert (await stranger.next())["code"] == "job_not_found"
         await after.amark_started()
         assert (await own.next())["seq"] == 2
-        assert await stranger.before_pong() == []
+        assert await stranger.so_far() == []

@@ -9,7 +9,8 @@ from django.db import OperationalError
 
 from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress import feed, hub
+from progress import feed, hub, reads
+from tests.progress.hubs import swept
 from tests.progress.watching import Watcher, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +45,7 @@ async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep, settings):
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
-        await hub.current().repair.sync()
+        await swept()
         await watcher.until(has_told("job-1", "in_progress"))
     assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
 
@@ -52,18 +53,18 @@ async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep, settings):
 async def test_feed__sweep_tells_nothing_twice(unheard, settings, monkeypatch):
     settings.PROGRESS_SWEEP_SECONDS = 0.001
     job, looks = await a_job(), []
-    look = feed.Feed._look_for_changes
+    look = feed.Feed._changes
 
-    async def counting(self: feed.Feed) -> None:
-        await look(self)
+    async def counting(self: feed.Feed) -> Any:
         looks.append(self)
+        return await look(self)
 
-    monkeypatch.setattr(feed.Feed, "_look_for_changes", counting)
+    monkeypatch.setattr(feed.Feed, "_changes", counting)
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
-        for looked in range(1, 4):
-            await hub.current().repair.sync()
+        for looked in range(2, 5):
+            await swept()
             await eventually(lambda: len(looks) >= looked)  # noqa: B023
         await watcher.until(has_told("job-1", "in_progress"))
     assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
@@ -92,7 +93,7 @@ async def test_feed__ticks_are_not_told(no_sweep):
 
 
 async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, monkeypatch):
-    job, read, reading, passing = await a_job(), feed.in_thread, asyncio.Event(), asyncio.Event()
+    job, read, reading, passing = await a_job(), reads.in_thread, asyncio.Event(), asyncio.Event()
 
     async def slow(function: Any, *args: Any) -> Any:
         result = await read(function, *args)
@@ -101,12 +102,12 @@ async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, 
             await passing.wait()
         return result
 
-    monkeypatch.setattr(feed, "in_thread", slow)
+    monkeypatch.setattr(reads, "in_thread", slow)
     async with watchers() as [watcher]:
         watching = asyncio.ensure_future(watch(watcher))
         await reading.wait()
         await job.amark_started()
-        await eventually(lambda: hub.current().feed._telling is not None and hub.current().feed._telling.done())
+        await eventually(lambda: any(watcher._held for watcher in hub.current().feed._watchers.values()))
         passing.set()
         await watching
         await watcher.until(lambda frames: len(frames) == 2)
@@ -115,41 +116,41 @@ async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, 
 
 async def test_add__who_comes_second_makes_the_first_miss_nothing(unheard, no_sweep, monkeypatch):
     """Both find that nobody watches; a change falls between their reads, and no hint comes."""
-    job, read = await a_job(), feed.in_thread
-    second_read, passing, reads = asyncio.Event(), asyncio.Event(), 0
+    job, read = await a_job(), reads.in_thread
+    second_read, passing, count = asyncio.Event(), asyncio.Event(), 0
 
     async def slow(function: Any, *args: Any) -> Any:
-        nonlocal reads
+        nonlocal count
         if function is selectors.jobs_changed_since:
-            reads += 1
-            if reads == 2:
+            count += 1
+            if count == 2:
                 second_read.set()
                 await passing.wait()
         return await read(function, *args)
 
-    monkeypatch.setattr(feed, "in_thread", slow)
+    monkeypatch.setattr(reads, "in_thread", slow)
     async with watchers(2) as [first, second]:
         watching = [asyncio.ensure_future(watch(each)) for each in (first, second)]
         await first.until(lambda frames: len(frames) == 1)
         await job.amark_started()
         passing.set()
         await asyncio.gather(*watching)
-        await hub.current().repair.sync()
+        await swept()
         await first.until(has_told("job-1", "in_progress"))
         assert told(second)[-1] == [("job-1", "in_progress")]
 
 
 async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkeypatch):
-    job, read, reading, passing = await a_job(), feed.in_thread, asyncio.Event(), asyncio.Event()
+    job, read, reading, passing = await a_job(), reads.in_thread, asyncio.Event(), asyncio.Event()
 
     async def slow(function: Any, *args: Any) -> Any:
         result = await read(function, *args)
-        if function is feed._seen_by:
+        if function is feed._views:
             reading.set()
             await passing.wait()
         return result
 
-    monkeypatch.setattr(feed, "in_thread", slow)
+    monkeypatch.setattr(reads, "in_thread", slow)
     async with watchers(2) as [leaves, stays]:
         await watch(leaves)
         await watch(stays)
@@ -181,12 +182,12 @@ async def test_tell__tries_again_after_a_database_error(no_sweep, monkeypatch, l
         return read(ids)
 
     monkeypatch.setattr(selectors, "get_jobs", fails_once)
-    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.001)
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
-    assert len(logged.of("progress.feed")) == 1
+    assert len(logged.of("progress.hub")) == 1
 
 
 async def test_feed__both_at_once_and_each_for_itself(no_sweep):

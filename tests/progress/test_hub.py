@@ -30,7 +30,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(selectors, name, counting)
 
-    for name in ("get_job", "events_between", "events_after", "positions"):
+    for name in ("get_jobs", "events_between", "heads"):
         count(name)
     return counted
 
@@ -46,10 +46,10 @@ async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, m
         since = Position(job.job.epoch, 3)
         await asyncio.gather(*[watch(each, since) for each in many])
         assert all(seqs(each) == [4, 5, 6, 7, 7] for each in many)
-        assert calls["get_job"] == 1
+        assert calls["get_jobs"] == 1
         assert calls["events_between"] == 1
         assert layer.calls == [("add", f"job.{JOB}")]
-    assert hub.current().topics == {}
+    assert hub.current().jobs == {}
 
 
 async def test_subscribe__far_behind_is_read_for_itself(calls, settings):
@@ -60,7 +60,7 @@ async def test_subscribe__far_behind_is_read_for_itself(calls, settings):
         await watch(near, Position(job.job.epoch, 11))
     assert seqs(far) == [*range(2, 13), 12]
     assert seqs(near) == [12, 12]
-    assert calls["events_between"] == 2, "the ring once, and the rest"
+    assert calls["events_between"] == 2, "a page each: nobody else was about to replay when the second came"
 
 
 async def test_subscribe__pruned_while_it_reads(unheard, no_sweep, settings, monkeypatch):
@@ -96,7 +96,7 @@ async def test_leave__stops_the_hub():
         await watch(one)
         await watch(other)
         assert asyncio.all_tasks() > before
-    assert hub.current().topics == {}
+    assert hub.current().jobs == {}
     await eventually(lambda: asyncio.all_tasks() == before)
 
 

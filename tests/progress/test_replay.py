@@ -1,6 +1,7 @@
 """What a client gets that was away for long: every event, at its own speed, read once for all who ask."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress import hub, pages, topic
+from progress import hub, log_reader, pages, reads, window
 from progress.codes import CloseCode
 from progress.exceptions import Refused
 from progress.protocol import Position
@@ -36,17 +37,17 @@ add_events = run(_add_events)
 
 
 @pytest.fixture
-def reads(monkeypatch) -> Iterator[list[tuple[int, int]]]:
+def spans(monkeypatch) -> Iterator[list[tuple[int, int]]]:
     """Which stretches of the log are read."""
     made: list[tuple[int, int]] = []
-    in_thread = topic.in_thread
+    in_thread = reads.in_thread
 
     async def noted(function: Any, *args: Any) -> Any:
-        if function is topic.selectors.events_between:
-            made.append(args[-2:])
+        if function is log_reader._hints:
+            made.extend((span.after, span.upto) for span in args[0].values())
         return await in_thread(function, *args)
 
-    monkeypatch.setattr(topic, "in_thread", noted)
+    monkeypatch.setattr(reads, "in_thread", noted)
     return made
 
 
@@ -64,7 +65,7 @@ class Writer:
         return False
 
 
-async def test_many_who_are_far_behind__cost_as_few_queries_as_one(reads):
+async def test_many_who_are_far_behind__cost_as_few_queries_as_one(spans):
     job = await a_job()
     await add_events(EVENTS)
     async with watchers(50) as all_of_them:
@@ -74,7 +75,7 @@ async def test_many_who_are_far_behind__cost_as_few_queries_as_one(reads):
     for number, each in enumerate(all_of_them):
         assert seqs(each) == [*range(2 + number, EVENTS + 2), EVENTS + 1]
         assert each.frames[-1]["recovered"] is True
-    assert len(reads) == len(set(reads)) == 4  # three pages, and the ring
+    assert len(spans) == len(set(spans)) == 4  # pages
 
 
 async def test_nothing_is_kept_after_the_last_replay():
@@ -83,22 +84,23 @@ async def test_nothing_is_kept_after_the_last_replay():
     async with watchers(2) as [here, back]:
         await watch(here)
         await watch(back, Position(job.job.epoch, 1))
-        assert hub.current().topics[JOB]._pages is None
+        assert hub.current().jobs[JOB]._pages is None
 
 
-async def test_what_is_kept_meanwhile_is_bounded(reads, monkeypatch):
+async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
     monkeypatch.setattr(pages, "KEPT_BYTES", 1)
     job = await a_job()
     await add_events(EVENTS)
     async with watchers(2) as [first, second]:
-        hub.current().topics[JOB] = held = topic.Topic(JOB)
-        held.begin()  # somebody else is under way
-        await watch(first, Position(job.job.epoch, 1))
-        await watch(second, Position(job.job.epoch, 1))
-        assert len(held._pages._kept) == 1
-        held.end()
-    assert seqs(first) == seqs(second) == [*range(2, EVENTS + 2), EVENTS + 1]
-    assert reads.count((0, pages.PAGE_EVENTS)) == 2
+        await watch(first)
+        watched = hub.current().jobs[JOB]
+        with watched.in_demand():  # somebody else is under way
+            await watch(first, Position(job.job.epoch, 1), logs=True)
+            await watch(second, Position(job.job.epoch, 1))
+            assert len(watched._pages._kept) == 1
+        assert watched._pages is None
+    assert seqs(first)[1:] == seqs(second) == [*range(2, EVENTS + 2), EVENTS + 1]
+    assert spans.count((0, pages.PAGE_EVENTS)) == 2
 
 
 async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settings):
@@ -120,7 +122,7 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
         assert watcher.codes == []
         assert writer.written.count(b'"type":"progress"') == EVENTS
         assert writer.written.count(b'"recovered":true') == 1
-        assert writer.writes > EVENTS * 1_000 / topic.PIECE_BYTES
+        assert writer.writes > EVENTS * 1_000 / window.PIECE_BYTES
     finally:
         hub.current().leave(watcher.connection)
 
@@ -143,20 +145,21 @@ async def test_events_that_come_during_a_replay(monkeypatch):
     await job.amark_started()
     await add_events(EVENTS)
     job = ProcessingJobLifecycle(JOB)
-    in_thread = topic.in_thread
+    in_thread = reads.in_thread
+    steps = itertools.count()
 
     async def overtaken(function: Any, *args: Any) -> Any:
         answer = await in_thread(function, *args)
-        if function is topic.selectors.events_between:
-            for number in range(3):
-                await job.amark_progress(number, stage=f"{args[-1]}-{number}")
+        if function is log_reader._hints:
+            for _ in range(3):
+                await job.amark_progress(1.0, stage=f"stage {next(steps)}")
         return answer
 
     async with watchers(2) as [present, comes]:
         await watch(present)
-        monkeypatch.setattr(topic, "in_thread", overtaken)
-        await watch(comes, Position(hub.current().topics[JOB].stream.position.epoch, 1))
-        last = hub.current().topics[JOB].stream.position.seq
+        monkeypatch.setattr(reads, "in_thread", overtaken)
+        await watch(comes, Position(hub.current().jobs[JOB].position.epoch, 1))
+        last = hub.current().jobs[JOB].position.seq
         await job.amark_progress(50.0, stage="the last")
         await comes.until_seq(last + 1)
     got = [frame["seq"] for frame in comes.frames if frame["type"] == "progress"]

@@ -65,11 +65,11 @@ class Socket(WebsocketCommunicator):
         await self.send_json_to(message)
         return await self.next()
 
-    async def before_pong(self) -> list[Any]:
-        """Return all that was sent up to the answer to a ping that is sent now."""
-        await self.send_json_to({"type": "ping"})
+    async def so_far(self) -> list[Any]:
+        """Return all that is sent until everything that was asked before now has been answered."""
+        await self.send_json_to({"type": "unsubscribe", "job_id": "(nothing)"})
         frames = []
-        while (frame := await self.next())["type"] != "pong":
+        while (frame := await self.next()) != {"type": "unsubscribed", "subject": "(nothing)"}:
             frames.append(frame)
         return frames
 

@@ -5,11 +5,16 @@ Pure: it decides what is fresh, what is missing and what can be replayed; others
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
 from progress.protocol import Frame, Position, snapshot
+
+Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
+
+WINDOW_BYTES = 131_072  # of frames, for each watched job: several hundred usual events, a few of 15 KB
+PIECE_BYTES = 32_768  # written to a socket in one go, unless a single frame is larger
 
 
 class Verdict(Enum):
@@ -20,24 +25,31 @@ class Verdict(Enum):
     GAP = "one or more are missing before it"
 
 
-class Stream:
-    """The log of one job up to a position, with its last events kept in a ring.
+class Window:
+    """The log of one job up to a position, with its last events.
 
     Args:
         name: The job's name.
         position: Where the job stood when it was read.
         state: The fields of a ``progress`` frame that shows the job there.
-        ring: How many recent events to keep.
+        most: How many recent events to keep; fewer if they take more than `WINDOW_BYTES`.
 
     """
 
-    def __init__(self, name: str, position: Position, state: dict[str, Any], ring: int) -> None:
+    def __init__(self, name: str, position: Position, state: dict[str, Any], most: int) -> None:
         self.name = name
         self.position = position
-        self.ring: deque[Frame] = deque(maxlen=ring)
+        self.events: deque[Frame] = deque()
+        self._most = most
+        self._size = 0
         self._state = state
         self._shown: Frame | None = None  # the event that shows the present state, once one came
         self._snapshots: dict[bool, Frame] = {}
+
+    @property
+    def begin(self) -> int:
+        """The position after which every event is here."""
+        return self.position.seq - len(self.events)
 
     def offer(self, seq: int) -> Verdict:
         """Tell whether the event ``seq`` is the one to `append` next."""
@@ -49,31 +61,27 @@ class Stream:
         """Take the next event in."""
         assert frame.seq == self.position.seq + 1, "offer() said otherwise"
         self.position = Position(self.position.epoch, frame.seq)
-        self.ring.append(frame)
+        self.events.append(frame)
+        self._size += len(frame.wire)
+        while len(self.events) > self._most or self._size > WINDOW_BYTES:
+            self._size -= len(self.events.popleft().wire)
         self._snapshots.clear()
         if not is_log:
             self._shown = frame
 
-    def fill(self, frames: Sequence[Frame]) -> None:
-        """Put older events before those in the ring, as far as they join on and there is room."""
-        first = self.ring[0].seq if self.ring else self.position.seq + 1
-        for frame in reversed(frames):
-            if len(self.ring) == self.ring.maxlen:
-                return
-            if frame.seq == first - 1:
-                self.ring.appendleft(frame)
-                first = frame.seq
-
     def after(self, seq: int) -> list[Frame] | None:
-        """Return every event after ``seq``, in order; None if the ring does not reach back so far."""
-        missed = self.position.seq - seq
-        if missed < 0 or missed > len(self.ring):
+        """Return every event after ``seq``, in order; None if the window does not reach back so far."""
+        if not self.begin <= seq <= self.position.seq:
             return None
-        start = len(self.ring) - missed
-        return [self.ring[index] for index in range(start, len(self.ring))]
+        return [self.events[index] for index in range(seq - self.begin, len(self.events))]
 
     def snapshot(self, *, recovered: bool) -> Frame:
-        """Return the frame that shows the job at the position."""
+        """Return the frame that shows the job at the position.
+
+        Raises:
+            ValueError: The state that it was made with can't be encoded.
+
+        """
         if recovered not in self._snapshots:
             if self._shown is not None:
                 self._state, self._shown = json.loads(self._shown.text), None
@@ -86,3 +94,22 @@ class Stream:
 def is_whole(frames: Sequence[Frame], after: int, upto: int) -> bool:
     """Tell whether events read from the log are all those with ``after < seq <= upto``, in order."""
     return [frame.seq for frame in frames] == list(range(after + 1, upto + 1))
+
+
+def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
+    """Return the frames for a client that wants log lines or does not."""
+    return [frame for frame in frames if logs or frame.subject]
+
+
+def pieces(frames: Sequence[Frame]) -> Iterator[Piece]:
+    """Yield frames in pieces that are each written in one go; no larger, so that a full socket is noticed in time."""
+    begun: list[Frame] = []
+    size = 0
+    for frame in frames:
+        if begun and size + len(frame.wire) > PIECE_BYTES:
+            yield begun, b"".join([each.wire for each in begun])
+            begun, size = [], 0
+        begun.append(frame)
+        size += len(frame.wire)
+    if begun:
+        yield begun, begun[0].wire if len(begun) == 1 else b"".join([each.wire for each in begun])

@@ -1,0 +1,127 @@
+"""Who may watch a job: asked of the access policy, on the job's row as it is now.
+
+When a subscription begins, and again when what decides it has changed. Whatever a policy raises means «not now».
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import access
+from jobs.access import type_of_user
+from progress import reads
+from progress.codes import CloseCode, ErrorCode
+from progress.exceptions import Refused, job_not_found, unavailable
+from progress.log_reader import LogReader
+from progress.protocol import Position
+from progress.watched_job import Subscription, WatchedJob
+from progress.window import pieces, visible
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+ASKED_TOGETHER = 100  # users in one visit to a thread
+
+
+async def admit(reader: LogReader, job: WatchedJob, new: Subscription, since: Position | None) -> None:
+    """Let a socket watch a job: first what it missed since a position, or a snapshot.
+
+    What fits into one write is the answer; what comes before it is sent as fast as the socket takes it.
+
+    Raises:
+        Refused: There is no such job, it is not for this user, it can't be read now, too many watch it, or the
+            log has changed under a replay.
+
+    """
+    offered = since
+    while True:
+        await reader.renew(job)
+        facts = job.facts
+        await _ask(job, new.user)
+        while facts is not None and job.facts == facts and not _is_behind(job, since):
+            await new.connection.ready()
+            missed = None if since is None else await job.missed_since(since)
+            if job.facts != facts:
+                break
+            # From here on nothing is awaited: no event can come between the answer and what follows it.
+            if not new.connection.is_accepting:
+                return None
+            if since is None or missed is None:
+                if since != offered:
+                    raise _resync(job)
+                return job.attach(new, None, None)
+            head, _ = next(pieces(missed), ([], b""))
+            since = Position(since.epoch, since.seq + len(head))
+            if since == job.position:
+                return job.attach(new, offered, missed)
+            for piece in pieces(visible(head, logs=new.logs)):
+                new.connection.send_all(*piece, lasting=True)
+
+
+def _is_behind(job: WatchedJob, since: Position | None) -> bool:
+    """Tell whether a client has seen more than this process: another server was faster, and the log is read on."""
+    if since is None or job.position is None or job.row is None or since.epoch != job.position.epoch:
+        return False
+    return job.position.seq < since.seq <= job.row.seq
+
+
+def _resync(job: WatchedJob) -> Refused:
+    sentence = "The job's events have changed while they were replayed"
+    return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
+
+
+async def ask_again(job: WatchedJob, stopped: Sequence[Subscription]) -> None:
+    """Let those go on who may still watch a job, and turn the others away."""
+    while stopped:
+        facts, some = job.facts, stopped[:ASKED_TOGETHER]
+        try:
+            answers = await reads.in_thread(_answers, [each.user for each in some], job.row)
+        except Exception as error:  # whatever it is, nobody may watch unasked
+            logger.warning("Who may watch job %s can't be told: %r", job.job_id, error)
+            answers = [None] * len(some)
+        if job.facts != facts:
+            continue  # what was asked about is no more
+        stopped = stopped[ASKED_TOGETHER:]
+        for subscription, answer in zip(some, answers, strict=True):
+            if job.subscriptions.get(subscription.connection) is not subscription:
+                continue
+            if answer:
+                job.go_on(subscription)
+            else:
+                job.turn_away(subscription, unavailable(job.job_id) if answer is None else job_not_found(job.job_id))
+
+
+def _answers(users: Sequence[type_of_user], row: "ProcessingJob | None") -> list[bool | None]:
+    return [_answer(user, row) for user in users]
+
+
+def _answer(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
+    """Tell whether a user may watch a job; None where the policy can't say."""
+    try:
+        return access.may_view(user, row)
+    except Exception as error:
+        logger.warning("The access policy can't decide on job %s: %r", row.pk if row else "", error)
+        return None
+
+
+async def _ask(job: WatchedJob, user: type_of_user) -> None:
+    """Ask whether a user may watch a job; once for all who come for one user at a time.
+
+    Raises:
+        Refused: They may not, or it can't be told now.
+
+    """
+    row = job.row
+    key = id(row), id(user)  # both are held by what is asked
+    if key not in job.asking:
+        asking = asyncio.ensure_future(reads.in_thread(_answer, user, row))
+        job.asking[key] = asking
+        asking.add_done_callback(lambda _: job.asking.pop(key))
+    answer = await asyncio.shield(job.asking[key])
+    if answer is None:
+        raise unavailable(job.job_id)
+    if not answer or row is None:
+        raise job_not_found(job.job_id)

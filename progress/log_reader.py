@@ -1,0 +1,286 @@
+"""The log reader: the only one in a process that asks the database about the jobs that are watched.
+
+Whatever there is to know, that is how: the job is marked, and the next round reads for all jobs that are. A first
+load, a gap, a client that has seen more, a log to catch up with are all the same, so no change can fall between
+two readers. Now and then a round takes in every watched job: behind a channel layer every few seconds; without
+one, as the way in which events of other processes get here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from jobs import lifecycle, selectors
+from jobs.selectors import Head, Span
+from progress import reads
+from progress.conf import conf
+from progress.exceptions import unavailable
+from progress.groups import Hint, hint_of
+from progress.wakeups import DataVersion
+from progress.watched_job import WatchedJob
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+ROUND_EVENTS = 1_000  # read from the log in one round
+
+Rows = dict[str, "ProcessingJob | Exception"]
+
+
+class Round:
+    """What one visit to the database is to read, and what came of it."""
+
+    def __init__(self) -> None:
+        self.marked: dict[str, WatchedJob] = {}
+        self.is_over = asyncio.Event()
+        self.error: BaseException | None = None
+
+
+class LogReader:
+    """Brings the watched jobs to where their logs are.
+
+    Args:
+        jobs: The watched jobs by their ids, as the hub keeps them.
+        is_told: Tells whether a channel layer brings word of what other processes write.
+        on_sweep: Called after each round that took in every job.
+
+    """
+
+    def __init__(
+        self, jobs: Mapping[str, WatchedJob], is_told: Callable[[], bool], on_sweep: Callable[[], None]
+    ) -> None:
+        self._jobs = jobs
+        self._is_told = is_told
+        self._on_sweep = on_sweep
+        self._now: Round | None = None  # the one that reads
+        self._next = Round()
+        self._wanted = asyncio.Event()  # there is something to do before the time
+        self._sweep_now = False
+        self._swept_at = float("-inf")
+
+    # What others ask for
+
+    def mark(self, job: WatchedJob) -> None:
+        """Have a job looked at in the next round."""
+        self._next.marked[job.job_id] = job
+        self._wanted.set()
+
+    def sweep(self) -> None:
+        """Have every job looked at in the next round."""
+        self._sweep_now = True
+        self._wanted.set()
+
+    async def renew(self, job: WatchedJob) -> None:
+        """Have the row of a job read as it is from now on; all who ask before the next round share it.
+
+        Raises:
+            Refused: It can't be read, or not be shown.
+
+        """
+        job.needs_row = True
+        self.mark(job)
+        coming = self._next
+        await coming.is_over.wait()
+        if coming.error is not None or job.is_failing:
+            raise unavailable(job.job_id)
+
+    async def read(self, job_id: str, span: Span) -> Sequence[Hint]:
+        """Return what the log of one job still has of a span and can be shown."""
+        return (await reads.in_thread(_hints, {job_id: span}))[job_id]
+
+    # The rounds
+
+    async def run(self) -> None:
+        """Read for as long as anybody watches.
+
+        Raises:
+            Error: The database does not answer; nothing is lost by it.
+
+        """
+        version = None
+        try:
+            version = DataVersion.of_database()
+            self._sweep_now = True  # for what was written before the counter was first read
+            while True:
+                is_sweep = await self._until_due(version)
+                await self._round(is_sweep=is_sweep)
+        except BaseException as error:
+            self._end_round(error)  # nobody may wait for one that does not come
+            raise
+        finally:
+            if version is not None:
+                version.close()
+
+    async def _until_due(self, version: DataVersion | None) -> bool:
+        """Wait until there is something to read; return whether that is every job."""
+        while True:
+            self._wanted.clear()
+            pause = self._seconds_to_sweep(version)
+            if pause <= 0 or self._next.marked:
+                return pause <= 0
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+
+    def _seconds_to_sweep(self, version: DataVersion | None) -> float:
+        """Return how long to wait at most: until the next sweep, or the next look whether something was written."""
+        if self._sweep_now:
+            return 0
+        rest = self._swept_at - asyncio.get_running_loop().time()
+        if self._is_told():
+            return rest + conf.SYNC_SECONDS
+        if version is None:
+            return rest + conf.SWEEP_SECONDS
+        if version.has_changed():
+            self._sweep_now = True  # which is not said twice
+            return 0
+        return min(conf.POLL_SECONDS, rest + conf.SYNC_SECONDS)
+
+    async def _round(self, *, is_sweep: bool) -> None:
+        """Read what is to be read, and bring each job to it."""
+        this = self._now = self._next
+        self._next = Round()
+        jobs = self._jobs if is_sweep else this.marked
+        try:
+            if is_sweep:
+                self._sweep_now = False
+            await self._read_all([job for job_id, job in jobs.items() if self._jobs.get(job_id) is job])
+        except BaseException as error:
+            this.error = error
+            self._sweep_now = self._sweep_now or is_sweep
+            self._next.marked = this.marked | self._next.marked
+            raise
+        finally:
+            self._now = None
+            this.is_over.set()
+        if is_sweep:
+            self._swept_at = asyncio.get_running_loop().time()
+            self._on_sweep()
+
+    def _end_round(self, error: BaseException) -> None:
+        """Tell those who wait for the next round that it failed; another is to read the same."""
+        failed, self._next = self._next, Round()
+        self._next.marked = failed.marked
+        failed.error = error
+        failed.is_over.set()
+
+    async def _read_all(self, jobs: Sequence[WatchedJob]) -> None:
+        if not jobs:
+            return
+        seen = {job.job_id: job.position.seq if job.position else 0 for job in jobs}
+        whole = {job.job_id: job for job in jobs if job.needs_row}
+        for job in whole.values():
+            job.needs_row = False  # if it is asked for from here on, this will not do
+        try:
+            others = [job_id for job_id in seen if job_id not in whole]
+            rows, heads = await reads.in_thread(_rows_and_heads, list(whole), others)
+        except BaseException:
+            for job in whole.values():
+                job.needs_row = True
+            raise
+        here = [job for job in jobs if self._jobs.get(job.job_id) is job]
+        set_back = [job for job in here if _is_set_back(job, rows.get(job.job_id), seen[job.job_id])]
+        for job in here:
+            if job.job_id not in whole:
+                self._compare(job, heads.get(job.job_id), seen[job.job_id])
+            elif job not in set_back:
+                _take(job, rows.get(job.job_id))
+        await self._read_missing({job: head.seq for job in here if (head := _head(job, rows, heads)) is not None})
+        await self._begin_anew(set_back)
+
+    def _compare(self, job: WatchedJob, head: Head | None, seen: int) -> None:
+        """See whether a job's log goes on as it was; if not, its row is needed."""
+        if head is None:
+            job.take(None)
+        elif not job.goes_on(head, seen):
+            self._need_row(job)
+
+    async def _begin_anew(self, set_back: Sequence[WatchedJob]) -> None:
+        """Give jobs whose logs were set back another stream, and begin with what their rows say."""
+        for job in set_back:
+            if job.position is not None:
+                await reads.in_thread(lifecycle.renew_epoch, job.job_id, job.position.epoch)
+                job.needs_row = True
+        if set_back:
+            await self._read_all(set_back)
+
+    async def _read_missing(self, reached: Mapping[WatchedJob, int]) -> None:
+        """Read on towards where each job stands: so many events in a round, first of those with the fewest to read."""
+        spans: dict[WatchedJob, Span] = {}
+        room = ROUND_EVENTS
+        for behind, job in sorted(_behind(reached), key=lambda pair: pair[0]):
+            assert job.position is not None
+            if room:
+                spans[job] = Span(job.position.epoch, job.position.seq, job.position.seq + min(behind, room))
+                room -= min(behind, room)
+            if job not in spans or spans[job].upto < reached[job]:
+                self.mark(job)
+        if not spans:
+            return
+        found = await reads.in_thread(_hints, {job.job_id: span for job, span in spans.items()})
+        for job, span in spans.items():
+            job.offer(found[job.job_id])
+            if job.position is not None and job.position.epoch == span.epoch and job.position.seq < span.upto:
+                job.has_hole = True  # the events up to there are no longer kept
+                self._need_row(job)
+
+    def _need_row(self, job: WatchedJob) -> None:
+        job.needs_row = True
+        self.mark(job)
+
+
+def _take(job: WatchedJob, row: "ProcessingJob | Exception | None") -> None:
+    try:
+        if isinstance(row, Exception):
+            raise row
+        job.take(row)
+    except Exception as error:  # whatever is wrong with a row, it harms its own job only
+        job.fail(error)
+
+
+def _is_set_back(job: WatchedJob, row: "ProcessingJob | Exception | None", seen: int) -> bool:
+    """Tell whether a job's log is shorter than it was seen to be: a restored backup, a standby that lost commits."""
+    if row is None or isinstance(row, Exception) or job.position is None:
+        return False
+    return row.epoch == job.position.epoch and row.seq < seen
+
+
+def _head(job: WatchedJob, rows: Rows, heads: Mapping[str, Head]) -> "ProcessingJob | Head | None":
+    """Return what was read of a job."""
+    row = rows.get(job.job_id)
+    return heads.get(job.job_id) if row is None or isinstance(row, Exception) else row
+
+
+def _behind(reached: Mapping[WatchedJob, int]) -> list[tuple[int, WatchedJob]]:
+    """Return how many events are missing of the jobs that can be read on."""
+    behind = [(seq - job.position.seq, job) for job, seq in reached.items() if job.position and not job.needs_row]
+    return [(missing, job) for missing, job in behind if missing > 0]
+
+
+# In a thread
+
+
+def _rows_and_heads(whole: Sequence[str], others: Sequence[str]) -> tuple[Rows, dict[str, Head]]:
+    rows = reads.each(lambda job_ids: {job.pk: job for job in selectors.get_jobs(job_ids)}, whole)
+    return rows, selectors.heads(others)
+
+
+def _hints(spans: Mapping[str, Span]) -> dict[str, list[Hint]]:
+    """Return the events of each span, in order, up to one that can't be shown."""
+    logs = reads.each(lambda job_ids: selectors.events_between({each: spans[each] for each in job_ids}), list(spans))
+    hints: dict[str, list[Hint]] = {}
+    for job_id, log in logs.items():
+        hints[job_id] = []
+        try:
+            if isinstance(log, Exception):
+                raise log
+            for event in log:
+                hints[job_id].append(hint_of(event.as_event(spans[job_id].epoch)))
+        except Exception as error:
+            logger.warning("An event of job %s can't be shown: %r", job_id, error)
+    return hints

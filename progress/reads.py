@@ -1,0 +1,71 @@
+"""Reads of the database for those who watch: in threads of their own, and with a limit to the waiting.
+
+Apart from the threads of those who write, so that neither waits for the other.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
+
+from django.db import Error, OperationalError, connections
+
+from jobs.threads import ThreadPool
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_THREADS = 4  # also the number of database connections that a process keeps for it
+READ_SECONDS = 5.0  # after which a database counts as silent
+# What libpq is to do about a server that says nothing, since a thread that waits for it can't be stopped.
+PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+
+
+def _be_impatient() -> None:
+    """Give this thread's connections to PostgreSQL time limits, but for those that the settings give."""
+    for connection in connections.all():
+        if connection.vendor == "postgresql":
+            options = {**PATIENCE, **connection.settings_dict["OPTIONS"]}
+            connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+
+
+_pool = ThreadPool("progress-reads", MAX_THREADS, _be_impatient)
+
+
+async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a function that reads the database in a thread, and return what it returns.
+
+    Raises:
+        OperationalError: There was no answer within `READ_SECONDS`. What the function returns later is lost.
+
+    """
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await _pool.run(function, *args, **kwargs)
+    except TimeoutError as error:
+        raise OperationalError(f"no answer within {READ_SECONDS:g} s") from error
+
+
+def each(read: Callable[[Sequence[str]], Mapping[str, R]], job_ids: Sequence[str]) -> dict[str, R | Exception]:
+    """Read for all jobs at once; if what is stored of one makes no sense, for each by itself. Within a thread.
+
+    Returns:
+        What was read of each job, or what was raised by that.
+
+    Raises:
+        Error: The database does not answer.
+
+    """
+    try:
+        return dict(read(job_ids))
+    except Error:
+        raise
+    except Exception as error:
+        if len(job_ids) == 1:
+            return {job_ids[0]: error}
+    return {job_id: found for one in job_ids for job_id, found in each(read, [one]).items()}

@@ -1,0 +1,320 @@
+"""One watched job in one process: its window of the log, and the sockets that watch it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobs.access import type_of_user
+from jobs.selectors import Head, Span
+from jobs.states import EventKind
+from progress import protocol
+from progress.codes import CloseCode, ErrorCode
+from progress.conf import conf
+from progress.connection import Connection
+from progress.exceptions import Refused, job_not_found, unavailable
+from progress.groups import Hint
+from progress.pages import Pages
+from progress.protocol import Frame, Position, event_frame, job_state
+from progress.window import Piece, Verdict, Window, pieces, visible
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+
+class Facts(NamedTuple):
+    """What decides who may watch a job: which stream it is, and what the access policy goes by."""
+
+    epoch: str
+    owner_id: Any
+    public: bool
+
+
+class Subscription:
+    """One socket's watching of one job."""
+
+    __slots__ = ("begin", "connection", "is_addressed", "logs", "stopped_at", "user")
+
+    def __init__(
+        self, connection: Connection, user: type_of_user, *, logs: bool = False, is_addressed: bool = False
+    ) -> None:
+        self.connection = connection
+        self.user = user
+        self.logs = logs
+        self.is_addressed = is_addressed  # without it the socket has no purpose
+        self.begin: Position | None = None  # after which it was sent all there is
+        self.stopped_at: Position | None = None  # after which nothing is sent until access was asked for again
+
+
+class WatchedJob:
+    """Takes each event of a job once, in order, and sends it to all who watch.
+
+    Made empty; the log reader brings it to where the job stands.
+
+    Args:
+        job_id: The job.
+        read: Reads a span of the job's log.
+        ask_again: Is given those who were stopped, since who may watch may have changed.
+        on_idle: Called when nobody watches or is about to.
+
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        read: Callable[[str, Span], Awaitable[Sequence[Hint]]],
+        ask_again: "Callable[[WatchedJob, list[Subscription]], None]",
+        on_idle: "Callable[[WatchedJob], None]",
+    ) -> None:
+        self.job_id = job_id
+        self.row: ProcessingJob | None = None  # as it was last read; None where there is no such job
+        self.facts: Facts | None = None  # as they were last read
+        self.needs_row = True
+        self.has_hole = False  # the events that come next are not to be had
+        self.is_failing = False  # what the database has of it can't be shown
+        self.subscriptions: dict[Connection, Subscription] = {}
+        self.asking: dict[tuple[int, int], asyncio.Future[bool | None]] = {}  # whether a user may watch
+        self._demands = 0
+        self._plain: dict[Connection, None] = {}  # who gets every event as it comes, but for log lines
+        self._with_logs: dict[Connection, None] = {}
+        self._window: Window | None = None
+        self._pages: Pages | None = None  # there while clients read what the window does not hold
+        self._answer: tuple[tuple[Frame, Frame, int], list[Piece]] | None = None
+        self._read = read
+        self._ask_again = ask_again
+        self._on_idle = on_idle
+
+    def __len__(self) -> int:
+        return len(self.subscriptions)
+
+    @property
+    def position(self) -> Position | None:
+        """How far the job is followed; None before it was read, and after it is gone."""
+        return None if self._window is None else self._window.position
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody watches or is about to."""
+        return not (self.subscriptions or self._demands)
+
+    # What the log reader brings
+
+    def goes_on(self, head: Head, seen: int) -> bool:
+        """Tell whether the log goes on from here; otherwise the row has to be read, which `take` goes by.
+
+        Args:
+            head: Where the job stands.
+            seen: Where it was known to stand when that was asked: before it, the log was set back.
+
+        """
+        if self._window is None or self.facts != Facts(head.epoch, head.owner_id, head.public):
+            return False
+        is_near = head.seq - self._window.position.seq <= conf.REPLAY_EVENTS
+        return head.seq >= seen and is_near and not self.has_hole
+
+    def take(self, row: "ProcessingJob | None") -> None:
+        """Go by the job's row as it is now.
+
+        Raises:
+            ValueError: The row can't be shown; nothing has changed.
+
+        """
+        if row is None:
+            self._end()
+            return
+        facts, stopped = Facts(row.epoch, row.owner_id, row.public), []
+        loaded = self._loaded(row)
+        if facts != self.facts:
+            stopped = self._stop()  # before they are shown what may not be for them
+        if loaded is not None:
+            self._window, self._pages = loaded, None
+            self._send([loaded.snapshot(recovered=False)])
+        self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
+        if stopped:
+            self._ask_again(self, stopped)
+
+    def _loaded(self, row: "ProcessingJob") -> Window | None:
+        """Return a window that begins where the job stands; None if the present one goes on."""
+        position = Position(row.epoch, row.seq)
+        if self.position is not None and self.position.epoch == row.epoch:
+            behind = row.seq - self.position.seq
+            if behind <= 0 or (behind <= conf.REPLAY_EVENTS and not self.has_hole):
+                return None
+        window = Window(row.name, position, job_state(row), conf.RING_EVENTS)
+        window.snapshot(recovered=False)  # raises where it can't be made
+        return window
+
+    def fail(self, error: Exception) -> None:
+        """Tell those who watch that the job can't be shown; what comes of it later is sent all the same."""
+        self.needs_row = True
+        if not self.is_failing:
+            self.is_failing = True
+            logger.warning("Job %s can't be shown: %r", self.job_id, error)
+            for subscription in list(self.subscriptions.values()):
+                _tell(subscription, unavailable(self.job_id))
+
+    def _end(self) -> None:
+        """Turn everybody away: there is no such job."""
+        self.row = self.facts = self._window = self._pages = None
+        self.has_hole = self.is_failing = False
+        for subscription in list(self.subscriptions.values()):
+            self.turn_away(subscription, job_not_found(self.job_id))
+
+    def offer(self, hints: Sequence[Hint]) -> bool:
+        """Take those events that come next, and send them together; return whether nothing is missing before any."""
+        window = self._window
+        if window is None:
+            return False
+        fresh: list[Frame] = []
+        has_no_gap = True
+        for hint in hints:
+            verdict = window.offer(hint.seq) if hint.epoch == window.position.epoch else Verdict.GAP
+            if verdict is Verdict.FRESH:
+                frame = event_frame(hint.job_id, hint.seq, hint.kind, hint.text)
+                window.append(frame, is_log=hint.kind == EventKind.LOG)
+                fresh.append(frame)
+            has_no_gap = has_no_gap and verdict is not Verdict.GAP
+        if fresh:
+            self._send(fresh)
+        return has_no_gap
+
+    def _send(self, frames: list[Frame]) -> None:
+        """Send frames to all who watch."""
+        _fan_out(self._with_logs, frames)
+        _fan_out(self._plain, visible(frames, logs=False))
+
+    # Who watches
+
+    @contextmanager
+    def in_demand(self) -> Iterator[None]:
+        """Stay while a subscription is being made; after the last, nothing is kept for others who replay."""
+        self._demands += 1
+        try:
+            yield
+        finally:
+            self._demands -= 1
+            if not self._demands:
+                self._pages = self._answer = None
+            self._check_idle()
+
+    async def missed_since(self, since: Position) -> Sequence[Frame] | None:
+        """Return the events after a position: all, or the first of them; None if they can't be had whole."""
+        window = self._window
+        if window is None or since.epoch != window.position.epoch:
+            return None
+        if not 0 <= window.position.seq - since.seq <= conf.REPLAY_EVENTS:
+            return None
+        missed = window.after(since.seq)
+        if missed is not None:
+            return missed
+        if self._pages is None:
+            self._pages = Pages(partial(self._read_frames, since.epoch))
+        return await self._pages.after(since.seq, window.begin, window.position.seq)
+
+    async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
+        hints = await self._read(self.job_id, Span(epoch, after, upto))
+        return [event_frame(hint.job_id, hint.seq, hint.kind, hint.text) for hint in hints]
+
+    def replace(self, connection: Connection, since: Position | None, *, logs: bool) -> Position | None:
+        """End a socket's earlier subscription; return where another begins, so that nothing is sent twice.
+
+        What the client has yet to get of the earlier one follows its message, so its position is the one that was
+        sent, unless it goes back to before all that this subscription was sent.
+        """
+        old = self.subscriptions.get(connection)
+        if old is None:
+            return since
+        sent = old.stopped_at or self.position
+        self.remove(connection)
+        if since is None or sent is None or old.begin is None or logs != old.logs:
+            return since
+        return max(since, sent) if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin else since
+
+    def attach(self, new: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
+        """Answer a subscription, with what it missed or a snapshot; from here on it gets all that comes.
+
+        Raises:
+            Refused: Too many watch the job already.
+
+        """
+        if len(self) >= conf.MAX_WATCHERS_PER_JOB:
+            raise Refused(
+                ErrorCode.TOO_MANY_CONNECTIONS,
+                "Too many are watching this job",
+                subject=self.job_id,
+                close=CloseCode.TOO_MANY_CONNECTIONS,
+            )
+        new.begin = self.position if missed is None else since
+        self.subscriptions[new.connection] = new
+        new.connection.watched[self.job_id] = None
+        for frames, wire in self._answer_to(missed, logs=new.logs):
+            new.connection.send_all(frames, wire, lasting=True)
+        self._let_in(new)
+
+    def _answer_to(self, missed: Sequence[Frame] | None, *, logs: bool) -> list[Piece]:
+        """Return the answer to a subscription, in pieces, made once for all who resume from the same event."""
+        assert self._window is not None
+        snapshot = self._window.snapshot(recovered=missed is not None)
+        frames = [*visible(missed or (), logs=logs), snapshot]
+        made_of = snapshot, frames[0], len(frames)  # which says all, since each answer ends at the same event
+        if self._answer is None or self._answer[0] != made_of:
+            self._answer = made_of, list(pieces(frames))
+        return self._answer[1]
+
+    def _let_in(self, subscription: Subscription) -> None:
+        (self._with_logs if subscription.logs else self._plain)[subscription.connection] = None
+
+    def _stop(self) -> list[Subscription]:
+        """Send those who watch nothing more, until they are let `go_on` or turned away; return them."""
+        stopped = [each for each in self.subscriptions.values() if each.stopped_at is None]
+        for subscription in stopped:
+            subscription.stopped_at = self.position
+        self._plain.clear()
+        self._with_logs.clear()
+        return stopped
+
+    def go_on(self, stopped: Subscription) -> None:
+        """Send what a subscription missed while it was stopped, or a snapshot, and all that comes."""
+        assert self._window is not None
+        at, stopped.stopped_at = stopped.stopped_at, None
+        is_same = at is not None and at.epoch == self._window.position.epoch
+        missed = self._window.after(at.seq) if at is not None and is_same else None
+        frames = [self._window.snapshot(recovered=False)] if missed is None else visible(missed, logs=stopped.logs)
+        for piece in pieces(frames):
+            stopped.connection.send_all(*piece, lasting=True)
+        self._let_in(stopped)
+
+    def turn_away(self, subscription: Subscription, refused: Refused) -> None:
+        """End a subscription, and tell why."""
+        self.remove(subscription.connection)
+        _tell(subscription, refused)
+
+    def remove(self, connection: Connection) -> None:
+        """Let a socket watch no more."""
+        connection.watched.pop(self.job_id, None)
+        self.subscriptions.pop(connection, None)
+        self._plain.pop(connection, None)
+        self._with_logs.pop(connection, None)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self.is_idle:
+            self._on_idle(self)
+
+
+def _tell(subscription: Subscription, refused: Refused) -> None:
+    """Tell a watcher what it can't have; a socket that has no other purpose is to come back for it."""
+    subscription.connection.send(protocol.error(refused))
+    if subscription.is_addressed and refused.temporary:
+        subscription.connection.close(CloseCode.RESYNC)
+
+
+def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
+    if connections and frames:
+        for together, wire in pieces(frames):
+            for connection in connections:
+                connection.send_all(together, wire)
