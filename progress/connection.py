@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from types import coroutine
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 from progress.codes import CloseCode
@@ -25,8 +26,25 @@ class Writer(Protocol):
         """Write whole frames; return whether the socket takes more."""
 
 
+class State(Enum):
+    """Where a socket stands. From FULL it may open again; else it only goes down."""
+
+    OPEN = "what comes is sent"
+    FULL = "what comes waits for the socket"
+    CLOSING = "nothing is taken; what waits is sent, then the close"
+    CLOSED = "nothing but the close is sent"
+    GONE = "nothing is sent"
+
+
+OPEN, FULL, CLOSING, CLOSED, GONE = State
+
+
 class Connection:
     """Sends frames in order, at once while the socket takes them, through a bounded outbox while it does not.
+
+    A server's frame writer says itself when it takes no more. ASGI ``send`` suspends instead, so it runs in a task:
+    there is one while there is something to send, and it sends one message after another. The close is the last
+    thing that this task does, with a frame writer as well.
 
     Args:
         send: The ASGI ``send`` of the socket.
@@ -36,54 +54,61 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_closing",
+        "_code",
         "_deadline",
-        "_is_open",
         "_outbox",
-        "_outlet",
         "_ready",
+        "_send",
+        "_sending",
+        "_state",
         "_write",
         "_writer",
-        "is_accepting",
         "watched",
     )
 
     def __init__(self, send: Send, writer: Writer | None = None) -> None:
         self.watched: dict[str, None] = {}  # the jobs, as the hub keeps it
-        self.is_accepting = True  # whether the socket is there and stays
-        self._is_open = True
-        self._outlet = _AsgiOutlet(send, self)
+        self._send = send
         self._writer = writer
-        self._write = None if writer is None else writer.write  # there while frames can go straight to the writer
-        self._outbox: Outbox | None = None  # there while the socket is full
+        self._outbox = Outbox(conf.OUTBOX_BYTES)
+        self._code = CloseCode.RESYNC  # to close with; unless another was asked for, a message was refused
+        self._sending: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._ready: asyncio.Future[None] | None = None  # of one who waits until the socket takes more
-        self._closing: CloseCode | None = None
+        self._ready: asyncio.Future[None] | None = None  # of one who waits until nothing waits
+        self._enter(OPEN)
         if writer is not None:
-            writer.on_empty = self.resume
+            writer.on_empty = self._resume
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether the socket is there and stays."""
+        return self._state is OPEN or self._state is FULL
 
     def send(self, frame: Frame) -> None:
         """Send a frame, or let it wait; a watcher for whom too much waits is closed with 4008."""
-        self.send_all([frame], frame.wire if self._write else b"")
+        self.send_all([frame], frame.wire)
 
     def send_all(self, frames: Sequence[Frame], wire: bytes, *, lasting: bool = False) -> None:
-        """Send several frames, which are given in one piece as well."""
+        """Send several frames, given in one piece as well; those that have to wait are superseded unless lasting."""
         if self._write is not None:
             if not self._write(wire):
-                self._full()
+                self._fill()
             return
-        for frame in frames:
-            if not self.is_accepting:
-                return
-            if self._outbox is None:
-                if not self._outlet.send(frame.message):
-                    self._full()
-            elif not self._outbox.put(frame):
-                self.close(CloseCode.TOO_SLOW)
+        if self._state is OPEN:
+            for frame in frames:
+                self._outbox.put(frame, lasting=True)  # until the task begins, the socket is as good as any
+            self._start()
+        elif self._state is FULL:
+            self._expect()
+            for frame in frames:
+                if not self._outbox.put(frame, lasting=lasting):
+                    self.close(CloseCode.TOO_SLOW)
+                    return
 
     async def ready(self) -> None:
         """Wait until nothing waits for the socket, or it is given up. For one caller at a time."""
-        if self._outbox is not None:
+        if self._state is FULL or (self._state is OPEN and self._outbox):
+            self._expect()
             self._ready = asyncio.get_running_loop().create_future()
             await self._ready
 
@@ -91,160 +116,129 @@ class Connection:
         """Close the socket, after what waits was sent, but for a watcher that is too slow for it."""
         if not self.is_accepting:
             return
-        logger.debug("Closing a socket with %d (%s)", code, code.name)
-        self.is_accepting = False
-        self._write = None
-        self._closing = code
-        if code is CloseCode.TOO_SLOW:
+        self._code = code
+        is_full = self._state is FULL
+        if is_full and code is CloseCode.TOO_SLOW:
             self._give_up()
-        elif self._outbox is None:
-            self._outlet.close(code)
+            return
+        self._enter(CLOSING)
+        self._expect()
+        if not is_full:
+            self._start()
 
     def lost(self) -> None:
         """Take note that the socket is gone: nothing more is sent."""
-        self.is_accepting = self._is_open = False
-        self._write = None
-        self._unblock()
+        self._enter(GONE)
         if self._writer is not None:
             self._writer.on_empty = None
-        self._outlet.stop()
-        self._stop_deadline()
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
-    # What the outlet tells
+    def _enter(self, state: State) -> None:
+        """Change the state, and all that follows from it."""
+        self._state = state
+        self._write = self._writer.write if state is OPEN and self._writer is not None else None
+        if state is CLOSED or state is GONE:
+            self._outbox.clear()
+        if state is not FULL and state is not CLOSING:
+            self._stop_deadline()
+        if self._ready is not None and state is not FULL:
+            if not self._ready.done():
+                self._ready.set_result(None)
+            self._ready = None
 
-    def resume(self) -> None:
-        """Send what waits, now that the socket takes more."""
-        self._stop_deadline()
-        outbox = self._outbox
-        while outbox:
-            frame = outbox.pop()
-            if not (self._outlet.send(frame.message) if self._writer is None else self._writer.write(frame.wire)):
-                self._full()
-                return
-        self._unblock()
-        if self._writer is not None and self.is_accepting:
-            self._write = self._writer.write
-        if outbox is not None and self._closing is not None:
-            self._outlet.close(self._closing)
+    # A socket that is stuck
 
-    def failed(self, error: Exception) -> None:
-        """Take note that a message can't be sent: close a socket that misses one, if it is there at all."""
-        logger.debug("A socket can't be sent to any more: %r", error)
-        if self.is_accepting:
-            self.is_accepting = False
-            self._outlet.close(CloseCode.RESYNC)
-        self.lost()
-
-    def _full(self) -> None:
-        """Let frames wait until the socket takes more, for so long."""
-        if not self._is_open:
-            return
-        if self._outbox is None:
-            self._outbox = Outbox(conf.OUTBOX_BYTES)
-        self._write = None
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(conf.SEND_SECONDS, self._give_up)
-
-    def _give_up(self) -> None:
-        """Close the socket without what waits; the client comes back and resumes."""
-        self.is_accepting = False
-        self._write = None
-        self._unblock()
-        self._stop_deadline()
-        self._outlet.close(CloseCode.TOO_SLOW)
-
-    def _unblock(self) -> None:
-        self._outbox = None
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
+    def _expect(self) -> None:
+        """Give the socket so long from now to take something, if that is not so already."""
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(conf.SEND_SECONDS, self._give_up)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-
-READY = object()  # what a pump yields when it has sent, and waits for the next message
-
-
-class _AsgiOutlet:
-    """Sends through ASGI ``send``, as far as that goes without waiting, and the rest in a task.
-
-    Most sends are over at once, and a task for each would cost more than the sending. So one coroutine,
-    the pump, does all of a socket's sends, and is driven by hand; only when it waits for something
-    does a task take over, until it is ready again.
-    """
-
-    __slots__ = ("_connection", "_pump", "_send", "_waiting")
-
-    def __init__(self, send: Send, connection: Connection) -> None:
-        self._send = send
-        self._connection = connection
-        self._pump: Coroutine[Any, Any, None] | None = None
-        self._waiting: asyncio.Task[None] | None = None
-
-    def close(self, code: CloseCode) -> None:
-        """Close the socket. A send that is stuck is given up for it."""
-        self.stop()
-        self.send({"type": "websocket.close", "code": int(code)})
-
-    def stop(self) -> None:
-        """Send nothing more of what is under way."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = self._pump = None
-
-    def send(self, message: dict[str, Any]) -> bool:
-        """Send a message; return whether the socket takes more."""
-        if self._pump is None:
-            self._pump = _pump(self._send)
-            self._pump.send(None)
-        try:
-            waits_for = self._pump.send(message)
-        except Exception as error:
-            self._pump = None
-            self._connection.failed(error)
-            return True
-        if waits_for is READY:
-            return True
-        self._waiting = asyncio.ensure_future(self._finish(_UntilReady(self._pump, waits_for)))
-        return False
-
-    async def _finish(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except Exception as error:
-            self._pump = None
-            self._connection.failed(error)
+    def _give_up(self) -> None:
+        """Close the socket without what waits, and without what is stuck; the client comes back and resumes."""
+        if self._state is FULL:
+            self._code = CloseCode.TOO_SLOW
+        self._enter(CLOSED)
+        if self._sending is not None:
+            self._sending.cancel()
         else:
-            self._waiting = None
-            self._connection.resume()
+            self._start()
+
+    # With a frame writer
+
+    def _fill(self) -> None:
+        """Take note that the writer takes no more."""
+        if self._state is OPEN:
+            self._enter(FULL)
+            self._expect()
+
+    def _resume(self) -> None:
+        """Write what waits, now that the writer takes more."""
+        assert self._writer is not None
+        self._stop_deadline()
+        while self._outbox:
+            if not self._writer.write(self._outbox.pop().wire):
+                self._expect()
+                return
+        if self._state is FULL:
+            self._enter(OPEN)
+        elif self._state is CLOSING:
+            self._start()
+
+    # With ASGI
+
+    def _start(self) -> None:
+        """Let a task send what there is, unless one does."""
+        if self._sending is None:
+            sending = _begun(self._send_waiting())
+            if not sending.done():
+                self._sending = sending
+
+    async def _send_waiting(self) -> None:
+        """Send one message after another, then the close if there is to be one."""
+        if self._state is OPEN:
+            self._enter(FULL)
+        try:
+            while self._outbox:
+                await self._send(self._outbox.pop().message)
+                if self._deadline is not None:
+                    self._stop_deadline()
+                    self._expect()
+        except asyncio.CancelledError:
+            if self._state is not CLOSED:  # which means that it was not given up, but that all tasks are to end
+                self._sending = None
+                self.lost()
+                raise
+        except Exception as error:
+            logger.debug("A message was refused: %r", error)
+            if self._state is FULL:
+                self._enter(CLOSING)
+        if self._state is FULL:
+            self._sending = None
+            self._enter(OPEN)
+        elif self._state is not GONE:
+            await self._send_close()
+
+    async def _send_close(self) -> None:
+        self._enter(CLOSED)
+        logger.debug("Closing a socket with %d (%s)", self._code, self._code.name)
+        try:
+            await self._send({"type": "websocket.close", "code": int(self._code)})
+        except Exception as error:
+            logger.debug("A socket can't be closed: %r", error)
+        self._sending = None
+        self.lost()
 
 
-async def _pump(send: Send) -> None:
-    """Send one message after another, as they are given."""
-    while True:
-        await send(await _next_message())
-
-
-@coroutine
-def _next_message() -> Generator[Any, dict[str, Any], dict[str, Any]]:
-    return (yield READY)
-
-
-class _UntilReady:
-    """An awaitable that takes a pump from what it waits for to where it is ready."""
-
-    def __init__(self, pump: Coroutine[Any, Any, None], waits_for: Any) -> None:
-        self._pump = pump
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
-        while waits_for is not READY:
-            try:
-                given = yield waits_for
-            except BaseException as error:  # a cancellation, passed on to where it waits
-                waits_for = self._pump.throw(error)
-            else:
-                waits_for = self._pump.send(given)
+def _begun(sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return a task that, where Python can, has run already as far as it goes without waiting."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(sending, loop=loop, eager_start=True)
+    return loop.create_task(sending)

@@ -1,4 +1,6 @@
-"""What waits for one slow watcher: bounded, in order, and only the latest tick of each job."""
+"""What waits for one watcher: bounded, in order, and only the latest tick of each job."""
+
+from collections import OrderedDict
 
 from progress.protocol import Frame
 
@@ -7,29 +9,32 @@ class Outbox:
     """Frames that wait until their socket can take more. Pure.
 
     A tick is superseded by any later frame of the same job, since each shows the job's whole state;
-    it is taken out when one comes. Nothing else is ever dropped.
+    it is taken out when one comes. A lasting frame is never superseded. Nothing else is ever dropped.
 
     Args:
         limit: How many bytes may wait.
 
     """
 
+    __slots__ = ("_arrivals", "_limit", "_size", "_ticks", "_waiting")
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: dict[int, Frame] = {}  # by order of arrival
-        self._ticks: dict[str, int] = {}  # the waiting tick of each job
+        # By order of arrival. In a plain dict, the first key is looked for behind all that were taken out.
+        self._waiting: OrderedDict[int, Frame] = OrderedDict()
+        self._ticks: dict[str, int] = {}  # the waiting tick of each job that may be superseded
         self._arrivals = 0
         self._size = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, frame: Frame) -> bool:
-        """Let a frame wait; return False if that is more than may wait."""
+    def put(self, frame: Frame, *, lasting: bool = False) -> bool:
+        """Let a frame wait, a lasting one until it is taken out; return False if that is more than may wait."""
         superseded = self._ticks.pop(frame.subject, None)
         if superseded is not None:
             self._size -= len(self._waiting.pop(superseded).wire)
-        if frame.is_tick:
+        if frame.is_tick and not lasting:
             self._ticks[frame.subject] = self._arrivals
         self._waiting[self._arrivals] = frame
         self._arrivals += 1
@@ -38,9 +43,14 @@ class Outbox:
 
     def pop(self) -> Frame:
         """Take out the frame that waits longest."""
-        arrival = next(iter(self._waiting))
-        frame = self._waiting.pop(arrival)
+        arrival, frame = self._waiting.popitem(last=False)
         if self._ticks.get(frame.subject) == arrival:
             del self._ticks[frame.subject]
         self._size -= len(frame.wire)
         return frame
+
+    def clear(self) -> None:
+        """Drop all that waits: its socket takes nothing more."""
+        self._waiting.clear()
+        self._ticks.clear()
+        self._size = 0

@@ -1,6 +1,7 @@
 """The outbox, against what it was given."""
 
 import json
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +68,73 @@ def test_outbox__a_heartbeat_supersedes_a_heartbeat_alone():
     first, second = drained(outbox)
     assert first is tick
     assert json.loads(second.text)["type"] == "heartbeat"
+
+
+class Model:
+    """What the outbox is to do, without a thought for its cost."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.waiting: list[tuple[Frame, bool]] = []
+
+    def put(self, frame: Frame, *, lasting: bool) -> bool:
+        def stays(other: Frame, lasts: bool) -> bool:
+            return lasts or not other.is_tick or other.subject != frame.subject
+
+        self.waiting = [each for each in self.waiting if stays(*each)] + [(frame, lasting)]
+        return sum(len(each.wire) for each, _ in self.waiting) <= self.limit
+
+    def pop(self) -> Frame:
+        return self.waiting.pop(0)[0]
+
+    def clear(self) -> None:
+        self.waiting.clear()
+
+
+steps = st.one_of(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(0, 9), st.booleans()),
+    st.sampled_from(["pop", "pop", "pop", "clear"]),
+)
+
+
+@given(st.lists(steps, max_size=60), st.integers(1, 80))
+def test_outbox__does_as_the_model_does(given_steps, limit):
+    outbox, model = Outbox(limit), Model(limit)
+    for seq, step in enumerate(given_steps):
+        if step == "clear":
+            outbox.clear()
+            model.clear()
+        elif step == "pop":
+            if outbox:
+                assert outbox.pop() is model.pop()
+        else:
+            job, kind, length, lasting = step
+            frame = event_frame(job, seq, kind, "x" * length)
+            assert outbox.put(frame, lasting=lasting) is model.put(frame, lasting=lasting)
+        assert len(outbox) == len(model.waiting)
+    assert drained(outbox) == [frame for frame, _ in model.waiting]
+
+
+def test_outbox__takes_as_much_as_may_wait_and_no_byte_more():
+    frame = event_frame("a", 1, "status", "12345678")
+    assert Outbox(len(frame.wire)).put(frame)
+    assert not Outbox(len(frame.wire) - 1).put(frame)
+
+
+def test_outbox__what_is_taken_out_makes_room():
+    frame = event_frame("a", 1, "status", "12345678")
+    outbox = Outbox(len(frame.wire))
+    for _ in range(100):
+        assert outbox.put(frame)
+        assert outbox.pop() is frame
+
+
+def test_outbox__takes_no_longer_the_more_waits():
+    """A plain dict looks for its first key behind all that were taken out."""
+    outbox = Outbox(10**9)
+    frames = [event_frame("a", seq, "tick", "x") for seq in range(100_000)]
+    for frame in frames:
+        outbox.put(frame, lasting=True)
+    began = time.process_time()
+    assert drained(outbox) == frames
+    assert time.process_time() - began < 5  # a quadratic one takes minutes

@@ -135,7 +135,7 @@ async def test_a_socket_that_is_stuck__ends_the_replay(settings):
     watcher.connection.__init__(watcher._send, writer)
     hub.current().enter(watcher.connection)
     await watch(watcher, Position(job.job.epoch, 1))
-    assert watcher.codes == [CloseCode.TOO_SLOW]
+    await eventually(lambda: watcher.codes == [CloseCode.TOO_SLOW])
     assert writer.writes == 1
     hub.current().leave(watcher.connection)
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -96,20 +96,33 @@ def bearer(token: str) -> tuple[bytes, bytes]:
     return b"authorization", f"Bearer {token}".encode()
 
 
+def payloads(frames: bytes) -> Iterator[bytes]:
+    """Yield what each of several WebSocket frames carries."""
+    while frames:
+        header = {126: 4, 127: 10}.get(frames[1], 2)
+        end = header + (int.from_bytes(frames[2:header]) if header > 2 else frames[1])
+        yield frames[header:end]
+        frames = frames[end:]
+
+
 class Watcher:
-    """A connection of the hub without a socket: what it is sent is in ``frames``."""
+    """A connection of the hub, and its frame writer: what is sent is in ``frames`` at once."""
+
+    on_empty: Callable[[], None] | None = None
 
     def __init__(self) -> None:
         self.frames: list[Any] = []
         self.codes: list[int] = []
         self._news = asyncio.Event()
-        self.connection = Connection(self._send)
+        self.connection = Connection(self._send, self)
+
+    def write(self, frames: bytes) -> bool:
+        self.frames += [json.loads(payload) for payload in payloads(frames)]
+        self._news.set()
+        return True
 
     async def _send(self, message: dict[str, Any]) -> None:
-        if message["type"] == "websocket.send":
-            self.frames.append(json.loads(message["text"]))
-        else:
-            self.codes.append(message["code"])
+        self.codes.append(message["code"])
         self._news.set()
 
     async def until(self, reached: Callable[[list[Any]], bool]) -> list[Any]:
