@@ -42,8 +42,8 @@ async def admit(reader: LogReader, job: WatchedJob, new: Subscription, since: Po
         facts = job.facts
         await _ask(job, new.user)
         while facts is not None and job.facts == facts and not _is_behind(job, since):
-            await new.connection.ready()
             missed = None if since is None else await job.missed_since(since)
+            await new.connection.ready()
             if job.facts != facts:
                 break
             # From here on nothing is awaited: no event can come between the answer and what follows it.

@@ -74,7 +74,7 @@ class Connection:
         self._code = CloseCode.RESYNC  # to close with; unless another was asked for, a message was refused
         self._sending: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._ready: asyncio.Future[None] | None = None  # of one who waits until nothing waits
+        self._ready: asyncio.Future[None] | None = None  # of those who wait until nothing waits
         self._enter(OPEN)
         if writer is not None:
             writer.on_empty = self._resume
@@ -106,11 +106,12 @@ class Connection:
                     return
 
     async def ready(self) -> None:
-        """Wait until nothing waits for the socket, or it is given up. For one caller at a time."""
-        if self._state is FULL or (self._state is OPEN and self._outbox):
+        """Wait until nothing waits for the socket, or it is given up; of several callers each finds it so."""
+        while self._state is FULL or (self._state is OPEN and self._outbox):
             self._expect()
-            self._ready = asyncio.get_running_loop().create_future()
-            await self._ready
+            if self._ready is None:
+                self._ready = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._ready)  # one who is cancelled takes nobody along
 
     def close(self, code: CloseCode) -> None:
         """Close the socket, after what waits was sent, but for a watcher that is too slow for it."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,7 +23,16 @@ from progress.conf import conf
 from progress.connection import Connection
 from progress.exceptions import Refused
 from progress.limits import MessageRate, Places
-from progress.protocol import Auth, Ping, Position, Subscribe, SubscribeFeed, Unsubscribe
+from progress.protocol import (
+    Auth,
+    Ping,
+    Position,
+    Subscribe,
+    SubscribeFeed,
+    SubscribeMany,
+    Unsubscribe,
+    UnsubscribeMany,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -199,10 +208,15 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         match command:
             case Subscribe():
                 await self._subscribe(command)
+            case SubscribeMany():
+                await self._subscribe_many(command.jobs)
             case SubscribeFeed():
                 await self._subscribe_feed(command)
             case Unsubscribe():
                 self._unsubscribe(command)
+            case UnsubscribeMany():
+                for job_id in command.job_ids:
+                    self._unsubscribe(Unsubscribe(job_id, is_feed=False))
             case Auth():
                 await self._authenticate(command)
 
@@ -223,6 +237,19 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             logs=command.logs,
             is_addressed=is_addressed,
         )
+
+    async def _subscribe_many(self, commands: Sequence[Subscribe]) -> None:
+        """Answer each as if it had come alone; at the same time as many as there is room for in any case."""
+        while commands and self.connection.is_accepting:
+            room = max(1, conf.MAX_SUBSCRIPTIONS - len(self.connection.watched))
+            together, commands = commands[:room], commands[room:]
+            await asyncio.gather(*map(self._subscribe_or_refuse, together))
+
+    async def _subscribe_or_refuse(self, command: Subscribe) -> None:
+        try:
+            await self._subscribe(command)
+        except Refused as refused:
+            self._refuse(refused)
 
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
         if command.feed == "mine" and not self.visitor.user.is_authenticated:

@@ -53,7 +53,7 @@ class FeedWatcher:
         """Send the first answer, then what has changed since it was read."""
         held, self._held = self._held or [], None
         recent = next(_batches(reversed(entries)), [])
-        self._send(recent[::-1])
+        self._send(recent[::-1], cut=len(recent) < len(entries))
         for later in held:
             self.tell(later)
 
@@ -71,8 +71,8 @@ class FeedWatcher:
         if job_ids and begins:
             self.connection.send(protocol.error(unavailable(self.name)))
 
-    def _send(self, entries: list[Entry]) -> None:
-        self.connection.send(feed(self.name, [entry.text for entry in entries]))
+    def _send(self, entries: list[Entry], *, cut: bool = False) -> None:
+        self.connection.send(feed(self.name, [entry.text for entry in entries], cut=cut))
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Tell whether a job belongs to the feed. May use the database, and raise what the policy does."""

@@ -5,7 +5,7 @@ Pure: no input or output, no Django. ``docs/protocol.md`` is its specification.
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
 MAX_SEQ = 2**63 - 1
+MAX_JOBS = 128  # in one message: as many as a socket may watch by default, PROGRESS_MAX_SUBSCRIPTIONS
 HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
 FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
 
@@ -135,11 +136,22 @@ def job_state(job: "ProcessingJob") -> dict[str, Any]:
     }
 
 
+def whole_state(job: "ProcessingJob") -> dict[str, Any]:
+    """Return all that a page shows of a job, and the position of it."""
+    state = job_state(job)
+    del state["type"]
+    return {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
+
+
+def listed_state(job: "ProcessingJob") -> dict[str, Any]:
+    """Return a job as lists show it: without its result, of which many would be too much for a frame."""
+    metadata = {key: value for key, value in job.metadata.items() if key != "result"}
+    return {**whole_state(job), "metadata": metadata}
+
+
 def feed_entry(job: "ProcessingJob") -> str:
     """Return a job as a feed shows it, as JSON."""
-    entry = job_state(job)
-    del entry["type"]
-    return encode({**entry, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)})
+    return encode(listed_state(job))
 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
@@ -154,9 +166,17 @@ def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered:
     return Frame(encode({**fields, "recovered": recovered}), subject=state["job_id"], seq=position.seq)
 
 
-def feed(name: FeedName, entries: Iterable[str]) -> Frame:
-    """Return a frame of a feed: jobs that are new or have changed their status, each by its `feed_entry`."""
-    return Frame(f'{{"type":"feed","subject":"{name}","jobs":[{",".join(entries)}]}}')
+def feed(name: FeedName, entries: Iterable[str], *, cut: bool = False) -> Frame:
+    """Return a frame of a feed: jobs that are new or have changed their status, each by its `feed_entry`.
+
+    Args:
+        name: The feed.
+        entries: The jobs, oldest first.
+        cut: Whether this is a first answer that leaves older jobs out, since they would be too much.
+
+    """
+    end = ',"cut":true' if cut else ""
+    return Frame(f'{{"type":"feed","subject":"{name}","jobs":[{",".join(entries)}]{end}}}')
 
 
 def pong() -> Frame:
@@ -211,6 +231,13 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscribeMany:
+    """The client wants to watch several jobs, each as if it had asked for it alone."""
+
+    jobs: tuple[Subscribe, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SubscribeFeed:
     """The client wants to see jobs come and change their status."""
 
@@ -226,13 +253,20 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsubscribeMany:
+    """The client has seen enough of several jobs."""
+
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """The client shows who it is."""
 
     token: str
 
 
-Command = Ping | Subscribe | SubscribeFeed | Unsubscribe | Auth
+Command = Ping | Subscribe | SubscribeMany | SubscribeFeed | Unsubscribe | UnsubscribeMany | Auth
 
 
 def parse(text: str) -> Command:
@@ -277,38 +311,74 @@ def invalid(sentence: str) -> Refused:
     return Refused(ErrorCode.INVALID_MESSAGE, sentence)
 
 
-def _subscribe(message: dict[str, Any]) -> Subscribe | SubscribeFeed:
+def _subscribe(message: dict[str, Any]) -> Subscribe | SubscribeMany | SubscribeFeed:
+    _require_one_of(message, "job_id", "jobs", "feed")
     if "feed" in message:
         return SubscribeFeed(_feed(message))
-    job_id = _string(message, "job_id")
-    since = message.get("since")
+    logs = message.get("logs", False)
+    if not isinstance(logs, bool):
+        raise invalid("'logs' must be true or false.")
+    if "jobs" not in message:
+        return _subscription(message, logs=logs)
+    jobs = tuple(_subscription(entry, logs=logs) for entry in _list(message, "jobs"))
+    _require_distinct([each.job_id for each in jobs])
+    return SubscribeMany(jobs)
+
+
+def _subscription(entry: object, *, logs: bool) -> Subscribe:
+    if not isinstance(entry, dict):
+        raise invalid("Each of 'jobs' must be an object with 'job_id'.")
+    job_id = _string(entry, "job_id")
+    since = entry.get("since")
     if since is not None:
         if not isinstance(since, dict):
             raise invalid("'since' must be an object with 'epoch' and 'seq'.")
         since = position(since.get("epoch"), since.get("seq"))
-    logs = message.get("logs", False)
-    if not isinstance(logs, bool):
-        raise invalid("'logs' must be true or false.")
     return Subscribe(job_id, since, logs)
 
 
-def _unsubscribe(message: dict[str, Any]) -> Unsubscribe:
+def _unsubscribe(message: dict[str, Any]) -> Unsubscribe | UnsubscribeMany:
+    _require_one_of(message, "job_id", "job_ids", "feed")
     if "feed" in message:
         return Unsubscribe(_feed(message), is_feed=True)
-    return Unsubscribe(_string(message, "job_id"), is_feed=False)
+    if "job_ids" not in message:
+        return Unsubscribe(_string(message, "job_id"), is_feed=False)
+    job_ids = tuple(_text(value, "Each of 'job_ids'") for value in _list(message, "job_ids"))
+    _require_distinct(job_ids)
+    return UnsubscribeMany(job_ids)
 
 
 def _feed(message: dict[str, Any]) -> FeedName:
     for name in FEEDS:
-        if message["feed"] == name and "job_id" not in message:
+        if message["feed"] == name:
             return name
-    raise invalid("'feed' must be \"mine\" or \"all\", without a 'job_id'.")
+    raise invalid("'feed' must be 'mine' or 'all'.")
+
+
+def _require_one_of(message: dict[str, Any], *fields: str) -> None:
+    if sum(field in message for field in fields) != 1:
+        raise invalid(f"Give one of {', '.join(map(repr, fields))}.")
+
+
+def _list(message: dict[str, Any], field: str) -> list[Any]:
+    value = message[field]
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_JOBS:
+        raise invalid(f"'{field}' must be a list of 1 to {MAX_JOBS} jobs.")
+    return value
+
+
+def _require_distinct(job_ids: Sequence[str]) -> None:
+    if len(set(job_ids)) != len(job_ids):
+        raise invalid("A message may name a job once.")
 
 
 def _string(message: dict[str, Any], field: str) -> str:
-    value = message.get(field)
+    return _text(message.get(field), f"'{field}'")
+
+
+def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not _is_text(value):
-        raise invalid(f"'{field}' must be a string.")
+        raise invalid(f"{what} must be a string.")
     return value
 
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from jobs.bounds import is_job_id
 from jobs.selectors import get_visible_job, recent_jobs
 from progress.conf import conf
-from progress.protocol import timestamp
+from progress.protocol import listed_state, whole_state
 
 if TYPE_CHECKING:
     from jobs.models import ProcessingJob
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
     """Show the newest jobs that the user may see."""
-    shown = [_shown(job) for job in recent_jobs(request.user, conf.FEED_JOBS)]
-    states = _feed(*(job["state"] for job in shown))
-    context = {"jobs": shown, "states": states, "limit": conf.FEED_JOBS, "heartbeat": conf.HEARTBEAT_SECONDS}
+    jobs = recent_jobs(request.user, conf.FEED_JOBS)
+    context = {
+        "jobs": [_shown(job) for job in jobs],
+        "states": _feed(*map(listed_state, jobs)),
+        "limit": conf.FEED_JOBS,
+        "subscriptions": conf.MAX_SUBSCRIPTIONS,
+        "heartbeat": conf.HEARTBEAT_SECONDS,
+    }
     return render(request, "progress/list.html", context)
 
 
@@ -58,27 +63,12 @@ def _shown(job: "ProcessingJob") -> dict[str, Any]:
     """Return what a template shows of a job, in the same words as the scripts do."""
     return {
         "job": job,
-        "state": _state(job),
+        "state": whole_state(job),
         "status": "Cancelling" if job.cancel_requested_at and not job.is_finished else job.get_status_display(),
         "percent": "" if job.progress is None else f"{math.floor(job.progress)}%",
         "is_indeterminate": job.progress is None and job.status == "in_progress",
         "stage": job.metadata.get("stage", ""),
         "error": _distinct_error(job),
-    }
-
-
-def _state(job: "ProcessingJob") -> dict[str, Any]:
-    return {
-        "job_id": job.pk,
-        "status": job.status,
-        "progress": job.progress,
-        "message": job.message,
-        "name": job.name,
-        "timestamp": timestamp(job.updated_at),
-        "metadata": job.metadata,
-        "seq": job.seq,
-        "epoch": job.epoch,
-        "created_at": timestamp(job.created_at),
     }
 
 

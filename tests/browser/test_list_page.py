@@ -2,10 +2,11 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Step
-from tests.browser.helpers import LIVE, RETURN, mark_page, start_job, was_never_reloaded
+from tests.browser.helpers import LIVE, RETURN, SECONDS, mark_page, start_job, was_never_reloaded
 from tests.installation import Served
 
 
@@ -46,6 +47,27 @@ def test_list__retried_job_moves_again(page: Page, serve: Served, worker: Step) 
     expect(page.locator("[data-part=status]")).to_have_text("In progress")
     worker("job-1", "mark_progress", progress=15)
     expect(page.locator("[data-part=rows] progress")).to_have_attribute("value", "15")
+
+
+LARGE = {
+    "results": "job.mark_completed(result='x' * 15_000)",
+    "metadata": "job.mark_completed(metadata={'mine': 'x' * 15_000})",
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_list__keeps_its_rows_once_live_though_the_jobs_are_large(what: str, page: Page, serve: Served) -> None:
+    serve.site.worker(f"""
+        from jobs.lifecycle import ProcessingJobLifecycle
+        for number in range(50):
+            job = ProcessingJobLifecycle.create(f"job-{{number}}", public=True)
+            job.mark_started()
+            {LARGE[what]}
+    """)
+    page.goto(serve.url)
+    expect(page.locator("#connection")).to_have_text(LIVE)
+    page.wait_for_timeout(0.2 * SECONDS)  # for the rows to be shown, were any to go
+    expect(page.get_by_role("listitem")).to_have_count(50)
 
 
 def test_list__goes_on_after_the_server_was_killed(page: Page, serve: Served, worker: Step) -> None:

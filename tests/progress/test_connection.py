@@ -412,6 +412,42 @@ async def test_close__of_an_idle_socket(socket, connection, code):
     assert IS_EAGER or socket.taken == [code]
 
 
+async def test_ready__all_who_wait_go_on(socket, connection):
+    """The subscriptions of one message may each wait in the middle of a replay."""
+    socket.open.clear()
+    connection.send(a_frame("stuck"))
+    waiting = [asyncio.ensure_future(connection.ready()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    assert [each.done() for each in waiting] == [True, False, False]
+    socket.open.set()
+    await asyncio.gather(*waiting[1:])
+    assert socket.taken == ["stuck"]
+
+
+async def test_ready__a_socket_that_one_has_filled_again_is_not_ready_for_the_next(socket, connection):
+    async def fill(text: str) -> None:
+        await connection.ready()
+        socket.open.clear()
+        connection.send(a_frame(text))
+
+    socket.open.clear()
+    connection.send(a_frame("stuck"))
+    filling = [asyncio.ensure_future(fill(text)) for text in "12"]
+    await asyncio.sleep(0)
+    socket.open.set()
+    await filling[0]
+    await socket.until("stuck")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not filling[1].done()
+    socket.open.set()
+    await filling[1]
+    socket.open.set()
+    await socket.until("stuck", "1", "2")
+
+
 async def test_close__after_what_waits(socket, connection):
     await fill(socket, connection, "1")
     connection.send(a_frame("2"))

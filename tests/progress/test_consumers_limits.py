@@ -87,6 +87,37 @@ async def test_limit__subscriptions(settings):
         await refused(socket, "too_many_subscriptions", CloseCode.TOO_MANY_SUBSCRIPTIONS)
 
 
+async def test_limit__subscriptions_of_one_message(settings, logged):
+    """What there is room for is answered first; ids that lead nowhere take no room."""
+    settings.PROGRESS_MAX_SUBSCRIPTIONS = 3
+    for number in range(5):
+        await a_job(f"job-{number}")
+    names = ["job-0", "nope", "job-1", "job-2", "job-3", "job-4"]
+    async with watching("/progress/ws/job-0") as socket:
+        await socket.next()
+        await socket.send_json_to({"type": "subscribe", "jobs": [{"job_id": name} for name in names]})
+        answers = [await socket.next() for _ in range(4)]
+        assert {each.get("job_id") or each["subject"] for each in answers} == set(names[:4])
+        error = await socket.next()
+        assert (error["code"], error["subject"]) == ("too_many_subscriptions", "job-3")
+        assert await socket.close_code() == CloseCode.TOO_MANY_SUBSCRIPTIONS
+    assert len(logged.of("progress.consumers")) == 2  # nope and job-3: nothing is tried behind the close
+    await is_without_trace()
+
+
+async def test_limit__a_message_for_many_is_one_message(settings):
+    settings.PROGRESS_MAX_MESSAGES_BURST = 2
+    settings.PROGRESS_MAX_MESSAGES_PER_SECOND = 0.001
+    names = [f"job-{number}" for number in range(5)]
+    for name in names:
+        await a_job(name)
+    async with watching() as socket:
+        await socket.send_json_to({"type": "subscribe", "jobs": [{"job_id": name} for name in names]})
+        assert {(await socket.next())["job_id"] for _ in names} == set(names)
+        await socket.send_json_to({"type": "unsubscribe", "job_ids": names})
+        assert [(await socket.next())["subject"] for _ in names] == names
+
+
 async def test_limit__length_of_a_message(settings):
     settings.PROGRESS_MAX_MESSAGE_BYTES = 100
     async with watching() as socket:
@@ -121,6 +152,8 @@ BAD = [
     '{"type": "subscribe", "job_id": "job-1", "since": 5}',
     '{"type": "subscribe", "job_id": "job-1", "logs": "yes"}',
     '{"type": "unsubscribe", "feed": ["all"]}',
+    '{"type": "subscribe", "jobs": []}',
+    '{"type": "unsubscribe", "job_ids": ["job-1", 5]}',
     '{"type": "auth", "token": null}',
     b"\x00\xff",
 ]
@@ -166,6 +199,17 @@ async def test_error__database_by_message(monkeypatch):
             assert (frame["code"], frame["subject"]) == ("unavailable", "all")
         assert (await socket.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
         assert (await socket.ask(type="subscribe", feed="all"))["type"] == "feed"
+
+
+async def test_error__database_by_a_message_for_many(monkeypatch):
+    await a_job()
+    await a_job("job-2")
+    async with watching("/progress/ws/job-1") as socket:
+        await socket.next()
+        monkeypatch.setattr(selectors, "get_jobs", fail)
+        await socket.send_json_to({"type": "subscribe", "jobs": [{"job_id": "job-2"}, {"job_id": "job-1"}]})
+        errors = sorted((each["code"], each["subject"]) for each in await socket.so_far())
+        assert errors == [("unavailable", "job-1"), ("unavailable", "job-2")]
 
 
 async def test_error__database_for_a_moment_during_recovery(monkeypatch):

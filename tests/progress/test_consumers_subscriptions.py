@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
+from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress import hub
@@ -67,6 +68,91 @@ async def test_unsubscribe__nothing_follows():
 async def test_unsubscribe__what_was_not_watched(fields):
     async with watching() as socket:
         assert (await socket.ask(type="unsubscribe", **fields))["type"] == "unsubscribed"
+
+
+async def test_subscribe_many__each_is_answered_as_if_it_had_come_alone():
+    job = await a_running_job()
+    other = await a_job("job-2")
+    await a_job("hidden", public=False)
+    since = {"epoch": job.job.epoch, "seq": 3}
+    wanted = [{"job_id": "job-1", "since": since}, {"job_id": "hidden"}, {"job_id": "a b"}, {"job_id": "job-2"}]
+    async with watching() as socket:
+        await socket.send_json_to({"type": "subscribe", "jobs": wanted})
+        frames = await socket.so_far()
+        of = {each["job_id"]: each for each in frames if each["type"] == "snapshot"}
+        assert {job_id: each["recovered"] for job_id, each in of.items()} == {"job-1": True, "job-2": False}
+        assert seqs([each for each in frames if each.get("job_id") == "job-1"]) == [4, 5, 5]
+        errors = {each["subject"]: each["code"] for each in frames if each["type"] == "error"}
+        assert errors == {"hidden": "job_not_found", "a b": "job_not_found"}
+        assert set(hub.current().jobs) == {"job-1", "job-2"}
+        await other.amark_started()
+        assert (await socket.next())["job_id"] == "job-2"
+
+
+async def test_subscribe_many__are_read_at_the_same_time(monkeypatch):
+    for number in range(3):
+        await a_job(f"job-{number}")
+    get_jobs, asked = selectors.get_jobs, []
+
+    def noted(job_ids: Any) -> Any:
+        asked.append(list(job_ids))
+        return get_jobs(job_ids)
+
+    monkeypatch.setattr(selectors, "get_jobs", noted)
+    async with watching() as socket:
+        await socket.send_json_to({"type": "subscribe", "jobs": [{"job_id": f"job-{number}"} for number in range(3)]})
+        frames = await socket.so_far()
+    assert {each["job_id"] for each in frames} == {"job-0", "job-1", "job-2"}
+    assert asked == [["job-0", "job-1", "job-2"]]
+
+
+@pytest.mark.parametrize("logs", [False, True])
+async def test_subscribe_many__logs_are_for_all_or_none(logs):
+    jobs = [await a_job(), await a_job("job-2")]
+    async with watching() as socket:
+        wanted = [{"job_id": "job-1"}, {"job_id": "job-2"}]
+        await socket.send_json_to({"type": "subscribe", "jobs": wanted, "logs": logs})
+        assert len(await socket.so_far()) == 2
+        for each in jobs:
+            await each.alog("a line")
+            await each.amark_started()
+        frames = [await socket.next() for _ in range(4 if logs else 2)]
+        assert await socket.so_far() == []
+    assert [each["type"] for each in frames] == (["log", "progress"] * 2 if logs else ["progress"] * 2)
+
+
+async def test_unsubscribe_many__nothing_follows():
+    jobs = [await a_job(f"job-{number}") for number in range(3)]
+    async with watching() as socket:
+        await socket.send_json_to({"type": "subscribe", "jobs": [{"job_id": each.job.pk} for each in jobs]})
+        await socket.so_far()
+        await socket.send_json_to({"type": "unsubscribe", "job_ids": ["job-2", "nope", "job-0"]})
+        answers = await socket.so_far()
+        assert answers == [{"type": "unsubscribed", "subject": job_id} for job_id in ("job-2", "nope", "job-0")]
+        assert set(hub.current().jobs) == {"job-1"}
+        for each in jobs:
+            await each.amark_started()
+        assert (await socket.next())["job_id"] == "job-1"
+        assert await socket.so_far() == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "subscribe", "jobs": [{"job_id": "job-2"}, {"job_id": 5}]},
+        {"type": "unsubscribe", "job_ids": ["job-1", 5]},
+    ],
+)
+async def test_many__a_malformed_list_does_nothing(message):
+    job = await a_job()
+    await a_job("job-2")
+    async with watching("/progress/ws/job-1") as socket:
+        await socket.next()
+        assert (await socket.ask(**message))["code"] == "invalid_message"
+        assert set(hub.current().jobs) == {"job-1"}
+        await job.amark_started()
+        assert (await socket.next())["seq"] == 2
+        assert await socket.so_far() == []
 
 
 async def test_logs__only_where_asked_for():

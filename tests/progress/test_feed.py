@@ -211,6 +211,42 @@ async def test_feed__the_first_frame_has_the_latest_that_fit(unheard, no_sweep, 
     async with watchers() as [watcher]:
         await watch(watcher)
     assert told(watcher) == [[("job-2", "pending"), ("job-3", "pending")]]
+    assert watcher.frames[0]["cut"] is True
+
+
+async def test_feed__the_first_frame_of_jobs_with_large_results_has_all(unheard, no_sweep):
+    for number in range(50):
+        job = await a_job(f"job-{number}")
+        await job.amark_started()
+        await job.amark_completed(result="x" * 15_000)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+    assert len(told(watcher)[0]) == 50
+    assert "cut" not in watcher.frames[0]
+
+
+async def test_feed__jobs_that_are_all_too_large_for_the_first_frame_are_cut(unheard, no_sweep):
+    for number in range(50):
+        job = await a_job(f"job-{number}")
+        await job.amark_started(metadata={"mine": "x" * 15_000})
+    async with watchers() as [watcher]:
+        await watch(watcher)
+    assert [job_id for job_id, _ in told(watcher)[0]] == [f"job-{number}" for number in range(33, 50)]
+    assert watcher.frames[0]["cut"] is True
+
+
+async def test_feed__changes_have_no_result_and_are_never_cut(no_sweep, monkeypatch):
+    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 1)
+    jobs = [await a_job(f"job-{number}") for number in range(2)]
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        for job in jobs:
+            await job.amark_started()
+            await job.amark_completed(result={"rows": 40})
+        await watcher.until(has_told("job-1", "completed"))
+    changes = watcher.frames[1:]
+    assert all("result" not in entry["metadata"] for frame in changes for entry in frame["jobs"])
+    assert not any("cut" in frame for frame in changes)
 
 
 async def test_feed__many_changes_at_once_come_in_several_frames(unheard, no_sweep, monkeypatch):

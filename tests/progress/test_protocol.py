@@ -13,8 +13,19 @@ from jobs.models import ProcessingJob
 from jobs.states import EventKind
 from progress import protocol
 from progress.codes import TEMPORARY, CloseCode, ErrorCode
+from progress.conf import Conf
 from progress.exceptions import Refused
-from progress.protocol import Auth, Ping, Position, Subscribe, SubscribeFeed, Unsubscribe
+from progress.protocol import (
+    MAX_JOBS,
+    Auth,
+    Ping,
+    Position,
+    Subscribe,
+    SubscribeFeed,
+    SubscribeMany,
+    Unsubscribe,
+    UnsubscribeMany,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text()
@@ -148,6 +159,25 @@ def test_timestamp__is_utc_with_a_z():
     assert protocol.timestamp(east) == "2026-01-01T00:00:00.000000Z"
 
 
+def test_feed_entry__is_the_whole_state_but_for_the_result():
+    job = a_job()
+    job.metadata = {"attempt": 1, "result": {"rows": 40}, "stage": "Load"}
+    state = protocol.whole_state(job)
+    assert state["metadata"] == job.metadata
+    assert json.loads(protocol.feed_entry(job)) == {**state, "metadata": {"attempt": 1, "stage": "Load"}}
+    assert job.metadata["result"] == {"rows": 40}
+
+
+def test_feed__says_where_it_was_cut_and_nothing_elsewhere():
+    assert json.loads(protocol.feed("all", ["{}"], cut=True).text) == {
+        "type": "feed",
+        "subject": "all",
+        "jobs": [{}],
+        "cut": True,
+    }
+    assert "cut" not in json.loads(protocol.feed("all", ["{}"]).text)
+
+
 def test_error__subject_only_where_there_is_one():
     assert "subject" not in json.loads(protocol.error(protocol.invalid("No.")).text)
 
@@ -179,12 +209,98 @@ def test_snapshot__position_overrides_the_state():
         ({"type": "subscribe", "feed": "mine"}, SubscribeFeed("mine")),
         ({"type": "unsubscribe", "job_id": "a"}, Unsubscribe("a", is_feed=False)),
         ({"type": "unsubscribe", "feed": "mine"}, Unsubscribe("mine", is_feed=True)),
+        (
+            {"type": "subscribe", "jobs": [{"job_id": "a", "since": {"epoch": "e", "seq": 17}}, {"job_id": "b"}]},
+            SubscribeMany((Subscribe("a", Position("e", 17)), Subscribe("b"))),
+        ),
+        (
+            {"type": "subscribe", "jobs": [{"job_id": "a", "since": None, "extra": 1}], "logs": True},
+            SubscribeMany((Subscribe("a", logs=True),)),
+        ),
+        ({"type": "unsubscribe", "job_ids": ["b", "a"]}, UnsubscribeMany(("b", "a"))),
         ({"type": "auth", "token": "t"}, Auth("t")),
     ],
     ids=str,
 )
 def test_parse__command(message, command):
     assert protocol.parse(json.dumps(message)) == command
+
+
+def test_parse__as_many_jobs_as_a_socket_may_watch_by_default():
+    assert MAX_JOBS == Conf.MAX_SUBSCRIPTIONS
+    ids = [f"{number:064}" for number in range(MAX_JOBS)]
+    since = {"epoch": "f" * 16, "seq": 2**63 - 1}
+    subscribe = json.dumps({"type": "subscribe", "jobs": [{"job_id": job_id, "since": since} for job_id in ids]})
+    assert len(subscribe) < Conf.MAX_MESSAGE_BYTES
+    assert [each.job_id for each in protocol.parse(subscribe).jobs] == ids
+    assert protocol.parse(json.dumps({"type": "unsubscribe", "job_ids": ids})) == UnsubscribeMany(tuple(ids))
+
+
+TOO_MANY = [f"job-{number}" for number in range(MAX_JOBS + 1)]
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        None,
+        True,
+        "a",
+        {"job_id": "a"},
+        [],
+        ["a"],
+        [{}],
+        [None],
+        [{"job_id": "a"}, {"job_id": 5}],
+        [{"job_id": "a"}, {"job_id": "b", "since": {"epoch": "e", "seq": -1}}],
+        [{"job_id": "a"}, {"job_id": "b", "since": 5}],
+        [{"job_id": "a"}, {"feed": "all"}],
+        [{"job_id": "a"}, {"job_id": "\ud800"}],
+        [{"job_id": "a"}, {"job_id": "b"}, {"job_id": "a", "since": {"epoch": "e", "seq": 1}}],
+        [{"job_id": job_id} for job_id in TOO_MANY],
+    ],
+    ids=lambda jobs: repr(jobs)[:40],
+)
+def test_parse__wrong_list_of_subscriptions(jobs):
+    refuses(json.dumps({"type": "subscribe", "jobs": jobs}))
+
+
+@pytest.mark.parametrize(
+    "job_ids",
+    [
+        None,
+        True,
+        "a",
+        {"a": 1},
+        [],
+        [None],
+        ["a", 5],
+        [["a"]],
+        [{"job_id": "a"}],
+        ["a", "\ud800"],
+        ["a", "a"],
+        TOO_MANY,
+    ],
+    ids=lambda job_ids: repr(job_ids)[:40],
+)
+def test_parse__wrong_list_of_what_is_dropped(job_ids):
+    refuses(json.dumps({"type": "unsubscribe", "job_ids": job_ids}))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "subscribe", "jobs": [{"job_id": "a"}], "job_id": "b"},
+        {"type": "subscribe", "jobs": [{"job_id": "a"}], "feed": "all"},
+        {"type": "subscribe", "jobs": [{"job_id": "a"}], "logs": "yes"},
+        {"type": "subscribe", "job_ids": ["a"]},
+        {"type": "unsubscribe", "job_ids": ["a"], "job_id": "b"},
+        {"type": "unsubscribe", "job_ids": ["a"], "feed": "all"},
+        {"type": "unsubscribe", "jobs": [{"job_id": "a"}]},
+    ],
+    ids=str,
+)
+def test_parse__a_list_and_something_else(message):
+    refuses(json.dumps(message))
 
 
 WRONG = [None, True, 1, 1.5, [], {}, ["a"], {"a": 1}]

@@ -6,7 +6,7 @@ const OPEN = 1; // WebSocket.OPEN
 const OPENING_SECONDS = 10; // a handshake takes longer only on a network that drops packets
 const PROBE_SECONDS = 5; // how long a link may take to answer after the network or the page came back
 
-const BROWSER = {
+export const BROWSER = {
   open: (url) => new WebSocket(url),
   now: () => Date.now(),
   setTimeout: (call, seconds) => setTimeout(call, seconds * 1000),
