@@ -1,0 +1,242 @@
+"""Who watches: they come, subscribe, subscribe again, stop to read, leave, and come back with what they have."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.models import AnonymousUser
+
+from tests.simulation.sockets import Socket, WritingSocket
+from tests.simulation.views import FeedView, Request, View
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+KEEP_SECONDS = 0.25  # between two looks of a client that wants to be served, once all is calm
+STOP = 4500  # from here on a close code means: do not come back with the same request
+IMPOSSIBLE = 2**62
+
+
+class User:
+    """Somebody who has signed in."""
+
+    is_authenticated = is_active = True
+
+    def __init__(self, pk: int, *, is_staff: bool = False) -> None:
+        self.pk, self.is_staff = pk, is_staff
+
+
+class Client:
+    """One who watches, by one socket at a time, and remembers positions between them."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world = world
+        self.name = f"client {number}"
+        self.chance = chance = world.chance(self.name)
+        self.user: Any = chance.choice([AnonymousUser(), User(1), User(1), User(2), User(3, is_staff=True)])
+        self.socket: Socket | None = None
+        self.wants: dict[str, bool] = {}  # jobs, and whether with log lines
+        self.wants_feed = ""
+        self.positions: dict[str, tuple[str, int]] = {}
+        self._forget_socket()
+
+    def _forget_socket(self) -> None:
+        self.views: dict[str, View] = {}
+        self.feeds: dict[str, FeedView] = {}
+        self.asked_feeds: set[str] = set()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether its socket ever took less than it was sent."""
+        return self.socket is not None and self.socket.was_behind
+
+    def claim(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.world.violated(f"{self.name}: {what}")
+
+    def tell(self, what: str) -> None:
+        self.world.tell(self.name, what)
+
+    # What happens by chance
+
+    async def live(self) -> None:
+        """Come and go, as long as there is turmoil."""
+        chance = self.chance
+        await asyncio.sleep(chance.uniform(0, self.world.seconds))
+        while True:
+            self.connect()
+            leaves_at = self.world.loop.time() + chance.expovariate(1 / 3)
+            while self.socket is not None and self.world.loop.time() < leaves_at:
+                self.act()
+                await asyncio.sleep(chance.expovariate(2))
+            self.leave()
+            await asyncio.sleep(chance.expovariate(2))
+
+    def act(self) -> None:
+        """Do something, if the socket is ready for it."""
+        has, chance, socket = self.world.has, self.chance, self.socket
+        if socket is None or not socket.is_accepted:
+            return
+        action = chance.choice(("watch", "watch", "again", "unwatch", "feed", "impossible", "pause", "ping", "break", "stop"))
+        job_id = chance.choice(self.world.job_ids)
+        if action == "watch":
+            self.subscribe(job_id, logs=has("logs") and chance.random() < 0.6, resumes=chance.random() < 0.7)
+        elif action == "again" and has("again") and self.wants:
+            self.subscribe(job_id := chance.choice(list(self.wants)), logs=self.wants[job_id], resumes=chance.random() < 0.8)
+        elif action == "unwatch" and self.wants:
+            self.unsubscribe(chance.choice(list(self.wants)))
+        elif action == "feed" and has("feeds"):
+            self.watch_feed(chance.choice(("all", "mine")))
+        elif action == "impossible" and has("impossible"):
+            for _ in range(chance.choice((1, 1, 20))):
+                self.subscribe(job_id, logs=False, since=(self.positions.get(job_id, ("none", 0))[0], IMPOSSIBLE))
+        elif action == "pause" and has("pauses") and socket.is_reading:
+            self.tell("stops to read")
+            socket.pause()
+            pause = chance.choice((0.01, 0.1, 0.5, 3.0))
+            self.world.loop.call_later(pause, self.go_on, socket)
+        elif action == "ping":
+            self.say({"type": "ping"})
+        elif action == "break" and has("send raises") and chance.random() < 0.5:
+            socket.fails = True
+        elif action == "stop" and has("shutdown") and chance.random() < 0.3:
+            self.tell("the server stops it")
+            self.world.stop(socket)
+
+    def go_on(self, socket: Socket) -> None:
+        if socket.is_open:
+            self.tell("reads on")
+        socket.go_on()
+
+    # What it does
+
+    def connect(self) -> None:
+        chance, has = self.chance, self.world.has
+        self._forget_socket()
+        habits = ["", "", *["waits"] * has("suspends"), *["times"] * has("send times"), *["writer"] * (2 * has("writer"))]
+        habit = chance.choice(habits)
+        self.socket = WritingSocket(self, chance.choice((200, 2_000))) if habit == "writer" else Socket(self, habit)
+        job_id = chance.choice([*self.wants, *self.world.job_ids]) if chance.random() < 0.6 else None
+        query = ""
+        if job_id is not None:
+            since = self.positions.get(job_id) if has("resumes") and chance.random() < 0.8 else None
+            query = f"epoch={since[0]}&seq={since[1]}" if since else ""
+            self.wants[job_id] = False
+            self._ask(Request(job_id, since, logs=False, taken_at=self.world.loop.time()))
+        self.tell(f"connects ({habit or 'plain'}) for {job_id} {query}")
+        self.world.serve(self.socket, job_id, query)
+
+    def subscribe(self, job_id: str, *, logs: bool, resumes: bool = True, since: Any = None) -> None:
+        if resumes and since is None and self.world.has("resumes"):
+            since = self.positions.get(job_id)
+        self.wants[job_id] = logs
+        request = Request(job_id, since, logs)
+        message = {"type": "subscribe", "job_id": job_id, "logs": logs}
+        if since is not None:
+            message["since"] = {"epoch": since[0], "seq": since[1]}
+        self._ask(request)
+        self.say(message, request)
+
+    def _ask(self, request: Request) -> None:
+        view = self.views.setdefault(request.job_id, View(self, request.job_id))
+        if request.since is not None and not view.is_live and not view.requests:
+            view.epoch, view.seq = request.since
+        view.requests.append(request)
+
+    def unsubscribe(self, job_id: str) -> None:
+        del self.wants[job_id]
+        self.say({"type": "unsubscribe", "job_id": job_id})
+
+    def watch_feed(self, name: str) -> None:
+        if name == "mine" and not self.user.is_authenticated:
+            return
+        self.wants_feed = name
+        self.asked_feeds.add(name)
+        self.say({"type": "subscribe", "feed": name})
+
+    def say(self, message: dict[str, Any], request: Request | None = None) -> None:
+        assert self.socket is not None
+        self.tell(f"says {message}")
+        self.socket.put({"type": "websocket.receive", "text": json.dumps(message)}, request)
+
+    def leave(self) -> None:
+        if self.socket is not None:
+            self.tell("leaves")
+            socket, self.socket = self.socket, None
+            socket.cut()
+
+    async def keep(self) -> None:
+        """Want to be served, now that all is calm: come back, and ask again for what was refused for a while."""
+        while True:
+            if self.socket is None:
+                self.connect()
+            if not self.wants:
+                self.wants[self.chance.choice(self.world.job_ids)] = False
+            if self.socket is not None and self.socket.is_accepted:
+                self.go_on(self.socket)
+                for job_id, logs in list(self.wants.items()):
+                    view = self.views.get(job_id)
+                    if view is None or not (view.is_live or view.requests):
+                        self.subscribe(job_id, logs=logs)
+                if self.wants_feed and not (self.asked_feeds or self.feeds):
+                    self.watch_feed(self.wants_feed)
+            await asyncio.sleep(KEEP_SECONDS)
+
+    def missing_truth(self) -> str:
+        """Return what is not as it should be, once all is quiet."""
+        if self.socket is None:
+            return f"{self.name} has no socket"
+        views = [self.views.get(job_id) for job_id in self.wants]
+        missing = [view.missing_truth() if view else "not asked for" for view in views]
+        missing += [feed.missing_truth() for feed in self.feeds.values()]
+        return next((f"{self.name}: {job}: {each}" for job, each in zip([*self.wants, "feed"], missing) if each), "")
+
+    # What it is told
+
+    def taken(self, request: Request) -> None:
+        request.taken_at = self.world.loop.time()
+
+    def closed(self, socket: Socket, code: int) -> None:
+        self.tell(f"is closed with {code}")
+        if socket is self.socket:
+            self.socket = None
+
+    def take(self, socket: Socket, frame: dict[str, Any]) -> None:
+        """Fold a frame."""
+        if socket is not self.socket:
+            return
+        kind, subject = frame["type"], frame.get("job_id", frame.get("subject"))
+        self.tell(f"gets {summary(frame)}")
+        if kind in ("progress", "log", "snapshot", "error") and subject in self.world.job_ids:
+            view = self.views.get(subject)
+            self.claim(view is not None, f"{kind} of {subject}, which nobody asked for")
+            assert view is not None
+            if kind == "error":
+                self._refused(view, frame)
+            else:
+                (view.snapshot if kind == "snapshot" else view.event)(frame)
+                self.positions[subject] = view.epoch, view.seq
+        elif kind == "unsubscribed":
+            view = self.views.get(subject)
+            if view is not None:
+                view.is_live = False
+        elif kind == "feed":
+            self.asked_feeds.discard(subject)
+            self.feeds.setdefault(subject, FeedView(self, subject, self.world.loop.time())).take(frame)
+        elif kind == "error":
+            self.asked_feeds.discard(str(subject))
+            self.claim(frame["code"] in ("unavailable", "not_authenticated"), f"refused: {frame}")
+
+    def _refused(self, view: View, frame: dict[str, Any]) -> None:
+        view.error(frame)
+        if frame["code"] == "job_not_found":
+            self.wants.pop(view.job_id, None)
+            self.world.same_answer({**frame, "subject": ""})
+
+
+def summary(frame: dict[str, Any]) -> str:
+    """Return what a frame says, for the story."""
+    names = "job_id", "subject", "epoch", "seq", "message", "text", "status", "recovered", "code"
+    shown = [f"{name}={frame[name]}" for name in names if name in frame]
+    jobs = [f"{job['job_id']}:{job['status']}:{job['message']}" for job in frame.get("jobs", ())]
+    return " ".join([frame["type"], *shown, *jobs])

@@ -1,0 +1,231 @@
+"""The database: rows and log as the selectors show them at this moment, and all that was ever true."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from jobs import selectors
+from jobs.events import Event
+from jobs.models import JobEvent, ProcessingJob
+from jobs.states import EventKind
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+STATUSES = "queued", "in_progress", "failed"  # one after the other, again and again: watchers do not judge
+
+
+class Row(NamedTuple):
+    """A job as it stands."""
+
+    job_id: str
+    epoch: str
+    seq: int
+    status: str
+    progress: float
+    message: str  # names the last commit that changed what is shown
+    owner_id: int | None
+    public: bool
+    created_at: datetime
+    status_changed_at: datetime
+    updated_at: datetime
+
+    def model(self) -> ProcessingJob:
+        fields = self._asdict()
+        return ProcessingJob(id=fields.pop("job_id"), name="", metadata={}, **fields)
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        return self.job_id, self.epoch, self.seq, self.status, self.progress, self.message
+
+
+class Commit(NamedTuple):
+    """An event of a job's log."""
+
+    number: int  # of all that was ever written: text and message name it, so each frame tells what it shows
+    job_id: str
+    seq: int
+    kind: EventKind
+    status: str
+    progress: float
+    at: datetime
+
+    @property
+    def text(self) -> str:
+        return f"c{self.number}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {"level": "info"} if self.kind is EventKind.LOG else {}
+
+    def event(self, epoch: str) -> Event:
+        """Return the event as it is told."""
+        shown = self.status, self.progress, self.text, self.metadata, self.at
+        return Event(self.job_id, epoch, self.seq, self.kind, *shown)
+
+    def model(self) -> JobEvent:
+        fields = {"message": self.text, "metadata": self.metadata, "timestamp": self.at}
+        shown = {"kind": self.kind.value, "status": self.status, "progress": self.progress}
+        return JobEvent(job_id=self.job_id, seq=self.seq, **shown, **fields)
+
+
+class Database:
+    """What is stored now; for the judges, what ever was."""
+
+    def __init__(self, time: Any) -> None:
+        self._time = time
+        self._epochs = 0
+        self.version = 0  # SQLite's change counter
+        self.rows_read = 0
+        self.rows: dict[str, Row] = {}
+        self.log: dict[str, list[Commit]] = {}
+        self.past: dict[str, list[Row]] = {}  # by seq: what a backup may bring back
+        # All that was ever true
+        self.commits: list[Commit] = []
+        self.states: set[tuple[Any, ...]] = set()
+        self.lineage: dict[tuple[str, str], dict[int, list[Commit]]] = {}  # what stood at each seq of a stream
+        self.pruned: dict[tuple[str, str], int] = {}  # the last seq that is not kept
+        self.access: dict[str, list[tuple[float, Row | None]]] = {}  # who might see it from when on
+        self.set_back_jobs: set[str] = set()
+        self.spoiled_jobs: set[str] = set()
+
+    def now(self) -> datetime:
+        return BEGIN + timedelta(seconds=self._time(), microseconds=len(self.commits))
+
+    # Writes
+
+    def create(self, job_id: str, owner_id: int | None, *, public: bool) -> Commit:
+        at = self.now()
+        self.past[job_id], self.log[job_id] = [], []
+        self.rows[job_id] = Row(job_id, self._new_epoch(), 0, "pending", 0.0, "", owner_id, public, at, at, at)
+        self._note_access(job_id)
+        return self.commit(job_id, EventKind.STATUS)
+
+    def commit(self, job_id: str, kind: EventKind, progress: float | None = None) -> Commit:
+        row = self.rows[job_id]
+        status = STATUSES[len(self.commits) % 3] if kind is EventKind.STATUS else row.status
+        shown = float(len(self.commits) % 100) if progress is None else progress
+        commit = Commit(len(self.commits), job_id, row.seq + 1, kind, status, shown, self.now())
+        row = row._replace(seq=commit.seq)
+        if kind is not EventKind.LOG:
+            row = row._replace(status=status, progress=shown, message=commit.text, updated_at=commit.at)
+        if kind is EventKind.STATUS:
+            row = row._replace(status_changed_at=commit.at)
+        self.commits.append(commit)
+        self.log[job_id].append(commit)
+        self.past[job_id].append(row)
+        self.lineage.setdefault((job_id, row.epoch), {}).setdefault(commit.seq, []).append(commit)
+        self._store(row)
+        return commit
+
+    def spoil(self, job_id: str) -> None:
+        """Write what can't be encoded, past all checks."""
+        self.spoiled_jobs.add(job_id)
+        self.commit(job_id, EventKind.TICK, float("inf"))
+
+    def delete(self, job_id: str) -> None:
+        del self.rows[job_id], self.log[job_id], self.past[job_id]
+        self.version += 1
+        self._note_access(job_id)
+
+    def prune(self, job_id: str, upto: int) -> None:
+        key = job_id, self.rows[job_id].epoch
+        self.pruned[key] = max(upto, self.pruned.get(key, 0))
+        self.log[job_id] = [commit for commit in self.log[job_id] if commit.seq > upto]
+        self.version += 1
+
+    def set_back(self, job_id: str, seq: int) -> None:
+        """Restore a backup: the row and the tail of the log are what they were."""
+        self.set_back_jobs.add(job_id)
+        self.past[job_id] = self.past[job_id][:seq]
+        self.log[job_id] = [commit for commit in self.log[job_id] if commit.seq <= seq]
+        self._store(self.past[job_id][-1])
+        self._note_access(job_id)
+
+    def admit(self, job_id: str, owner_id: int | None, *, public: bool) -> None:
+        """Give a job to another owner, or to everybody, or to nobody else."""
+        self.past[job_id] = [row._replace(owner_id=owner_id, public=public) for row in self.past[job_id]]
+        self._store(self.past[job_id][-1])
+        self._note_access(job_id)
+
+    def renew_epoch(self, job_id: str, epoch: str, *_: Any, **__: Any) -> None:
+        """Stand in for `jobs.lifecycle.renew_epoch`: give a row another epoch, if it still has this one."""
+        row = self.rows.get(job_id)
+        if row is not None and row.epoch == epoch:
+            row = row._replace(epoch=self._new_epoch())
+            kept = self.log[job_id]
+            self.lineage[job_id, row.epoch] = {commit.seq: [commit] for commit in kept}
+            self.pruned[job_id, row.epoch] = kept[0].seq - 1 if kept else row.seq
+            self.past[job_id][-1] = row
+            self._store(row)
+            self._note_access(job_id)
+
+    def _store(self, row: Row) -> None:
+        self.rows[row.job_id] = row
+        self.states.add(row.state)
+        self.version += 1
+
+    def _new_epoch(self) -> str:
+        self._epochs += 1
+        return f"e{self._epochs}"
+
+    def _note_access(self, job_id: str) -> None:
+        self.access.setdefault(job_id, []).append((self._time(), self.rows.get(job_id)))
+
+    # What was true
+
+    def since(self, job_id: str, begin: float) -> list[Row | None]:
+        """Return what a job was to those who ask for access, from a time until now."""
+        history = self.access.get(job_id, [])
+        before = [row for at, row in history if at < begin][-1:] or [None]
+        return before + [row for at, row in history if at >= begin]
+
+    def kinds_at(self, job_id: str, epoch: str, seq: int) -> set[EventKind]:
+        return {commit.kind for commit in self.lineage.get((job_id, epoch), {}).get(seq, ())}
+
+    # The selectors, old and new
+
+    def get_job(self, job_id: str) -> ProcessingJob | None:
+        return next(iter(self.get_jobs([job_id])), None)
+
+    def get_jobs(self, job_ids: Iterable[str]) -> list[ProcessingJob]:
+        return [row.model() for row in self._find(job_ids)]
+
+    def positions(self, job_ids: Iterable[str]) -> dict[str, tuple[str, int]]:
+        return {row.job_id: (row.epoch, row.seq) for row in self._find(job_ids)}
+
+    def heads(self, job_ids: Iterable[str]) -> dict[str, Any]:
+        found = self._find(job_ids)
+        return {row.job_id: selectors.Head(row.epoch, row.seq, row.owner_id, row.public) for row in found}
+
+    def events_after(self, cursors: dict[str, tuple[str, int]], limit: int) -> list[Event]:
+        found: list[Event] = []
+        for job_id, (epoch, seq) in sorted(cursors.items()):
+            found += [commit.event(epoch) for commit in self._between(job_id, epoch, seq, None)]
+        return found[:limit]
+
+    def events_between(self, spans: Any, *span: Any) -> Any:
+        if isinstance(spans, str):
+            return [commit.event(span[0]) for commit in self._between(spans, *span)]
+        return {job_id: [each.model() for each in self._between(job_id, *span)] for job_id, span in spans.items()}
+
+    def recent_jobs(self, user: Any, limit: int, *, own: bool = False, **_: Any) -> list[ProcessingJob]:
+        rows = sorted(self.rows.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)
+        return [row.model() for row in rows if may_view(user, row) and (not own or row.owner_id == user.pk)][:limit]
+
+    def jobs_changed_since(self, since: datetime, *_: Any, **__: Any) -> list[tuple[str, str, datetime]]:
+        rows = sorted(self.rows.values(), key=lambda row: row.status_changed_at)
+        return [(row.job_id, row.epoch, row.status_changed_at) for row in rows if row.status_changed_at >= since]
+
+    def _find(self, job_ids: Iterable[str]) -> list[Row]:
+        wanted = sorted(job_ids)
+        self.rows_read += len(wanted)
+        return [self.rows[job_id] for job_id in wanted if job_id in self.rows]
+
+    def _between(self, job_id: str, epoch: str, after: int, upto: int | None) -> list[Commit]:
+        if job_id not in self.rows or self.rows[job_id].epoch != epoch:
+            return []
+        return [each for each in self.log[job_id] if each.seq > after and (upto is None or each.seq <= upto)]
+
+
+def may_view(user: Any, job: Any) -> bool:
+    """Tell whether a user may see a row or a job: the rule of `jobs.access.AccessPolicy`."""
+    return job.public or (user.is_authenticated and job.owner_id == user.pk) or user.is_staff

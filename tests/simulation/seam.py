@@ -1,0 +1,163 @@
+"""Where the world takes the place of the thread pool, the database, the layer, the policy and the clocks.
+
+By name, and only what is there, so that a module may come or go.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, MutableSet
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from django.test import override_settings
+
+from tests.simulation.world import World
+
+READ_PATH = (
+    *("hub", "link", "feed", "connection", "outbox", "consumers", "reads"),
+    *("topic", "repair", "pages", "stream", "window", "watched_job", "log_reader"),
+)
+SELECTORS = (
+    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
+    *("recent_jobs", "jobs_changed_since"),
+)
+# Bounds within the code, made small in some runs so that they are met: by what they may be.
+BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
+    ("pages", "PAGE_EVENTS"): (2, 5),
+    ("repair", "PAGE"): (2, 7),
+    ("topic", "PIECE_BYTES"): (300, 1_000),
+    ("feed", "FRAME_CHARACTERS"): (400,),
+}
+SETTINGS: dict[str, tuple[float, ...]] = {
+    "RING_EVENTS": (1, 3, 256),
+    "REPLAY_EVENTS": (4, 30, 5_000),
+    "OUTBOX_BYTES": (600, 3_000, 262_144),
+    "SEND_SECONDS": (0.4, 2.0),
+    "HEARTBEAT_SECONDS": (1.0, 25.0),
+    "POLL_SECONDS": (0.02, 0.05),
+}
+
+
+class OrderedSet(MutableSet[Any]):
+    """A set that is gone through in the order of arrival: with the built-in one, that depends on hashes."""
+
+    def __init__(self, items: Any = ()) -> None:
+        self._items = dict.fromkeys(items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: Any) -> None:
+        self._items[item] = None
+
+    def discard(self, item: Any) -> None:
+        self._items.pop(item, None)
+
+
+def modules() -> dict[str, ModuleType]:
+    """Return the modules of the read path that exist."""
+    names = [name for name in READ_PATH if importlib.util.find_spec(f"progress.{name}")]
+    return {name: importlib.import_module(f"progress.{name}") for name in names}
+
+
+@contextmanager
+def around(world: World) -> Iterator[None]:
+    """Put a world around the read path."""
+    chance = world.chance("settings")
+    bounds = {key: chance.choice(sizes) for key, sizes in BOUNDS.items()}
+    settings = {f"PROGRESS_{name}": chance.choice(sizes) for name, sizes in SETTINGS.items()}
+    patched = [*_patches(world)]
+    if chance.random() < 0.5:
+        found = modules()
+        patched += [(found[module], name, size) for (module, name), size in bounds.items() if module in found]
+    before = [(place, name, vars(place).get(name, place)) for place, name, _ in patched]
+    with override_settings(**settings):
+        try:
+            for place, name, value in patched:
+                setattr(place, name, value)
+            yield
+        finally:
+            for place, name, value in reversed(before):
+                delattr(place, name) if value is place else setattr(place, name, value)
+
+
+def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
+    """Yield what to put where."""
+    from channels.generic import websocket
+
+    from jobs import access, lifecycle, selectors
+    from progress import consumers, layers
+    from progress.auth import Visitor
+    from progress.wakeups import DataVersion
+
+    anywhere = {
+        "in_thread": world.read,
+        "policy": world.policy,
+        "renew_epoch": world.database.renew_epoch,
+        "timezone": SimpleNamespace(now=world.now),
+        "time": SimpleNamespace(monotonic=world.loop.time),
+    }
+    for module in modules().values():
+        yield module, "set", OrderedSet
+        for name, value in anywhere.items():
+            if name in vars(module):
+                yield module, name, value
+    for name in SELECTORS:
+        if hasattr(selectors, name):
+            yield selectors, name, getattr(world.database, name)
+    if hasattr(lifecycle, "renew_epoch"):
+        yield lifecycle, "renew_epoch", world.database.renew_epoch
+    yield access, "policy", world.policy
+    yield layers, "configured", lambda: world.layer
+    yield DataVersion, "of_database", staticmethod(world.counter)
+    yield websocket, "aclose_old_connections", world.close_old_connections  # in a thread, when a socket is gone
+    yield consumers, "has_credentials", lambda request: request.scope["user"].is_authenticated
+    yield consumers, "identify", lambda request: Visitor(request.scope["user"])
+    yield consumers, "Connection", _numbered(consumers.Connection)
+
+
+def _numbered(connection: type) -> type:
+    """Return a connection whose hash is its number, so that sets of them have the same order in each run."""
+    made: list[int] = []
+
+    class Numbered(connection):  # type: ignore[misc,valid-type]
+        __slots__ = ("number",)
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            made.append(len(made))
+            self.number = made[-1]
+            super().__init__(*args, **kwargs)
+
+        def __hash__(self) -> int:
+            return self.number
+
+    return Numbered
+
+
+def leftovers(world: World) -> list[str]:
+    """Return what is left in the hub, the layer and the limits after everybody has left."""
+    from progress import consumers, hub
+
+    left = [] if world.layer is None else world.layer.leftovers()
+    left += ["a counter is open"] * world.counters
+    left += [f"a place of {client}" for client in vars(consumers.places).get("_taken", ())]
+    made = hub._hubs.pop(world.loop, None)
+    for owner, thing in _parts(made).items():
+        for name, value in vars(thing).items():
+            if isinstance(value, dict | list | set | OrderedSet) and value and name != "_told":
+                left.append(f"{owner}.{name} has {len(value)}")
+    return left
+
+
+def _parts(made: Any) -> dict[str, Any]:
+    """Return a hub and its parts."""
+    names = "feed", "repair", "reader", "link"
+    parts = {name: getattr(made, name) for name in names if getattr(made, name, None) is not None}
+    return parts if made is None else {"hub": made, **parts}

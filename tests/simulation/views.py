@@ -1,0 +1,229 @@
+"""What one client knows on one socket, folded as the protocol tells clients to; what may not be is claimed here."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobs.states import EventKind
+from progress.conf import conf
+from tests.simulation.database import BEGIN, Row
+
+if TYPE_CHECKING:
+    from tests.simulation.clients import Client
+
+GRACE_SECONDS = 4.0  # for which what was true, or allowed, may still be shown: PROGRESS_SYNC_SECONDS and a round
+ADMISSION_SECONDS = 0.0  # how old the row may be on which an admission is decided, when it was asked for
+
+Judge = Callable[[Row | None], bool]
+
+
+@dataclass(slots=True)
+class Request:
+    """A subscription that was asked for, and is not answered yet."""
+
+    job_id: str
+    since: tuple[str, int] | None
+    logs: bool
+    taken_at: float | None = None  # when the server took the message
+    last: int | None = None  # the last event since then
+    restarted: bool = False
+    got: set[int] = field(default_factory=set)  # events that came since it was sent
+
+
+class View:
+    """A job as one client knows it on one socket."""
+
+    def __init__(self, client: "Client", job_id: str) -> None:
+        self.client, self.job_id = client, job_id
+        self.database = client.world.database
+        self.requests: deque[Request] = deque()
+        self.is_live = False  # there is a subscription
+        self.doubtful = False  # an unasked frame may have been taken for an answer: one more may come
+        self.logs = False
+        self.epoch, self.seq, self.shown = "", 0, ""
+
+    @property
+    def asked(self) -> Request | None:
+        """The request that the server is at."""
+        return self.requests[0] if self.requests and self.requests[0].taken_at is not None else None
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether the log itself has been tampered with, so that nothing can be said about gaps."""
+        return self.job_id in self.database.set_back_jobs | self.database.spoiled_jobs
+
+    def claim(self, holds: bool, what: str) -> None:
+        self.client.claim(holds, f"{self.job_id}: {what}")
+
+    # Frames
+
+    def event(self, frame: dict[str, Any]) -> None:
+        is_log, seq, asked = frame["type"] == "log", frame["seq"], self.asked
+        commit = self.database.commits[int(frame["text" if is_log else "message"][1:])]
+        self.claim(self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription")
+        self.claim((commit.job_id, commit.seq, commit.kind is EventKind.LOG) == (self.job_id, seq, is_log), "mixed up")
+        self.claim(not is_log or self.logs or (asked is not None and asked.logs), "a log line nobody asked for")
+        if not is_log:
+            self.claim((commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written")
+        epochs = {self.epoch, asked.since[0] if asked is not None and asked.since else self.epoch}
+        streams = [self.database.lineage.get((self.job_id, epoch), {}) for epoch in epochs]
+        self.claim(any(commit in stream.get(seq, ()) for stream in streams), f"event {seq} of another stream")
+        self._order(seq, asked)
+        self._may_see("an event", asked)
+        if not is_log:
+            self.shown = frame["message"]
+
+    def _order(self, seq: int, asked: Request | None) -> None:
+        if asked is None:
+            self.claim(seq > self.seq, f"event {seq} after {self.seq}: twice, or out of order")
+            self._no_gap(seq)
+        else:
+            if asked.last is None:
+                asked.last = self.seq if asked.since is None else min(self.seq, asked.since[1])
+            if seq <= asked.last and self.client.is_behind and asked.since and not asked.restarted:
+                asked.restarted = True  # what waited was of the subscription before
+                asked.last = asked.since[1]
+            self.claim(seq > asked.last, f"event {seq} after {asked.last}: twice, or out of order, since subscribing")
+            asked.last = seq
+        for request in self.requests:
+            request.got.add(seq)
+        self.seq = seq
+
+    def _no_gap(self, upto: int) -> None:
+        superseded = EventKind.TICK if self.client.is_behind else None
+        hidden = None if self.logs else EventKind.LOG
+        for seq in range(self.seq + 1, upto):
+            kinds = self.database.kinds_at(self.job_id, self.epoch, seq)
+            self.claim(self.is_lenient or bool(kinds & {superseded, hidden}), f"event {seq} was left out")
+
+    def snapshot(self, frame: dict[str, Any]) -> None:
+        state = tuple(frame[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
+        self.claim(state in self.database.states, f"never was {state}")
+        asked = self.asked
+        self.claim(self.is_live or asked is not None, "a snapshot without a subscription")
+        self._may_see("a snapshot", asked)
+        if self.is_live and self.epoch == frame["epoch"] and not (frame["recovered"] or self.is_lenient):
+            self.claim(frame["seq"] >= self.seq, f"back from {self.seq} to {frame['seq']}")
+        if frame["recovered"]:
+            self._recovered(frame, asked)
+        elif asked is not None:
+            self._not_recovered(frame, asked)
+        else:
+            self._unasked(frame)
+        if asked is not None:
+            self.doubtful = self.is_live and self.epoch != frame["epoch"]
+            self.logs = asked.logs
+            self.requests.popleft()
+        self.is_live = True
+        self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]
+
+    def _recovered(self, frame: dict[str, Any], asked: Request | None) -> None:
+        since = asked.since if asked is not None else None
+        self.claim(since is not None, "a recovery that nobody asked for")
+        assert asked is not None
+        assert since is not None
+        self.claim(since[0] == frame["epoch"] and since[1] <= frame["seq"], f"recovered from {since}")
+        hidden = set() if asked.logs else {EventKind.LOG}
+        missing = [seq for seq in range(since[1] + 1, frame["seq"] + 1) if seq not in asked.got]
+        missing = [seq for seq in missing if not self.database.kinds_at(self.job_id, since[0], seq) & hidden]
+        self.claim(not missing, f"recovered from {since[1]} to {frame['seq']} without {missing}")
+
+    def _not_recovered(self, frame: dict[str, Any], asked: Request) -> None:
+        if asked.since is None or self.is_lenient or self.doubtful:
+            return
+        epoch, seq = asked.since
+        is_kept = self.database.pruned.get((self.job_id, epoch), 0) <= seq
+        is_near = 0 <= frame["seq"] - seq <= conf.REPLAY_EVENTS
+        self.claim(not (epoch == frame["epoch"] and is_kept and is_near), f"not recovered from {seq} to {frame['seq']}")
+        self.claim(asked.last is None or self.is_live, "a partial recovery")
+
+    def _unasked(self, frame: dict[str, Any]) -> None:
+        is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > self.seq
+        is_anew = self.epoch != frame["epoch"]
+        self.claim(is_gone or is_anew or self.doubtful or self.is_lenient, f"a snapshot instead of events {self.seq + 1}…")
+        self.doubtful = False
+
+    def error(self, frame: dict[str, Any]) -> None:
+        """Take note that a subscription was refused, or is over."""
+        asked, user = self.asked, self.client.user
+        self.claim(self.is_live or asked is not None or self.doubtful, f"an error without a subscription: {frame}")
+        if frame["code"] == "job_not_found":
+            may_not: Judge = lambda row: row is None or not self.client.world.allows(user, row)  # noqa: E731
+            was_anew = len({row.epoch if row else "" for row in self._recent(asked)}) > 1
+            self.claim(was_anew or any(map(may_not, self._recent(asked))), "not found, though it is there and allowed")
+        elif frame["code"] == "unavailable":
+            had_trouble = self.client.world.had_trouble(GRACE_SECONDS, user, self.job_id)
+            self.claim(had_trouble or self.is_lenient, "unavailable, though nothing was wrong")
+        self.doubtful = self.is_live and asked is not None
+        if asked is not None:
+            self.requests.popleft()
+        self.is_live = False
+
+    def _may_see(self, what: str, asked: Request | None) -> None:
+        world = self.client.world
+        if asked is None and world.had_trouble(GRACE_SECONDS):
+            return  # nobody can have noticed
+        rows = self._recent(asked)
+        self.claim(any(row is not None and world.allows(self.client.user, row) for row in rows), f"{what} behind a closed door")
+
+    def _recent(self, asked: Request | None) -> list[Row | None]:
+        """Return what the job was while what is sent now was decided."""
+        now = self.client.world.loop.time()
+        slow = conf.SEND_SECONDS + 1 if self.client.is_behind else 0.0
+        begin = now - GRACE_SECONDS - slow if asked is None or self.is_live else asked.taken_at - ADMISSION_SECONDS
+        return self.database.since(self.job_id, begin)
+
+    # In the end
+
+    def missing_truth(self) -> str:
+        """Return what is not as it should be, once all is quiet."""
+        row = self.database.rows.get(self.job_id)
+        if row is None or not self.client.world.allows(self.client.user, row):
+            return "still watched, though it is gone or forbidden" if self.is_live else ""
+        if not self.is_live:
+            return "not watched"
+        if (self.epoch, self.shown) != (row.epoch, row.message) or (self.logs and self.seq != row.seq):
+            return f"shows {self.epoch} {self.seq} {self.shown!r}, but it is at {row.epoch} {row.seq} {row.message!r}"
+        return ""
+
+
+class FeedView:
+    """A feed as one client knows it on one socket."""
+
+    def __init__(self, client: "Client", name: str, taken_at: float) -> None:
+        self.client, self.name, self.taken_at = client, name, taken_at
+        self.is_answered = False
+        self.jobs: dict[str, tuple[str, str, int]] = {}  # epoch, status and the number of the commit shown
+
+    def take(self, frame: dict[str, Any]) -> None:
+        self.is_answered = True
+        world = self.client.world
+        for entry in frame["jobs"]:
+            job_id = entry["job_id"]
+            state = tuple(entry[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
+            self.client.claim(state in world.database.states, f"feed {self.name}: never was {state}")
+            rows = world.database.since(job_id, world.loop.time() - GRACE_SECONDS - conf.SEND_SECONDS)
+            is_fine = any(row is not None and self.shows(row) for row in rows)
+            self.client.claim(is_fine or world.had_trouble(GRACE_SECONDS), f"feed {self.name}: {job_id} is not for them")
+            number = int(entry["message"][1:])
+            before = self.jobs.get(job_id)
+            is_back = before is not None and before[2] > number and job_id not in world.database.set_back_jobs
+            self.client.claim(not is_back, f"feed {self.name}: {job_id} goes back to {number}")
+            self.jobs[job_id] = entry["epoch"], entry["status"], number
+
+    def shows(self, row: Row) -> bool:
+        user = self.client.user
+        return self.client.world.allows(user, row) and (self.name == "all" or row.owner_id == user.pk)
+
+    def missing_truth(self) -> str:
+        if not self.is_answered:
+            return f"feed {self.name} is not answered"
+        world, user = self.client.world, self.client.user
+        for row in world.database.rows.values():
+            begin = max((row.status_changed_at - BEGIN).total_seconds(), self.taken_at)
+            always = all(each is not None and self.shows(each) for each in world.database.since(row.job_id, begin))
+            shown = self.jobs.get(row.job_id)
+            if always and (user.pk, row.job_id) not in world.ever_raised and (shown or ())[:2] != (row.epoch, row.status):
+                return f"feed {self.name} shows {row.job_id} as {shown}, but it is {row.epoch} {row.status!r}"
+        return ""
