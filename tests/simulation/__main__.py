@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--mode", choices=[*MODES, "all"], default="all")
     parser.add_argument("--seeds", default="0-100", help="from-to, or one seed, which prints its story")
-    parser.add_argument("--without", nargs="*", default=[], metavar="HAZARD", help=", ".join(sorted(HAZARDS)))
+    parser.add_argument("--without", nargs="*", default=[], metavar="HAZARD", help="; ".join(sorted(HAZARDS)))
     parser.add_argument("--keep-going", action="store_true", help="count what is found, instead of ending with the first")
     given = parser.parse_args()
     if unknown := set(given.without) - HAZARDS:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
 
-from tests.simulation.sockets import Socket, WritingSocket
+from tests.simulation.sockets import GONE, Socket, WritingSocket
 from tests.simulation.views import FeedView, Request, View
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Client:
             return
         action = chance.choice(("watch", "watch", "again", "unwatch", "feed", "impossible", "pause", "ping", "break", "stop"))
         job_id = chance.choice(self.world.job_ids)
-        if action == "watch":
+        is_new = has("again") or job_id not in self.wants
+        if action == "watch" and is_new:
             self.subscribe(job_id, logs=has("logs") and chance.random() < 0.6, resumes=chance.random() < 0.7)
         elif action == "again" and has("again") and self.wants:
             self.subscribe(job_id := chance.choice(list(self.wants)), logs=self.wants[job_id], resumes=chance.random() < 0.8)
@@ -87,8 +88,8 @@ class Client:
             self.unsubscribe(chance.choice(list(self.wants)))
         elif action == "feed" and has("feeds"):
             self.watch_feed(chance.choice(("all", "mine")))
-        elif action == "impossible" and has("impossible"):
-            for _ in range(chance.choice((1, 1, 20))):
+        elif action == "impossible" and has("impossible") and is_new:
+            for _ in range(chance.choice((1, 1, 20)) if has("again") else 1):
                 self.subscribe(job_id, logs=False, since=(self.positions.get(job_id, ("none", 0))[0], IMPOSSIBLE))
         elif action == "pause" and has("pauses") and socket.is_reading:
             self.tell("stops to read")
@@ -104,9 +105,9 @@ class Client:
             self.world.stop(socket)
 
     def go_on(self, socket: Socket) -> None:
-        if socket.is_open:
+        if socket.is_open and not socket.is_reading:
             self.tell("reads on")
-        socket.go_on()
+            socket.go_on()
 
     # What it does
 
@@ -164,6 +165,12 @@ class Client:
             self.tell("leaves")
             socket, self.socket = self.socket, None
             socket.cut()
+
+    def lose(self, socket: Socket) -> None:
+        """Lose a socket that has failed; the server's loop hears of it a moment later."""
+        if socket.is_open:
+            self.closed(socket, GONE)
+            self.world.loop.call_later(0.02, socket.cut)
 
     async def keep(self) -> None:
         """Want to be served, now that all is calm: come back, and ask again for what was refused for a while."""

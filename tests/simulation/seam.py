@@ -27,7 +27,6 @@ BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
     ("repair", "PAGE"): (2, 7),
     ("topic", "PIECE_BYTES"): (300, 1_000),
-    ("feed", "FRAME_CHARACTERS"): (400,),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
     "RING_EVENTS": (1, 3, 256),
@@ -145,7 +144,7 @@ def leftovers(world: World) -> list[str]:
     """Return what is left in the hub, the layer and the limits after everybody has left."""
     from progress import consumers, hub
 
-    left = [] if world.layer is None else world.layer.leftovers()
+    left = [] if world.layer is None or not world.has("last leave") else world.layer.leftovers()
     left += ["a counter is open"] * world.counters
     left += [f"a place of {client}" for client in vars(consumers.places).get("_taken", ())]
     made = hub._hubs.pop(world.loop, None)

@@ -55,6 +55,7 @@ class Socket:
         else:
             await self._pass()
         if self.fails:
+            self.client.lose(self)
             raise ConnectionError("the socket is broken")
         self.deliver(message)
 

@@ -33,7 +33,7 @@ HAZARDS = frozenset(
         # the sockets
         *("suspends", "send times", "send raises", "writer", "pauses"),
         # the clients
-        *("again", "resumes", "impossible", "feeds", "logs", "shutdown"),
+        *("again", "resumes", "impossible", "feeds", "logs", "shutdown", "last leave"),
     }
 )
 
