@@ -21,7 +21,7 @@ export SHOW_PATH := $(value RUN_PATH)
 unexport PORT RUN_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format bench bench-quick clean
+.PHONY: help run test simulate lint types format bench bench-quick clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -41,6 +41,9 @@ run: $(SITE) ## Run the site and a real job that scans RUN_PATH, live on http://
 
 test: $(DEV) ## Run the tests; ARGS goes to pytest: make test ARGS="-k replay"
 	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) $(ARGS)
+
+simulate: $(DEV) ## Run seeds of the simulation: make simulate ARGS="--mode redis-sqlite --seeds 0-10000"
+	@$(BIN)/python -m tests.simulation $(ARGS)
 
 lint: $(DEV) ## Check the style of the code
 	@$(BIN)/ruff check .

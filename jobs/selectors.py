@@ -17,10 +17,11 @@ MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 dee
 
 
 class Head(NamedTuple):
-    """Where a job stands, and what decides who may see it."""
+    """Where a job stands, since when, and what decides who may see it."""
 
     epoch: str
     seq: int
+    updated_at: datetime
     owner_id: Any
     public: bool
 

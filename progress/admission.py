@@ -1,11 +1,11 @@
 """Who may watch a job: asked of the access policy, on the job's row as it is now.
 
-When a subscription begins, and again when what decides it has changed. Whatever a policy raises means «not now».
+When a subscription begins, and again when what decides it has changed: it is stopped then, and begins anew from where
+it was. Whatever a policy raises means «not now».
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobs import access
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ASKED_TOGETHER = 100  # users in one visit to a thread
 
-
-async def admit(reader: LogReader, job: WatchedJob, new: Subscription, since: Position | None) -> None:
+async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
     """Let a socket watch a job: first what it missed since a position, or a snapshot.
 
     What fits into one write is the answer; what comes before it is sent as fast as the socket takes it.
@@ -36,29 +34,33 @@ async def admit(reader: LogReader, job: WatchedJob, new: Subscription, since: Po
             log has changed under a replay.
 
     """
-    offered = since
+    offered, has_begun = since, False
     while True:
         await reader.renew(job)
         facts = job.facts
-        await _ask(job, new.user)
-        while facts is not None and job.facts == facts and not _is_behind(job, since):
+        await _ask(job, subscription.user)
+        while job.facts == facts and not _is_behind(job, since):
             missed = None if since is None else await job.missed_since(since)
-            await new.connection.ready()
+            await subscription.connection.ready()
             if job.facts != facts:
                 break
             # From here on nothing is awaited: no event can come between the answer and what follows it.
-            if not new.connection.is_accepting:
-                return None
+            if not job.is_wanted(subscription):
+                return
             if since is None or missed is None:
-                if since != offered:
+                if has_begun:
                     raise _resync(job)
-                return job.attach(new, None, None)
+                job.attach(subscription, None, None)
+                return
             head, _ = next(pieces(missed), ([], b""))
             since = Position(since.epoch, since.seq + len(head))
             if since == job.position:
-                return job.attach(new, offered, missed)
-            for piece in pieces(visible(head, logs=new.logs)):
-                new.connection.send_all(*piece, lasting=True)
+                job.attach(subscription, offered, missed)
+                return
+            for piece in pieces(visible(head, logs=subscription.logs)):
+                subscription.connection.send_all(*piece, lasting=True)
+                has_begun = True
+            subscription.reached(since)
 
 
 def _is_behind(job: WatchedJob, since: Position | None) -> bool:
@@ -71,31 +73,6 @@ def _is_behind(job: WatchedJob, since: Position | None) -> bool:
 def _resync(job: WatchedJob) -> Refused:
     sentence = "The job's events have changed while they were replayed"
     return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
-
-
-async def ask_again(job: WatchedJob, stopped: Sequence[Subscription]) -> None:
-    """Let those go on who may still watch a job, and turn the others away."""
-    while stopped:
-        facts, some = job.facts, stopped[:ASKED_TOGETHER]
-        try:
-            answers = await reads.in_thread(_answers, [each.user for each in some], job.row)
-        except Exception as error:  # whatever it is, nobody may watch unasked
-            logger.warning("Who may watch job %s can't be told: %r", job.job_id, error)
-            answers = [None] * len(some)
-        if job.facts != facts:
-            continue  # what was asked about is no more
-        stopped = stopped[ASKED_TOGETHER:]
-        for subscription, answer in zip(some, answers, strict=True):
-            if job.subscriptions.get(subscription.connection) is not subscription:
-                continue
-            if answer:
-                job.go_on(subscription)
-            else:
-                job.turn_away(subscription, unavailable(job.job_id) if answer is None else job_not_found(job.job_id))
-
-
-def _answers(users: Sequence[type_of_user], row: "ProcessingJob | None") -> list[bool | None]:
-    return [_answer(user, row) for user in users]
 
 
 def _answer(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
@@ -117,11 +94,16 @@ async def _ask(job: WatchedJob, user: type_of_user) -> None:
     row = job.row
     key = id(row), id(user)  # both are held by what is asked
     if key not in job.asking:
-        asking = asyncio.ensure_future(reads.in_thread(_answer, user, row))
-        job.asking[key] = asking
-        asking.add_done_callback(lambda _: job.asking.pop(key))
+        job.asking[key] = asyncio.ensure_future(reads.in_thread(_answer, user, row))
+        job.asking[key].add_done_callback(lambda asked: _forget(job, key, asked))
     answer = await asyncio.shield(job.asking[key])
     if answer is None:
         raise unavailable(job.job_id)
     if not answer or row is None:
         raise job_not_found(job.job_id)
+
+
+def _forget(job: WatchedJob, key: tuple[int, int], asked: asyncio.Future[bool | None]) -> None:
+    del job.asking[key]
+    if not asked.cancelled():
+        asked.exception()  # those who still wait for it get it; there may be nobody left

@@ -13,10 +13,9 @@ from django.utils import timezone
 
 from jobs import access, selectors
 from jobs.access import type_of_user
-from progress import protocol, reads
+from progress import reads
 from progress.conf import conf
 from progress.connection import Connection
-from progress.exceptions import unavailable
 from progress.protocol import FeedName, feed, feed_entry
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ CHANGES = 500  # of jobs, read at a time
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
 
 Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
+
+Key = tuple[Connection, FeedName]
 
 
 class Entry(NamedTuple):
@@ -46,30 +47,19 @@ class FeedWatcher:
         self.connection = connection
         self.user = user
         self.name = name
-        self.owed: list[str] = []  # jobs of which it could not be told whether it may see them
-        self._held: list[list[Entry]] | None = []  # what comes before the first answer has been sent
+        self.is_answered = False
+        self.owed: dict[str, None] = {}  # jobs that it could not be told of yet
 
-    def first(self, entries: list[Entry]) -> None:
-        """Send the first answer, then what has changed since it was read."""
-        held, self._held = self._held or [], None
-        recent = next(_batches(reversed(entries)), [])
-        self._send(recent[::-1], cut=len(recent) < len(entries))
-        for later in held:
-            self.tell(later)
+    def answer(self, recent: list[Entry]) -> None:
+        """Send the first answer: the latest that fit into a frame."""
+        self.is_answered = True
+        shown = next(_batches(reversed(recent)), [])
+        self._send(shown[::-1], cut=len(shown) < len(recent))
 
     def tell(self, entries: list[Entry]) -> None:
         """Send changes."""
-        if self._held is not None:
-            self._held.append(entries)
-        else:
-            for batch in _batches(entries):
-                self._send(batch)
-
-    def owe(self, job_ids: list[str]) -> None:
-        """Keep in mind which jobs are to be asked about again; say so when that begins."""
-        begins, self.owed = not self.owed, job_ids
-        if job_ids and begins:
-            self.connection.send(protocol.error(unavailable(self.name)))
+        for batch in _batches(entries):
+            self._send(batch)
 
     def _send(self, entries: list[Entry], *, cut: bool = False) -> None:
         self.connection.send(feed(self.name, [entry.text for entry in entries], cut=cut))
@@ -85,7 +75,7 @@ class Feed:
     """Tells the watchers of feeds what has changed, for as long as `run` runs."""
 
     def __init__(self) -> None:
-        self._watchers: dict[tuple[Connection, FeedName], FeedWatcher] = {}
+        self._watchers: dict[Key, FeedWatcher] = {}
         self._changed: dict[str, None] = {}  # jobs to be looked at
         self._told: dict[str, Change] = {}  # the change of each job that was told last
         self._due = asyncio.Event()
@@ -108,19 +98,23 @@ class Feed:
         watcher = FeedWatcher(connection, user, name)
         async with self._beginning:  # who comes second must not forget what the first has yet to be told
             if not self._watchers:
-                self._told, self._changed = await self._changes(), {}
+                self._told = await self._changes()
             self._watchers[connection, name] = watcher
         try:
             entries = await reads.in_thread(_recent, user, name)
         except BaseException:
             self.remove(connection, name)
             raise
-        watcher.first(entries)
+        watcher.answer(entries)
+        self._due.set()  # for what came meanwhile
 
     def remove(self, connection: Connection, name: FeedName | None = None) -> None:
         """Let a socket watch a feed no more, or none at all."""
         for key in [key for key in self._watchers if key[0] is connection and name in (None, key[1])]:
             del self._watchers[key]
+        if not self._watchers:
+            self._changed.clear()
+            self._told.clear()
 
     def mark(self, job_id: str) -> None:
         """Have a job looked at soon: it is new or has changed its status."""
@@ -148,7 +142,7 @@ class Feed:
             try:
                 await self._sweep_if_due()
                 await self._tell()
-            except BaseException:
+            except Exception:
                 self._due.set()
                 raise
 
@@ -163,7 +157,7 @@ class Feed:
         self._sweep_asked = False
         try:
             changes = await self._changes()
-        except BaseException:
+        except Exception:
             self._sweep_asked = True
             raise
         self._swept_at = loop.time()
@@ -177,28 +171,36 @@ class Feed:
         return {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
 
     async def _tell(self) -> None:
-        watchers = list(self._watchers.values())
+        asked = {key: watcher for key, watcher in self._watchers.items() if watcher.is_answered}
         changed = dict.fromkeys(list(self._changed)[:CHANGES])
-        wanted = changed | {job_id: None for each in watchers for job_id in each.owed}
+        wanted = changed | {job_id: None for watcher in asked.values() for job_id in watcher.owed}
         if not wanted:
             return
         for job_id in changed:
             del self._changed[job_id]  # what changes from here on has to be looked at again
         try:
-            jobs, views = await reads.in_thread(_views, watchers, list(wanted))
-        except BaseException:
+            jobs, views = await reads.in_thread(_views, list(asked.values()), list(wanted))
+        except Exception:
             self._changed = changed | self._changed
             raise
         # A sweep that read while this did may have asked for the same change once more.
         news = {job.pk for job in jobs if self._told.get(job.pk) != _change(job)}
         self._told |= {job.pk: _change(job) for job in jobs}
-        for watcher, (entries, owed) in zip(watchers, views, strict=True):
-            if self._watchers.get((watcher.connection, watcher.name)) is watcher:
+        for (key, watcher), (entries, owed) in zip(asked.items(), views, strict=True):
+            if self._watchers.get(key) is watcher:
                 watcher.tell([entry for entry in entries if entry.job_id in news or entry.job_id in watcher.owed])
-                watcher.owe(owed)
+                watcher.owed = dict.fromkeys(owed)
+        self._go_on(asked, changed)
+
+    def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:
+        """See to what is left: more changes, watchers who came meanwhile, those a policy could not decide on."""
+        for key, watcher in self._watchers.items():
+            if asked.get(key) is not watcher:
+                watcher.owed |= changed  # what it was answered may be older than what was read
+                self._due.set()
         if self._changed:
             self._due.set()
-        elif any(watcher.owed for watcher in watchers):
+        elif any(watcher.owed for watcher in asked.values()):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._due.set)
 
 

@@ -21,10 +21,10 @@ from jobs.bounds import is_job_id
 from jobs.events import Event
 from jobs.states import EventKind
 from progress import layers, protocol
-from progress.admission import admit, ask_again
+from progress.admission import admit
 from progress.conf import conf
 from progress.connection import Connection
-from progress.exceptions import job_not_found, unavailable
+from progress.exceptions import Refused, job_not_found, unavailable
 from progress.feed import Feed
 from progress.groups import FEED_GROUP, Hint, hint_of, hints_of, job_group
 from progress.link import Link
@@ -134,18 +134,13 @@ class Hub:
             raise job_not_found(job_id)
         job = self.jobs.get(job_id)
         if job is None:
-            job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._ask_again, self._drop)
+            job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._admit_again, self._drop)
         with job.in_demand():
             since = job.replace(connection, since, logs=logs)
             if self.link is not None:
                 await self.link.join(job_group(job_id))
-            try:
-                await admit(
-                    self.reader, job, Subscription(connection, user, logs=logs, is_addressed=is_addressed), since
-                )
-            except Error as error:
-                logger.warning("Job %s can't be read: %s", job_id, error)
-                raise unavailable(job_id) from error
+            subscription = Subscription(connection, user, logs=logs, is_addressed=is_addressed)
+            await self._admit(job, subscription, since)
 
     def unsubscribe(self, connection: Connection, job_id: str) -> None:
         """Let a connection watch a job no more."""
@@ -153,8 +148,23 @@ class Hub:
         if job is not None:
             job.remove(connection)
 
-    def _ask_again(self, job: WatchedJob, stopped: list[Subscription]) -> None:
-        self._begin(ask_again(job, stopped))
+    def _admit_again(self, job: WatchedJob, stopped: list[Subscription]) -> None:
+        for subscription in stopped:
+            self._begin(self._readmit(job, subscription))
+
+    async def _readmit(self, job: WatchedJob, stopped: Subscription) -> None:
+        with job.in_demand():
+            try:
+                await self._admit(job, stopped, stopped.stopped_at)
+            except Refused as refused:
+                job.turn_away(stopped, refused)
+
+    async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+        try:
+            await admit(self.reader, job, subscription, since)
+        except Error as error:
+            logger.warning("Job %s can't be read: %s", job.job_id, error)
+            raise unavailable(job.job_id) from error
 
     def _drop(self, job: WatchedJob) -> None:
         """Follow a job no more that nobody watches."""

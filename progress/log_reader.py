@@ -7,6 +7,7 @@ one, as the way in which events of other processes get here.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROUND_EVENTS = 1_000  # read from the log in one round
+TIMER_SECONDS = 0.001  # by which a timer may come early
 
 Rows = dict[str, "ProcessingJob | Exception"]
 
@@ -34,7 +36,7 @@ class Round:
     """What one visit to the database is to read, and what came of it."""
 
     def __init__(self) -> None:
-        self.marked: dict[str, WatchedJob] = {}
+        self.marked: dict[str, None] = {}  # by their ids: meanwhile a job may be dropped, and watched anew
         self.is_over = asyncio.Event()
         self.error: BaseException | None = None
 
@@ -59,13 +61,13 @@ class LogReader:
         self._next = Round()
         self._wanted = asyncio.Event()  # there is something to do before the time
         self._sweep_now = False
-        self._swept_at = float("-inf")
+        self._swept_at = self._polled_at = float("-inf")
 
     # What others ask for
 
     def mark(self, job: WatchedJob) -> None:
         """Have a job looked at in the next round."""
-        self._next.marked[job.job_id] = job
+        self._next.marked[job.job_id] = None
         self._wanted.set()
 
     def sweep(self) -> None:
@@ -118,38 +120,32 @@ class LogReader:
         """Wait until there is something to read; return whether that is every job."""
         while True:
             self._wanted.clear()
-            pause = self._seconds_to_sweep(version)
-            if pause <= 0 or self._next.marked:
-                return pause <= 0
-            try:
-                async with asyncio.timeout(pause):
+            seconds = self._seconds_to_sweep(version)
+            if seconds < TIMER_SECONDS or self._next.marked:
+                return seconds < TIMER_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds if version is None else min(seconds, conf.POLL_SECONDS)):
                     await self._wanted.wait()
-            except TimeoutError:
-                continue
 
     def _seconds_to_sweep(self, version: DataVersion | None) -> float:
-        """Return how long to wait at most: until the next sweep, or the next look whether something was written."""
+        now = asyncio.get_running_loop().time()
+        is_told = self._is_told()
+        if version is not None and not is_told and now - self._polled_at > conf.POLL_SECONDS - TIMER_SECONDS:
+            self._polled_at = now
+            self._sweep_now = version.has_changed() or self._sweep_now  # it says so once
         if self._sweep_now:
             return 0
-        rest = self._swept_at - asyncio.get_running_loop().time()
-        if self._is_told():
-            return rest + conf.SYNC_SECONDS
-        if version is None:
-            return rest + conf.SWEEP_SECONDS
-        if version.has_changed():
-            self._sweep_now = True  # which is not said twice
-            return 0
-        return min(conf.POLL_SECONDS, rest + conf.SYNC_SECONDS)
+        return self._swept_at - now + (conf.SYNC_SECONDS if is_told or version is not None else conf.SWEEP_SECONDS)
 
     async def _round(self, *, is_sweep: bool) -> None:
         """Read what is to be read, and bring each job to it."""
         this = self._now = self._next
         self._next = Round()
-        jobs = self._jobs if is_sweep else this.marked
+        wanted = list(self._jobs if is_sweep else this.marked)
         try:
             if is_sweep:
                 self._sweep_now = False
-            await self._read_all([job for job_id, job in jobs.items() if self._jobs.get(job_id) is job])
+            await self._read_all([self._jobs[job_id] for job_id in wanted if job_id in self._jobs])
         except BaseException as error:
             this.error = error
             self._sweep_now = self._sweep_now or is_sweep
@@ -184,21 +180,22 @@ class LogReader:
                 job.needs_row = True
             raise
         here = [job for job in jobs if self._jobs.get(job.job_id) is job]
-        set_back = [job for job in here if _is_set_back(job, rows.get(job.job_id), seen[job.job_id])]
+        set_back = []
+        reached = {}
         for job in here:
-            if job.job_id not in whole:
-                self._compare(job, heads.get(job.job_id), seen[job.job_id])
-            elif job not in set_back:
-                _take(job, rows.get(job.job_id))
-        await self._read_missing({job: head.seq for job in here if (head := _head(job, rows, heads)) is not None})
+            found = rows.get(job.job_id) if job.job_id in whole else heads.get(job.job_id)
+            if found is None or isinstance(found, Exception):
+                _take(job, found)
+            elif job.is_contradicted(found, seen[job.job_id]):
+                set_back.append(job)
+            else:
+                reached[job] = found.seq
+                if not isinstance(found, Head):
+                    _take(job, found)
+                elif not job.goes_on(found):
+                    self._need_row(job)
+        await self._read_missing(reached)
         await self._begin_anew(set_back)
-
-    def _compare(self, job: WatchedJob, head: Head | None, seen: int) -> None:
-        """See whether a job's log goes on as it was; if not, its row is needed."""
-        if head is None:
-            job.take(None)
-        elif not job.goes_on(head, seen):
-            self._need_row(job)
 
     async def _begin_anew(self, set_back: Sequence[WatchedJob]) -> None:
         """Give jobs whose logs were set back another stream, and begin with what their rows say."""
@@ -241,19 +238,6 @@ def _take(job: WatchedJob, row: "ProcessingJob | Exception | None") -> None:
         job.take(row)
     except Exception as error:  # whatever is wrong with a row, it harms its own job only
         job.fail(error)
-
-
-def _is_set_back(job: WatchedJob, row: "ProcessingJob | Exception | None", seen: int) -> bool:
-    """Tell whether a job's log is shorter than it was seen to be: a restored backup, a standby that lost commits."""
-    if row is None or isinstance(row, Exception) or job.position is None:
-        return False
-    return row.epoch == job.position.epoch and row.seq < seen
-
-
-def _head(job: WatchedJob, rows: Rows, heads: Mapping[str, Head]) -> "ProcessingJob | Head | None":
-    """Return what was read of a job."""
-    row = rows.get(job.job_id)
-    return heads.get(job.job_id) if row is None or isinstance(row, Exception) else row
 
 
 def _behind(reached: Mapping[WatchedJob, int]) -> list[tuple[int, WatchedJob]]:

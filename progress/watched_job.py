@@ -49,6 +49,11 @@ class Subscription:
         self.begin: Position | None = None  # after which it was sent all there is
         self.stopped_at: Position | None = None  # after which nothing is sent until access was asked for again
 
+    def reached(self, position: Position) -> None:
+        """Go on from here, if it is stopped, for it was sent all up to here."""
+        if self.stopped_at is not None:
+            self.stopped_at = position
+
 
 class WatchedJob:
     """Takes each event of a job once, in order, and sends it to all who watch.
@@ -58,7 +63,7 @@ class WatchedJob:
     Args:
         job_id: The job.
         read: Reads a span of the job's log.
-        ask_again: Is given those who were stopped, since who may watch may have changed.
+        admit_again: Is given those who were stopped, since who may watch may have changed.
         on_idle: Called when nobody watches or is about to.
 
     """
@@ -67,7 +72,7 @@ class WatchedJob:
         self,
         job_id: str,
         read: Callable[[str, Span], Awaitable[Sequence[Hint]]],
-        ask_again: "Callable[[WatchedJob, list[Subscription]], None]",
+        admit_again: "Callable[[WatchedJob, list[Subscription]], None]",
         on_idle: "Callable[[WatchedJob], None]",
     ) -> None:
         self.job_id = job_id
@@ -83,9 +88,9 @@ class WatchedJob:
         self._with_logs: dict[Connection, None] = {}
         self._window: Window | None = None
         self._pages: Pages | None = None  # there while clients read what the window does not hold
-        self._answer: tuple[tuple[Frame, Frame, int], list[Piece]] | None = None
+        self._answered: tuple[tuple[Frame | None, Frame | None, int], list[Piece]] | None = None
         self._read = read
-        self._ask_again = ask_again
+        self._admit_again = admit_again
         self._on_idle = on_idle
 
     def __len__(self) -> int:
@@ -103,18 +108,25 @@ class WatchedJob:
 
     # What the log reader brings
 
-    def goes_on(self, head: Head, seen: int) -> bool:
-        """Tell whether the log goes on from here; otherwise the row has to be read, which `take` goes by.
-
-        Args:
-            head: Where the job stands.
-            seen: Where it was known to stand when that was asked: before it, the log was set back.
-
-        """
+    def goes_on(self, head: Head) -> bool:
+        """Tell whether the log goes on from here; otherwise the row has to be read, which `take` goes by."""
         if self._window is None or self.facts != Facts(head.epoch, head.owner_id, head.public):
             return False
-        is_near = head.seq - self._window.position.seq <= conf.REPLAY_EVENTS
-        return head.seq >= seen and is_near and not self.has_hole
+        return not self.has_hole and head.seq - self._window.position.seq <= conf.REPLAY_EVENTS
+
+    def is_contradicted(self, head: "Head | ProcessingJob", seen: int) -> bool:
+        """Tell whether a job stands where it can't, after what was shown: its log was set back, from a backup, say.
+
+        Args:
+            head: Where it stands.
+            seen: Where it was known to stand when that was asked.
+
+        """
+        window = self._window
+        if window is None or head.epoch != window.position.epoch:
+            return False
+        is_another = head.seq == window.position.seq and head.updated_at != window.changed_at
+        return head.seq < seen or is_another
 
     def take(self, row: "ProcessingJob | None") -> None:
         """Go by the job's row as it is now.
@@ -132,10 +144,12 @@ class WatchedJob:
             stopped = self._stop()  # before they are shown what may not be for them
         if loaded is not None:
             self._window, self._pages = loaded, None
+            for subscription in self.subscriptions.values():
+                subscription.begin = loaded.position
             self._send([loaded.snapshot(recovered=False)])
         self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
         if stopped:
-            self._ask_again(self, stopped)
+            self._admit_again(self, stopped)
 
     def _loaded(self, row: "ProcessingJob") -> Window | None:
         """Return a window that begins where the job stands; None if the present one goes on."""
@@ -149,13 +163,11 @@ class WatchedJob:
         return window
 
     def fail(self, error: Exception) -> None:
-        """Tell those who watch that the job can't be shown; what comes of it later is sent all the same."""
-        self.needs_row = True
-        if not self.is_failing:
-            self.is_failing = True
-            logger.warning("Job %s can't be shown: %r", self.job_id, error)
-            for subscription in list(self.subscriptions.values()):
-                _tell(subscription, unavailable(self.job_id))
+        """Turn everybody away for now: what the database has of the job can't be shown."""
+        logger.warning("Job %s can't be shown: %r", self.job_id, error)
+        self.is_failing = self.needs_row = True
+        for subscription in list(self.subscriptions.values()):
+            self.turn_away(subscription, unavailable(self.job_id))
 
     def _end(self) -> None:
         """Turn everybody away: there is no such job."""
@@ -198,7 +210,7 @@ class WatchedJob:
         finally:
             self._demands -= 1
             if not self._demands:
-                self._pages = self._answer = None
+                self._pages = self._answered = None
             self._check_idle()
 
     async def missed_since(self, since: Position) -> Sequence[Frame] | None:
@@ -230,46 +242,52 @@ class WatchedJob:
             return since
         sent = old.stopped_at or self.position
         self.remove(connection)
-        if since is None or sent is None or old.begin is None or logs != old.logs:
+        if since is None or sent is None or old.begin is None or (logs and not old.logs):
             return since
         return max(since, sent) if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin else since
 
-    def attach(self, new: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
-        """Answer a subscription, with what it missed or a snapshot; from here on it gets all that comes.
+    def is_wanted(self, subscription: Subscription) -> bool:
+        """Tell whether a subscription that is being made, or was stopped, is still of use."""
+        is_here = subscription.stopped_at is None or self.subscriptions.get(subscription.connection) is subscription
+        return is_here and subscription.connection.is_accepting
+
+    def attach(self, subscription: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
+        """Send a subscription what it missed since a position, or a snapshot; from here on it gets all that comes.
 
         Raises:
             Refused: Too many watch the job already.
 
         """
-        if len(self) >= conf.MAX_WATCHERS_PER_JOB:
+        connection, was_stopped = subscription.connection, subscription.stopped_at is not None
+        if not was_stopped and len(self) >= conf.MAX_WATCHERS_PER_JOB:
             raise Refused(
                 ErrorCode.TOO_MANY_CONNECTIONS,
                 "Too many are watching this job",
                 subject=self.job_id,
                 close=CloseCode.TOO_MANY_CONNECTIONS,
             )
-        new.begin = self.position if missed is None else since
-        self.subscriptions[new.connection] = new
-        new.connection.watched[self.job_id] = None
-        for frames, wire in self._answer_to(missed, logs=new.logs):
-            new.connection.send_all(frames, wire, lasting=True)
-        self._let_in(new)
+        if not was_stopped or missed is None:
+            subscription.begin = self.position if missed is None else since
+        subscription.stopped_at = None
+        self.subscriptions[connection] = subscription
+        connection.watched[self.job_id] = None
+        for frames, wire in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
+            connection.send_all(frames, wire, lasting=True)
+        (self._with_logs if subscription.logs else self._plain)[connection] = None
 
-    def _answer_to(self, missed: Sequence[Frame] | None, *, logs: bool) -> list[Piece]:
-        """Return the answer to a subscription, in pieces, made once for all who resume from the same event."""
+    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Piece]:
+        """Return what is sent to a subscription, in pieces, made once for all who resume from the same event."""
         assert self._window is not None
-        snapshot = self._window.snapshot(recovered=missed is not None)
-        frames = [*visible(missed or (), logs=logs), snapshot]
-        made_of = snapshot, frames[0], len(frames)  # which says all, since each answer ends at the same event
-        if self._answer is None or self._answer[0] != made_of:
-            self._answer = made_of, list(pieces(frames))
-        return self._answer[1]
-
-    def _let_in(self, subscription: Subscription) -> None:
-        (self._with_logs if subscription.logs else self._plain)[subscription.connection] = None
+        frames = visible(missed or (), logs=logs)
+        if is_asked or missed is None:
+            frames.append(self._window.snapshot(recovered=missed is not None))
+        made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
+        if self._answered is None or self._answered[0] != made_of:  # which says all: each ends at the same event
+            self._answered = made_of, list(pieces(frames))
+        return self._answered[1]
 
     def _stop(self) -> list[Subscription]:
-        """Send those who watch nothing more, until they are let `go_on` or turned away; return them."""
+        """Send those who watch nothing more, until they are attached again or turned away; return them."""
         stopped = [each for each in self.subscriptions.values() if each.stopped_at is None]
         for subscription in stopped:
             subscription.stopped_at = self.position
@@ -277,21 +295,11 @@ class WatchedJob:
         self._with_logs.clear()
         return stopped
 
-    def go_on(self, stopped: Subscription) -> None:
-        """Send what a subscription missed while it was stopped, or a snapshot, and all that comes."""
-        assert self._window is not None
-        at, stopped.stopped_at = stopped.stopped_at, None
-        is_same = at is not None and at.epoch == self._window.position.epoch
-        missed = self._window.after(at.seq) if at is not None and is_same else None
-        frames = [self._window.snapshot(recovered=False)] if missed is None else visible(missed, logs=stopped.logs)
-        for piece in pieces(frames):
-            stopped.connection.send_all(*piece, lasting=True)
-        self._let_in(stopped)
-
     def turn_away(self, subscription: Subscription, refused: Refused) -> None:
         """End a subscription, and tell why."""
-        self.remove(subscription.connection)
-        _tell(subscription, refused)
+        if self.subscriptions.get(subscription.connection) is subscription:
+            self.remove(subscription.connection)
+            _tell(subscription, refused)
 
     def remove(self, connection: Connection) -> None:
         """Let a socket watch no more."""
@@ -309,8 +317,8 @@ class WatchedJob:
 def _tell(subscription: Subscription, refused: Refused) -> None:
     """Tell a watcher what it can't have; a socket that has no other purpose is to come back for it."""
     subscription.connection.send(protocol.error(refused))
-    if subscription.is_addressed and refused.temporary:
-        subscription.connection.close(CloseCode.RESYNC)
+    if refused.close is not None or (subscription.is_addressed and refused.temporary):
+        subscription.connection.close(refused.close or CloseCode.RESYNC)
 
 
 def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:

@@ -6,6 +6,7 @@ Pure: it decides what is fresh, what is missing and what can be replayed; others
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -44,6 +45,7 @@ class Window:
         self._size = 0
         self._state = state
         self._shown: Frame | None = None  # the event that shows the present state, once one came
+        self._changed_at: datetime | None = None
         self._snapshots: dict[bool, Frame] = {}
 
     @property
@@ -75,6 +77,14 @@ class Window:
             return None
         return [self.events[index] for index in range(seq - self.begin, len(self.events))]
 
+    @property
+    def changed_at(self) -> datetime:
+        """When the job came to the state that is shown."""
+        self._settle()
+        if self._changed_at is None:
+            self._changed_at = datetime.fromisoformat(self._state["timestamp"])
+        return self._changed_at
+
     def snapshot(self, *, recovered: bool) -> Frame:
         """Return the frame that shows the job at the position.
 
@@ -83,12 +93,16 @@ class Window:
 
         """
         if recovered not in self._snapshots:
-            if self._shown is not None:
-                self._state, self._shown = json.loads(self._shown.text), None
+            self._settle()
             self._snapshots[recovered] = snapshot(
                 self._state, name=self.name, position=self.position, recovered=recovered
             )
         return self._snapshots[recovered]
+
+    def _settle(self) -> None:
+        """Take the state from the last event that shows one; only when it is asked for, which is seldom."""
+        if self._shown is not None:
+            self._state, self._shown, self._changed_at = json.loads(self._shown.text), None, None
 
 
 def is_whole(frames: Sequence[Frame], after: int, upto: int) -> bool:

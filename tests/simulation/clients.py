@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 KEEP_SECONDS = 0.25  # between two looks of a client that wants to be served, once all is calm
-STOP = 4500  # from here on a close code means: do not come back with the same request
 IMPOSSIBLE = 2**62
+
+ACTIONS = "watch", "watch", "again", "unwatch", "feed", "unfeed", "impossible", "pause", "ping", "break", "stop"
 
 
 class User:
@@ -24,6 +26,9 @@ class User:
 
     def __init__(self, pk: int, *, is_staff: bool = False) -> None:
         self.pk, self.is_staff = pk, is_staff
+
+    def __hash__(self) -> int:
+        return self.pk  # and not its address, so that sets have the same order in each run
 
 
 class Client:
@@ -36,19 +41,25 @@ class Client:
         self.user: Any = chance.choice([AnonymousUser(), User(1), User(1), User(2), User(3, is_staff=True)])
         self.socket: Socket | None = None
         self.wants: dict[str, bool] = {}  # jobs, and whether with log lines
-        self.wants_feed = ""
+        self.wants_feeds: dict[str, None] = {}
         self.positions: dict[str, tuple[str, int]] = {}
         self._forget_socket()
 
     def _forget_socket(self) -> None:
         self.views: dict[str, View] = {}
         self.feeds: dict[str, FeedView] = {}
-        self.asked_feeds: set[str] = set()
+        self.asked_feeds: Counter[str] = Counter()  # and not answered yet
+        self.live_feeds: set[str] = set()  # asked for again: a change may come before the answer
 
     @property
     def is_behind(self) -> bool:
         """Whether its socket ever took less than it was sent."""
         return self.socket is not None and self.socket.was_behind
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether an answer is under way to it, with whatever it missed."""
+        return any(self.asked_feeds.values()) or any(view.requests for view in self.views.values())
 
     def claim(self, holds: bool, what: str) -> None:
         if not holds:
@@ -77,32 +88,42 @@ class Client:
         has, chance, socket = self.world.has, self.chance, self.socket
         if socket is None or not socket.is_accepted:
             return
-        action = chance.choice(("watch", "watch", "again", "unwatch", "feed", "impossible", "pause", "ping", "break", "stop"))
+        action = chance.choice(ACTIONS)
         job_id = chance.choice(self.world.job_ids)
         is_new = has("again") or job_id not in self.wants
         if action == "watch" and is_new:
             self.subscribe(job_id, logs=has("logs") and chance.random() < 0.6, resumes=chance.random() < 0.7)
         elif action == "again" and has("again") and self.wants:
-            self.subscribe(job_id := chance.choice(list(self.wants)), logs=self.wants[job_id], resumes=chance.random() < 0.8)
+            self.subscribe(
+                job_id := chance.choice(list(self.wants)), logs=self.wants[job_id], resumes=chance.random() < 0.8
+            )
         elif action == "unwatch" and self.wants:
             self.unsubscribe(chance.choice(list(self.wants)))
         elif action == "feed" and has("feeds"):
             self.watch_feed(chance.choice(("all", "mine")))
+        elif action == "unfeed" and self.wants_feeds:
+            self.leave_feed(chance.choice(list(self.wants_feeds)))
         elif action == "impossible" and has("impossible") and is_new:
             for _ in range(chance.choice((1, 1, 20)) if has("again") else 1):
                 self.subscribe(job_id, logs=False, since=(self.positions.get(job_id, ("none", 0))[0], IMPOSSIBLE))
         elif action == "pause" and has("pauses") and socket.is_reading:
             self.tell("stops to read")
-            socket.pause()
-            pause = chance.choice((0.01, 0.1, 0.5, 3.0))
-            self.world.loop.call_later(pause, self.go_on, socket)
+            pause, times = chance.choice(((0.01, 1), (0.1, 1), (0.5, 1), (3.0, 1), (0.15, 20)))
+            self.pause(socket, pause, times)
         elif action == "ping":
             self.say({"type": "ping"})
         elif action == "break" and has("send raises") and chance.random() < 0.5:
-            socket.fails = True
+            socket.failure, socket.fails_after = chance.choice(("once", "for good")), chance.randint(0, 4)
         elif action == "stop" and has("shutdown") and chance.random() < 0.3:
             self.tell("the server stops it")
             self.world.stop(socket)
+
+    def pause(self, socket: Socket, seconds: float, times: int) -> None:
+        """Stop to read for a while; more than once, with nothing but a moment between."""
+        if times and socket.is_open and not self.world.is_calm:
+            socket.pause()
+            self.world.loop.call_later(seconds, self.go_on, socket)
+            self.world.loop.call_later(seconds + 0.01, self.pause, socket, seconds, times - 1)
 
     def go_on(self, socket: Socket) -> None:
         if socket.is_open and not socket.is_reading:
@@ -114,16 +135,16 @@ class Client:
     def connect(self) -> None:
         chance, has = self.chance, self.world.has
         self._forget_socket()
-        habits = ["", "", *["waits"] * has("suspends"), *["times"] * has("send times"), *["writer"] * (2 * has("writer"))]
-        habit = chance.choice(habits)
-        self.socket = WritingSocket(self, chance.choice((200, 2_000))) if habit == "writer" else Socket(self, habit)
+        habits = ["", "", *["waits", "slow"] * has("suspends"), *["times"] * has("send times")]
+        habit = chance.choice([*habits, *["writer", "writer", "slow writer"] * has("writer")])
+        self.socket = (WritingSocket if "writer" in habit else Socket)(self, habit)
         job_id = chance.choice([*self.wants, *self.world.job_ids]) if chance.random() < 0.6 else None
         query = ""
         if job_id is not None:
             since = self.positions.get(job_id) if has("resumes") and chance.random() < 0.8 else None
             query = f"epoch={since[0]}&seq={since[1]}" if since else ""
             self.wants[job_id] = False
-            self._ask(Request(job_id, since, logs=False, taken_at=self.world.loop.time()))
+            self._ask(Request(job_id, since, logs=False))
         self.tell(f"connects ({habit or 'plain'}) for {job_id} {query}")
         self.world.serve(self.socket, job_id, query)
 
@@ -151,9 +172,15 @@ class Client:
     def watch_feed(self, name: str) -> None:
         if name == "mine" and not self.user.is_authenticated:
             return
-        self.wants_feed = name
-        self.asked_feeds.add(name)
+        self.wants_feeds[name] = None
+        self.asked_feeds[name] += 1
+        if self.feeds.pop(name, None) is not None:
+            self.live_feeds.add(name)
         self.say({"type": "subscribe", "feed": name})
+
+    def leave_feed(self, name: str) -> None:
+        del self.wants_feeds[name]
+        self.say({"type": "unsubscribe", "feed": name})
 
     def say(self, message: dict[str, Any], request: Request | None = None) -> None:
         assert self.socket is not None
@@ -181,27 +208,35 @@ class Client:
                 self.wants[self.chance.choice(self.world.job_ids)] = False
             if self.socket is not None and self.socket.is_accepted:
                 self.go_on(self.socket)
+            if self.socket is not None and self.socket.is_accepted:  # as it need not be any more
                 for job_id, logs in list(self.wants.items()):
                     view = self.views.get(job_id)
-                    if view is None or not (view.is_live or view.requests):
+                    if view is None or not (view.requests or (view.is_live and not view.is_unsure)):
                         self.subscribe(job_id, logs=logs)
-                if self.wants_feed and not (self.asked_feeds or self.feeds):
-                    self.watch_feed(self.wants_feed)
+                for name in self.wants_feeds:
+                    if name not in self.feeds and not self.asked_feeds[name]:
+                        self.watch_feed(name)
             await asyncio.sleep(KEEP_SECONDS)
 
     def missing_truth(self) -> str:
         """Return what is not as it should be, once all is quiet."""
         if self.socket is None:
             return f"{self.name} has no socket"
-        views = [self.views.get(job_id) for job_id in self.wants]
-        missing = [view.missing_truth() if view else "not asked for" for view in views]
+        missing = [self.views[each].missing_truth() if each in self.views else "no view" for each in self.wants]
         missing += [feed.missing_truth() for feed in self.feeds.values()]
-        return next((f"{self.name}: {job}: {each}" for job, each in zip([*self.wants, "feed"], missing) if each), "")
+        return next((f"{self.name}: {each}" for each in missing if each), "")
 
     # What it is told
 
-    def taken(self, request: Request) -> None:
-        request.taken_at = self.world.loop.time()
+    def begun(self, job_id: str) -> None:
+        """Take note that the server is at a subscription."""
+        view = self.views.get(job_id)
+        for request in view.requests if view is not None else ():
+            if request.taken_at is None:
+                request.taken_at = self.world.loop.time()
+                row = self.world.database.rows.get(job_id)
+                request.superseded = row.seq if row is not None and view.is_live else 0
+                return
 
     def closed(self, socket: Socket, code: int) -> None:
         self.tell(f"is closed with {code}")
@@ -224,14 +259,19 @@ class Client:
                 (view.snapshot if kind == "snapshot" else view.event)(frame)
                 self.positions[subject] = view.epoch, view.seq
         elif kind == "unsubscribed":
-            view = self.views.get(subject)
-            if view is not None:
-                view.is_live = False
+            self.feeds.pop(str(subject), None)
+            self.live_feeds.discard(str(subject))
+            if subject in self.views:
+                self.views[subject].is_live = False
         elif kind == "feed":
-            self.asked_feeds.discard(subject)
-            self.feeds.setdefault(subject, FeedView(self, subject, self.world.loop.time())).take(frame)
+            if subject not in self.feeds:
+                self.claim(self.asked_feeds[subject] > 0, f"feed {subject}, which nobody asked for")
+                self.asked_feeds[subject] -= subject not in self.live_feeds
+                self.feeds[subject] = FeedView(self, subject, self.world.loop.time())
+            self.feeds[subject].take(frame)
         elif kind == "error":
-            self.asked_feeds.discard(str(subject))
+            self.asked_feeds[str(subject)] -= 1
+            self.feeds.pop(str(subject), None)
             self.claim(frame["code"] in ("unavailable", "not_authenticated"), f"refused: {frame}")
 
     def _refused(self, view: View, frame: dict[str, Any]) -> None:

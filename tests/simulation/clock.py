@@ -1,4 +1,4 @@
-"""An event loop in virtual time: its selector advances the clock instead of sleeping, so an hour takes what is done in it."""
+"""An event loop in virtual time: its selector advances the clock instead of sleeping."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -37,6 +37,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._now = max(self._now, self._scheduled[0].when())
             self._turns = 0
         elif self._turns > MAX_TURNS:
+            self._turns = 0
             raise Stuck(f"at {self._now:.3f} something runs for ever without a pause")
         return []
 

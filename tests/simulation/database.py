@@ -1,5 +1,6 @@
 """The database: rows and log as the selectors show them at this moment, and all that was ever true."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ class Database:
         self._time = time
         self._epochs = 0
         self.version = 0  # SQLite's change counter
-        self.rows_read = 0
+        self.rows_read: Counter[str] = Counter()
         self.rows: dict[str, Row] = {}
         self.log: dict[str, list[Commit]] = {}
         self.past: dict[str, list[Row]] = {}  # by seq: what a backup may bring back
@@ -194,7 +195,7 @@ class Database:
 
     def heads(self, job_ids: Iterable[str]) -> dict[str, Any]:
         found = self._find(job_ids)
-        return {row.job_id: selectors.Head(row.epoch, row.seq, row.owner_id, row.public) for row in found}
+        return {row.job_id: selectors.Head(row.epoch, row.seq, row.updated_at, row.owner_id, row.public) for row in found}
 
     def events_after(self, cursors: dict[str, tuple[str, int]], limit: int) -> list[Event]:
         found: list[Event] = []
@@ -211,13 +212,14 @@ class Database:
         rows = sorted(self.rows.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)
         return [row.model() for row in rows if may_view(user, row) and (not own or row.owner_id == user.pk)][:limit]
 
-    def jobs_changed_since(self, since: datetime, *_: Any, **__: Any) -> list[tuple[str, str, datetime]]:
+    def jobs_changed_since(self, since: datetime, *_: Any, **__: Any) -> list[tuple[str, str, str, datetime]]:
         rows = sorted(self.rows.values(), key=lambda row: row.status_changed_at)
-        return [(row.job_id, row.epoch, row.status_changed_at) for row in rows if row.status_changed_at >= since]
+        rows = [row for row in rows if row.status_changed_at >= since]
+        return [(row.job_id, row.epoch, row.status, row.status_changed_at) for row in rows]
 
     def _find(self, job_ids: Iterable[str]) -> list[Row]:
         wanted = sorted(job_ids)
-        self.rows_read += len(wanted)
+        self.rows_read.update(wanted)
         return [self.rows[job_id] for job_id in wanted if job_id in self.rows]
 
     def _between(self, job_id: str, epoch: str, after: int, upto: int | None) -> list[Commit]:

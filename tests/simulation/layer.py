@@ -1,4 +1,4 @@
-"""A channel layer that has the faults of channel layers: it delays, loses, repeats, raises, hangs, goes deaf, crashes."""
+"""A channel layer with the faults of channel layers: it delays, loses, repeats, raises, hangs, is deaf, crashes."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""One seed: turmoil, then calm, in which everybody must come to show the truth; then all leave, and nothing may be left."""
+"""One seed: turmoil, then calm, in which all come to show the truth; then all leave, and nothing may be left."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 
 from jobs.states import EventKind
 from tests.simulation import seam
+from tests.simulation.clients import IMPOSSIBLE
 from tests.simulation.clock import Stuck
 from tests.simulation.world import HAZARDS, PAUSE_SECONDS, World
 
@@ -20,8 +21,11 @@ ANSWER_SECONDS = 2.0  # for which the link waits for the layer
 RETURN_SECONDS = 1.5  # for a client to come back, or to ask again
 TRUTH_SECONDS = SYNC_SECONDS + 2 * RETRY_SECONDS + ANSWER_SECONDS + RETURN_SECONDS  # after which all show the truth
 LOOK_SECONDS = 0.1
+MAX_ROUNDS = 20  # of cancelling what still runs, at the end
 LEAVE_SECONDS = ANSWER_SECONDS + 2 * RETRY_SECONDS  # after which nothing is left of those who have left
 
+ROUNDS_A_SECOND = 1 / 0.25 + 2  # PROGRESS_SWEEP_SECONDS, and what else may fall into one second
+IMPOSSIBLE_TIMES = 20
 READS_ONCE = 40  # however short a run
 READS_A_SECOND = 12.0  # two a sweep, and a feed's
 READS_A_TRIGGER = 4.0  # what a commit, a message of a client or a connection may cause
@@ -40,6 +44,11 @@ class Outcome:
     def __str__(self) -> str:
         lines = [f"{at:8.4f} {who:>9}  {what}" for at, who, what in self.story]
         return "\n".join([*lines, self.violation and f"VIOLATION: {self.violation}"])
+
+
+def again(seed: int, mode: str) -> str:
+    """Return the command that runs a seed again, with its story."""
+    return f"python -m tests.simulation --mode {mode} --seeds {seed}"
 
 
 def run(seed: int, mode: str, hazards: frozenset[str] = HAZARDS) -> Outcome:
@@ -75,6 +84,8 @@ async def _run(world: World) -> None:
         await _until_true(world, "after a last write elsewhere")
     for task in keeping:
         task.cancel()
+    await asyncio.sleep(LEAVE_SECONDS)  # for what was asked before to be answered
+    await _ask_for_the_impossible(world)
     for client in chance.sample(world.clients, len(world.clients)):
         client.leave()
         await asyncio.sleep(chance.choice((0, 0.01, 0.1)))
@@ -100,6 +111,22 @@ async def _until_true(world: World, when: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
+async def _ask_for_the_impossible(world: World) -> None:
+    """Let a client offer positions that its job has not reached: that may cost reads of this job, not of others."""
+    client = next((each for each in world.clients if each.socket is not None and each.wants), None)
+    if client is None or not (world.has("impossible") and world.has("again")):
+        return
+    job_id = next(iter(client.wants))
+    before = world.database.rows_read.copy()
+    for _ in range(IMPOSSIBLE_TIMES):
+        client.subscribe(job_id, logs=client.wants[job_id], since=(client.views[job_id].epoch, IMPOSSIBLE))
+    await asyncio.sleep(1)
+    read = world.database.rows_read - before
+    others = max((count for other, count in read.items() if other != job_id), default=0)
+    if others > ROUNDS_A_SECOND:
+        world.note(f"{IMPOSSIBLE_TIMES} impossible positions of {job_id} made {others} reads of another job")
+
+
 def _become_calm(world: World, chance: Random) -> None:
     world.tell("world", "all is calm")
     world.is_calm = True
@@ -114,9 +141,13 @@ def _check_the_end(world: World) -> None:
         world.note(f"left behind: {', '.join(left)}")
     ours = asyncio.current_task()
     if running := [task for task in world.loop.tasks if not task.done() and task is not ours]:
-        world.note(f"still running: {running[0].get_coro()}")
+        world.note(f"still running: {running[0].get_coro().__qualname__}")
     if unretrieved := world.loop.unretrieved():
         world.note(f"nobody took an exception: {unretrieved[0].exception()!r}")
+    _check_reads(world)
+
+
+def _check_reads(world: World) -> None:
     said = sum(what.startswith(("says", "connects")) for _, _, what in world.story)
     triggers = len(world.database.commits) + said
     budget = READS_ONCE + READS_A_SECOND * world.loop.time() + READS_A_TRIGGER * triggers
@@ -126,8 +157,10 @@ def _check_the_end(world: World) -> None:
 
 def _clear(world: World) -> None:
     """End what still runs, as a server that is stopped does."""
-    for _ in range(3):
-        for task in world.loop.tasks:
+    for _ in range(MAX_ROUNDS):
+        if not (running := [task for task in world.loop.tasks if not task.done()]):
+            break
+        for task in running:
             task.cancel()
         world.loop.call_later(0.2, world.loop.stop)
         world.loop.run_forever()
@@ -142,8 +175,8 @@ async def _work(world: World, job_id: str) -> None:
     """Write a job, until it is left alone; now and then, harm it."""
     chance, database = world.chance(job_id), world.database
     database.create(job_id, chance.choice((None, 1, 2)), public=chance.random() < 0.6)
-    ends_at = world.loop.time() + world.seconds * chance.uniform(0.3, 1)
-    pace = chance.choice((0.02, 0.1, 0.3))
+    ends_at = world.seconds * chance.uniform(0, 1)
+    pace = chance.choice((0.02, 0.05, 0.3))
     while world.loop.time() < ends_at:
         await asyncio.sleep(chance.expovariate(1 / pace))
         if chance.random() < 0.05:

@@ -16,7 +16,7 @@ from tests.simulation.world import World
 
 READ_PATH = (
     *("hub", "link", "feed", "connection", "outbox", "consumers", "reads"),
-    *("topic", "repair", "pages", "stream", "window", "watched_job", "log_reader"),
+    *("pages", "window", "watched_job", "log_reader", "admission"),
 )
 SELECTORS = (
     *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
@@ -25,13 +25,14 @@ SELECTORS = (
 # Bounds within the code, made small in some runs so that they are met: by what they may be.
 BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
-    ("repair", "PAGE"): (2, 7),
-    ("topic", "PIECE_BYTES"): (300, 1_000),
+    ("log_reader", "ROUND_EVENTS"): (2, 7),
+    ("window", "PIECE_BYTES"): (300, 1_000),
+    ("window", "WINDOW_BYTES"): (1_000, 10_000),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
     "RING_EVENTS": (1, 3, 256),
     "REPLAY_EVENTS": (4, 30, 5_000),
-    "OUTBOX_BYTES": (600, 3_000, 262_144),
+    "OUTBOX_BYTES": (600, 1_500, 3_000, 262_144),
     "SEND_SECONDS": (0.4, 2.0),
     "HEARTBEAT_SECONDS": (1.0, 25.0),
     "POLL_SECONDS": (0.02, 0.05),
@@ -94,6 +95,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     from jobs import access, lifecycle, selectors
     from progress import consumers, layers
     from progress.auth import Visitor
+    from progress.limits import Places
     from progress.wakeups import DataVersion
 
     anywhere = {
@@ -117,9 +119,23 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     yield layers, "configured", lambda: world.layer
     yield DataVersion, "of_database", staticmethod(world.counter)
     yield websocket, "aclose_old_connections", world.close_old_connections  # in a thread, when a socket is gone
+    yield consumers, "places", Places()
     yield consumers, "has_credentials", lambda request: request.scope["user"].is_authenticated
     yield consumers, "identify", lambda request: Visitor(request.scope["user"])
     yield consumers, "Connection", _numbered(consumers.Connection)
+    yield consumers.ProgressConsumer, "_subscribe", _noted(consumers.ProgressConsumer._subscribe)
+
+
+def _noted(subscribe: Any) -> Any:
+    """Return what subscribes, and lets the client know that it begins: messages wait in the consumer for their turn."""
+
+    async def noted(self: Any, command: Any, **options: Any) -> None:
+        socket = self.scope["simulated socket"]
+        if socket is socket.client.socket:
+            socket.client.begun(command.job_id)
+        await subscribe(self, command, **options)
+
+    return noted
 
 
 def _numbered(connection: type) -> type:

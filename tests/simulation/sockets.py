@@ -6,18 +6,23 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from progress.codes import CloseCode
+from progress.conf import conf
+
 if TYPE_CHECKING:
     from tests.simulation.clients import Client
     from tests.simulation.views import Request
 
 GONE = 1006
+FRAME_BYTES = 190  # of an event, or an entry of a feed, at most
 
 
 class Socket:
     """A socket whose frames are sent by ASGI ``send``, which waits while the client does not read.
 
     Args:
-        habit: What else `send` does: "waits" suspends each time, "times" does so under `asyncio.timeout`.
+        habit: What else `send` does: "waits" suspends each time, "slow" does so for long, "times" does so under
+            `asyncio.timeout`.
 
     """
 
@@ -26,11 +31,14 @@ class Socket:
     def __init__(self, client: "Client", habit: str) -> None:
         self.client = client
         self.habit = habit
+        self._pace = client.chance.choice((0.02, 0.03, 0.06)) if habit == "slow" else None  # seconds that a send takes
         self.is_open = True  # neither closed by the server nor cut
         self.is_accepted = False
         self.code: int | None = None  # that the server closed it with
-        self.fails = False  # `send` raises
+        self.failure = ""  # `send` raises: "once" or "for good"
+        self.fails_after = 0  # so many messages
         self.was_behind = habit != ""  # ticks may have been superseded
+        self.stuck_at = 0.0  # when it was given what it has no room for
         self._reads = asyncio.Event()
         self._reads.set()
         self._inbox: asyncio.Queue[tuple[dict[str, Any], Request | None]] = asyncio.Queue()
@@ -43,25 +51,32 @@ class Socket:
     # What the server calls
 
     async def receive(self) -> dict[str, Any]:
-        message, request = await self._inbox.get()
-        if request is not None:
-            self.client.taken(request)
+        message, _ = await self._inbox.get()
         return message
 
     async def send(self, message: dict[str, Any]) -> None:
+        self._judge(message)
+        self.stuck_at = self.client.world.loop.time()
         if self.habit == "times":
             async with asyncio.timeout(60):
                 await self._pass()
         else:
             await self._pass()
-        if self.fails:
-            self.client.lose(self)
-            raise ConnectionError("the socket is broken")
+        if self.failure and not self.fails_after:
+            self._fail(message["type"])
+        self.fails_after = max(0, self.fails_after - 1)
         self.deliver(message)
+
+    def _fail(self, kind: str) -> None:
+        self.client.tell(f"can't be sent a {kind} ({self.failure})")
+        if self.failure == "for good" or kind != "websocket.send":
+            self.client.lose(self)
+        self.failure = self.failure.replace("once", "")
+        raise ConnectionError("the socket is broken")
 
     async def _pass(self) -> None:
         if self.habit:
-            await asyncio.sleep(self.client.chance.choice((0, 0, 0.001, 0.02)))
+            await asyncio.sleep(self._pace or self.client.chance.choice((0, 0, 0.001, 0.02)))
         if not self.is_reading:
             self.was_behind = True
             await self._reads.wait()
@@ -95,56 +110,92 @@ class Socket:
                     self.client.closed(self, self.code)
                     self.cut(self.code)
             case "websocket.send":
-                self.client.claim(self.code is None, f"sent behind the close: {message['text']}")
+                frame = json.loads(message["text"])
+                self.client.claim(self.code is None, f"a {frame['type']} was sent behind the close")
                 if self.is_open:
-                    self.client.take(self, json.loads(message["text"]))
+                    self.client.take(self, frame)
+
+    def _judge(self, message: dict[str, Any]) -> None:
+        """Claim that there is a reason, if this cuts it off."""
+        if message.get("code") != CloseCode.TOO_SLOW:
+            return
+        world = self.client.world
+        # A burst that came in one turn of the loop, before the first send was seen to wait, is kept whole.
+        waiting = sum(view.waiting(ticks=self.writer is None) for view in self.client.views.values())
+        can_wait = FRAME_BYTES * (waiting + len(self.client.views) + 2)  # a tick of each, a heartbeat, a pong
+        is_stuck = world.loop.time() - self.stuck_at >= conf.SEND_SECONDS - 0.001
+        is_slow = is_stuck or can_wait > conf.OUTBOX_BYTES or self.client.is_asking or bool(self.client.feeds)
+        self.client.claim(is_slow, "cut off, though little waits")
 
 
 class FrameWriter:
-    """What `manage.py serve` offers beside `send`: takes ready-made frames, and says when it is full."""
+    """What `manage.py serve` offers beside `send`: takes ready-made frames, and says when it is full.
 
-    def __init__(self, socket: Socket, capacity: int) -> None:
+    Args:
+        pace: Seconds in which what it holds is read; 0 reads at once.
+
+    """
+
+    def __init__(self, socket: Socket, capacity: int, pace: float) -> None:
         self.on_empty: Any = None
-        self._socket = socket
-        self._capacity = capacity
-        self._is_full = False
-        self._waiting = b""
+        self._socket, self._capacity, self._pace = socket, capacity, pace
+        self._held: list[dict[str, Any]] = []
+        self._size = 0
+        self._is_full = self._is_closing = False
+        self._reading: asyncio.TimerHandle | None = None
 
     def write(self, frames: bytes) -> bool:
         socket = self._socket
-        socket.client.claim(socket.code is None, "written behind the close")
+        socket.client.claim(not self._is_closing, "written behind the close")
         socket.client.claim(not self._is_full, "written while the socket is full")
-        self._waiting += frames
-        if socket.is_reading:
-            self._drain()
-        self._is_full = len(self._waiting) > self._capacity
-        socket.was_behind |= self._is_full
+        socket.stuck_at = socket.client.world.loop.time()
+        self._size += len(frames)
+        self.hold([{"type": "websocket.send", "text": text} for text in texts(frames)])
+        self._is_full = self._size > self._capacity
+        socket.was_behind |= self._is_full or self._pace > 0
         return not self._is_full
 
-    def go_on(self) -> None:
-        """Read what waits; the one who filled it hears that it is empty."""
-        self._drain()
-        was_full, self._is_full = self._is_full, False
-        if was_full and self.on_empty is not None:
-            self.on_empty()
+    def hold(self, messages: list[dict[str, Any]]) -> None:
+        """Take messages in, behind those that are not read yet."""
+        self._is_closing |= messages[0]["type"] == "websocket.close"
+        self._held += messages
+        if self._socket.is_reading and not self._pace:
+            self._read()
+        elif self._socket.is_reading and self._reading is None:
+            self._reading = self._socket.client.world.loop.call_later(self._pace, self.go_on)
 
-    def _drain(self) -> None:
-        waiting, self._waiting = self._waiting, b""
-        for text in texts(waiting):
-            self._socket.deliver({"type": "websocket.send", "text": text})
+    def go_on(self) -> None:
+        """Let all be read; the one who filled it hears that it is empty."""
+        self._reading = None
+        if self._socket.is_reading and self._socket.is_open:
+            self._read()
+            was_full, self._is_full = self._is_full, False
+            if was_full and self.on_empty is not None:
+                self.on_empty()
+
+    def _read(self) -> None:
+        held, self._held, self._size = self._held, [], 0
+        for message in held:
+            self._socket.deliver(message)
 
 
 class WritingSocket(Socket):
     """A socket with a frame writer."""
 
-    def __init__(self, client: "Client", capacity: int) -> None:
+    def __init__(self, client: "Client", habit: str) -> None:
         super().__init__(client, "")
-        self.writer = FrameWriter(self, capacity)
+        chance = client.chance
+        is_slow = habit == "slow writer"
+        capacity, pace = (200, chance.choice((0.02, 0.04))) if is_slow else (chance.choice((200, 2_000)), 0.0)
+        self.writer = FrameWriter(self, capacity, pace)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self._judge(message)
+        self.writer.hold([message])
 
     def go_on(self) -> None:
         super().go_on()
-        if self.is_open:
-            self.writer.go_on()
+        self.writer.go_on()
 
 
 def texts(stream: bytes) -> Iterator[str]:

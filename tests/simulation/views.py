@@ -29,6 +29,7 @@ class Request:
     last: int | None = None  # the last event since then
     restarted: bool = False
     got: set[int] = field(default_factory=set)  # events that came since it was sent
+    superseded: int = 0  # up to here, ticks of the subscription before may have been superseded
 
 
 class View:
@@ -40,8 +41,10 @@ class View:
         self.requests: deque[Request] = deque()
         self.is_live = False  # there is a subscription
         self.doubtful = False  # an unasked frame may have been taken for an answer: one more may come
+        self.is_unsure = False  # whether there still is one
         self.logs = False
         self.epoch, self.seq, self.shown = "", 0, ""
+        self.number = 0  # of the last commit that came
 
     @property
     def asked(self) -> Request | None:
@@ -61,11 +64,15 @@ class View:
     def event(self, frame: dict[str, Any]) -> None:
         is_log, seq, asked = frame["type"] == "log", frame["seq"], self.asked
         commit = self.database.commits[int(frame["text" if is_log else "message"][1:])]
-        self.claim(self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription")
+        self.claim(
+            self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription"
+        )
         self.claim((commit.job_id, commit.seq, commit.kind is EventKind.LOG) == (self.job_id, seq, is_log), "mixed up")
-        self.claim(not is_log or self.logs or (asked is not None and asked.logs), "a log line nobody asked for")
+        self.claim(not is_log or self.logs or self.doubtful or (asked is not None and asked.logs), "a log line unasked for")
         if not is_log:
-            self.claim((commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written")
+            self.claim(
+                (commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written"
+            )
         epochs = {self.epoch, asked.since[0] if asked is not None and asked.since else self.epoch}
         streams = [self.database.lineage.get((self.job_id, epoch), {}) for epoch in epochs]
         self.claim(any(commit in stream.get(seq, ()) for stream in streams), f"event {seq} of another stream")
@@ -73,6 +80,7 @@ class View:
         self._may_see("an event", asked)
         if not is_log:
             self.shown = frame["message"]
+        self.number = commit.number
 
     def _order(self, seq: int, asked: Request | None) -> None:
         if asked is None:
@@ -81,7 +89,8 @@ class View:
         else:
             if asked.last is None:
                 asked.last = self.seq if asked.since is None else min(self.seq, asked.since[1])
-            if seq <= asked.last and self.client.is_behind and asked.since and not asked.restarted:
+            may_restart = self.client.is_behind or (asked.logs and not self.logs)
+            if seq <= asked.last and may_restart and asked.since and not asked.restarted:
                 asked.restarted = True  # what waited was of the subscription before
                 asked.last = asked.since[1]
             self.claim(seq > asked.last, f"event {seq} after {asked.last}: twice, or out of order, since subscribing")
@@ -101,7 +110,7 @@ class View:
         state = tuple(frame[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
         self.claim(state in self.database.states, f"never was {state}")
         asked = self.asked
-        self.claim(self.is_live or asked is not None, "a snapshot without a subscription")
+        self.claim(self.is_live or asked is not None or self.doubtful, "a snapshot without a subscription")
         self._may_see("a snapshot", asked)
         if self.is_live and self.epoch == frame["epoch"] and not (frame["recovered"] or self.is_lenient):
             self.claim(frame["seq"] >= self.seq, f"back from {self.seq} to {frame['seq']}")
@@ -112,11 +121,12 @@ class View:
         else:
             self._unasked(frame)
         if asked is not None:
-            self.doubtful = self.is_live and self.epoch != frame["epoch"]
+            self.doubtful |= self.is_live and not frame["recovered"]
             self.logs = asked.logs
             self.requests.popleft()
-        self.is_live = True
+        self.is_live, self.is_unsure = True, False
         self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]
+        self.number = int(self.shown[1:])
 
     def _recovered(self, frame: dict[str, Any], asked: Request | None) -> None:
         since = asked.since if asked is not None else None
@@ -127,21 +137,31 @@ class View:
         hidden = set() if asked.logs else {EventKind.LOG}
         missing = [seq for seq in range(since[1] + 1, frame["seq"] + 1) if seq not in asked.got]
         missing = [seq for seq in missing if not self.database.kinds_at(self.job_id, since[0], seq) & hidden]
+        if self.client.is_behind:
+            ticks = {EventKind.TICK}
+            missing = [
+                seq
+                for seq in missing
+                if seq > asked.superseded or not self.database.kinds_at(self.job_id, since[0], seq) & ticks
+            ]
         self.claim(not missing, f"recovered from {since[1]} to {frame['seq']} without {missing}")
 
     def _not_recovered(self, frame: dict[str, Any], asked: Request) -> None:
         if asked.since is None or self.is_lenient or self.doubtful:
             return
         epoch, seq = asked.since
-        is_kept = self.database.pruned.get((self.job_id, epoch), 0) <= seq
+        row = self.database.rows.get(self.job_id)
+        is_kept = row is not None and row.epoch == epoch and self.database.pruned.get((self.job_id, epoch), 0) <= seq
         is_near = 0 <= frame["seq"] - seq <= conf.REPLAY_EVENTS
         self.claim(not (epoch == frame["epoch"] and is_kept and is_near), f"not recovered from {seq} to {frame['seq']}")
-        self.claim(asked.last is None or self.is_live, "a partial recovery")
+        self.claim(asked.last is None or self.is_live or self.client.is_behind, "a partial recovery")
 
     def _unasked(self, frame: dict[str, Any]) -> None:
         is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > self.seq
         is_anew = self.epoch != frame["epoch"]
-        self.claim(is_gone or is_anew or self.doubtful or self.is_lenient, f"a snapshot instead of events {self.seq + 1}…")
+        is_far = frame["seq"] - self.seq > conf.REPLAY_EVENTS
+        may_be = is_gone or is_anew or is_far or self.doubtful or self.is_lenient
+        self.claim(may_be, f"a snapshot instead of events {self.seq + 1}…")
         self.doubtful = False
 
     def error(self, frame: dict[str, Any]) -> None:
@@ -154,18 +174,24 @@ class View:
             self.claim(was_anew or any(map(may_not, self._recent(asked))), "not found, though it is there and allowed")
         elif frame["code"] == "unavailable":
             had_trouble = self.client.world.had_trouble(GRACE_SECONDS, user, self.job_id)
-            self.claim(had_trouble or self.is_lenient, "unavailable, though nothing was wrong")
-        self.doubtful = self.is_live and asked is not None
+            is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > 0  # under a replay: 4010
+            self.claim(had_trouble or is_gone or self.is_lenient, "unavailable, though nothing was wrong")
+        was_replaced = self.is_live and asked is not None
+        self.doubtful |= was_replaced
         if asked is not None:
             self.requests.popleft()
-        self.is_live = False
+        # Whether a subscription stays that could not be replaced by another, nobody says: the client asks again.
+        self.is_unsure = was_replaced and frame["code"] == "unavailable"
+        self.is_live = self.is_unsure
 
     def _may_see(self, what: str, asked: Request | None) -> None:
         world = self.client.world
         if asked is None and world.had_trouble(GRACE_SECONDS):
             return  # nobody can have noticed
         rows = self._recent(asked)
-        self.claim(any(row is not None and world.allows(self.client.user, row) for row in rows), f"{what} behind a closed door")
+        self.claim(
+            any(row is not None and world.allows(self.client.user, row) for row in rows), f"{what} behind a closed door"
+        )
 
     def _recent(self, asked: Request | None) -> list[Row | None]:
         """Return what the job was while what is sent now was decided."""
@@ -173,6 +199,11 @@ class View:
         slow = conf.SEND_SECONDS + 1 if self.client.is_behind else 0.0
         begin = now - GRACE_SECONDS - slow if asked is None or self.is_live else asked.taken_at - ADMISSION_SECONDS
         return self.database.since(self.job_id, begin)
+
+    def waiting(self, *, ticks: bool) -> int:
+        """Return how many events may wait for this client that no other supersedes."""
+        later = self.database.commits[self.number + 1 :]
+        return sum(each.job_id == self.job_id and (ticks or each.kind is not EventKind.TICK) for each in later)
 
     # In the end
 
@@ -205,7 +236,9 @@ class FeedView:
             self.client.claim(state in world.database.states, f"feed {self.name}: never was {state}")
             rows = world.database.since(job_id, world.loop.time() - GRACE_SECONDS - conf.SEND_SECONDS)
             is_fine = any(row is not None and self.shows(row) for row in rows)
-            self.client.claim(is_fine or world.had_trouble(GRACE_SECONDS), f"feed {self.name}: {job_id} is not for them")
+            self.client.claim(
+                is_fine or world.had_trouble(GRACE_SECONDS), f"feed {self.name}: {job_id} is not for them"
+            )
             number = int(entry["message"][1:])
             before = self.jobs.get(job_id)
             is_back = before is not None and before[2] > number and job_id not in world.database.set_back_jobs
@@ -224,6 +257,10 @@ class FeedView:
             begin = max((row.status_changed_at - BEGIN).total_seconds(), self.taken_at)
             always = all(each is not None and self.shows(each) for each in world.database.since(row.job_id, begin))
             shown = self.jobs.get(row.job_id)
-            if always and (user.pk, row.job_id) not in world.ever_raised and (shown or ())[:2] != (row.epoch, row.status):
+            if (
+                always
+                and (user.pk, row.job_id) not in world.ever_raised
+                and (shown or ())[:2] != (row.epoch, row.status)
+            ):
                 return f"feed {self.name} shows {row.job_id} as {shown}, but it is {row.epoch} {row.status!r}"
         return ""

@@ -7,7 +7,7 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 
 from jobs.states import EventKind
 from progress import hub
@@ -123,7 +123,7 @@ class World:
         return self._away is not None or not self._awake.is_set()
 
     def had_trouble(self, seconds: float, user: Any = None, job_id: str = "") -> bool:
-        """Tell whether the database was in trouble within the last seconds, or the policy for a user and a job, ever."""
+        """Tell whether the database was in trouble in the last seconds, or the policy for this user and job, ever."""
         is_recent = self.loop.time() - self._trouble_at < seconds
         return self.is_down or is_recent or (getattr(user, "pk", None), job_id) in self.ever_raised
 
@@ -143,7 +143,7 @@ class World:
             raise self._away("the database is away")
         answer = function(*args, **kwargs)
         self.tell("database", f"is read: {name}")
-        if self.has("ambush") and not self.is_calm and self._reading.random() < 0.08:
+        if self.has("ambush") and not self.is_calm and self._reading.random() < 0.15:
             self._ambush()
         await self._pass()
         return answer
@@ -212,6 +212,7 @@ class World:
             "url_route": {"args": (), "kwargs": kwargs},
             "extensions": {"progress.frames": socket.writer} if socket.writer else {},
             "user": socket.client.user,
+            "simulated socket": socket,
         }
         serving = ProgressConsumer.as_asgi()(scope, socket.receive, socket.send)
         self.consumers[socket] = task = self.loop.create_task(serving)
