@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND_SECONDS = 60.0  # how long a command may take
 STOP_SECONDS = 20.0  # how long a server may take to stop
 
-Kind = Literal["serve", "daphne", "runserver", "uvicorn"]
+Kind = Literal["serve", "daphne", "runserver", "uvicorn", "hypercorn"]
+APPLICATION = "progress_site.asgi:application"
 
 # What a worker's process does before its own script; the arguments follow in sys.argv as usual.
 WORKER = """\
@@ -49,13 +50,20 @@ class Served:
 
     site: "Site"  # the installation that it serves
 
-    def __init__(self, kind: Kind, env: dict[str, str], folder: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        env: dict[str, str],
+        folder: Path,
+        options: tuple[str, ...] = (),
+        application: str = APPLICATION,
+    ) -> None:
         self.kind = kind
         self.env = env
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
-        self._command = _server_command(kind, self.port, options)
+        self._command = _server_command(kind, self.port, options, application)
         self._log = folder / f"{kind}-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -119,12 +127,11 @@ class Served:
         return True
 
 
-def _server_command(kind: Kind, port: int, options: tuple[str, ...]) -> list[str]:
+def _server_command(kind: Kind, port: int, options: tuple[str, ...], application: str) -> list[str]:
     host, number, python = "127.0.0.1", str(port), sys.executable
-    application = "progress_site.asgi:application"
     match kind:
         case "serve":
-            return [python, "manage.py", "serve", "-b", host, "-p", number, *options]
+            return [python, "manage.py", "serve", "-b", host, "-p", number, *options, application]
         case "daphne":
             return [python, "-m", "daphne", "-b", host, "-p", number, *options, application]
         case "runserver":
@@ -133,6 +140,9 @@ def _server_command(kind: Kind, port: int, options: tuple[str, ...]) -> list[str
             # The seconds bound its wait for sockets that stay open.
             how = ["--host", host, "--port", number, "--ws", "websockets", "--timeout-graceful-shutdown", "3"]
             return [python, "-m", "uvicorn", *how, *options, application]
+        case "hypercorn":
+            how = ["-b", f"{host}:{number}", "--graceful-timeout", "3"]
+            return [python, "-m", "hypercorn", *how, *options, application]
 
 
 class Site:
@@ -147,16 +157,17 @@ class Site:
         self._servers: list[Served] = []
         self._workers: list[subprocess.Popen[str]] = []
 
-    def serve(self, *options: str, kind: Kind = "serve", **settings: str) -> Served:
+    def serve(self, *options: str, kind: Kind = "serve", application: str = APPLICATION, **settings: str) -> Served:
         """Start a server and wait until it answers.
 
         Args:
             options: More arguments of its command line.
             kind: Which server.
+            application: What it serves, as ``module:name``; not asked of ``runserver``.
             settings: More of its environment, such as ``PROGRESS_HEARTBEAT_SECONDS="0.5"``.
 
         """
-        served = Served(kind, {**self.env, **settings}, self.folder, options)
+        served = Served(kind, {**self.env, **settings}, self.folder, options, application)
         served.site = self
         self._servers.append(served)
         return served.start()

@@ -30,7 +30,7 @@ job.mark_completed()
 """
 
 
-@pytest.mark.parametrize("kind", ["serve", "daphne", "runserver", "uvicorn"])
+@pytest.mark.parametrize("kind", ["serve", "daphne", "runserver", "uvicorn", "hypercorn"])
 async def test_server__end_to_end(kind: Kind, sqlite_site: Site) -> None:
     sqlite_site.worker(JOB)
     served = sqlite_site.serve(kind=kind)

@@ -13,7 +13,7 @@ from jobs.models import JobEvent, ProcessingJob
 from progress import hub, log_reader, pages, reads, window
 from progress.codes import CloseCode
 from progress.exceptions import Refused
-from progress.protocol import Position
+from progress.protocol import Position, event_frame
 from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
 from tests.progress.watching import Watcher, eventually, run, watchers
 
@@ -125,6 +125,25 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
         assert writer.writes > EVENTS * 1_000 / window.PIECE_BYTES
     finally:
         hub.current().leave(watcher.connection)
+
+
+async def test_a_socket_that_is_full__takes_what_waits_before_the_replay_begins():
+    job = await a_job()
+    await add_events(20, kind="tick")
+    writer, watcher = Writer(), Watcher()
+    watcher.connection.__init__(watcher._send, writer)
+    hub.current().enter(watcher.connection)
+    for number in range(3):
+        watcher.connection.send(event_frame("other", number, "tick", f"{number}"))
+    replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
+    await asyncio.sleep(0.05)
+    assert writer.written == event_frame("other", 0, "tick", "0").wire
+    writer.on_empty()  # takes one of what waits
+    writer.on_empty()
+    await replay
+    assert writer.written.count(b'"type":"progress"') == 20
+    assert writer.written.count(b'"recovered":true') == 1
+    hub.current().leave(watcher.connection)
 
 
 async def test_a_socket_that_is_stuck__ends_the_replay(settings):
