@@ -38,13 +38,15 @@ class State(Enum):
 
 OPEN, FULL, CLOSING, CLOSED, GONE = State
 
+IS_EAGER = sys.version_info >= (3, 12)  # Python can begin a task at once
+
 
 class Connection:
     """Sends frames in order, at once while the socket takes them, through a bounded outbox while it does not.
 
-    A server's frame writer says itself when it takes no more. ASGI ``send`` suspends instead, so it runs in a task:
-    there is one while there is something to send, and it sends one message after another. The close is the last
-    thing that this task does, with a frame writer as well.
+    A server's frame writer says itself when it takes no more. ASGI ``send`` suspends instead, so it runs in a
+    task, which sends one message after another. The close is the last thing that this task does, with a frame writer
+    as well.
 
     Args:
         send: The ASGI ``send`` of the socket.
@@ -56,6 +58,7 @@ class Connection:
         "__weakref__",
         "_code",
         "_deadline",
+        "_idle",
         "_outbox",
         "_ready",
         "_send",
@@ -73,6 +76,7 @@ class Connection:
         self._outbox = Outbox(conf.OUTBOX_BYTES)
         self._code = CloseCode.RESYNC  # to close with; unless another was asked for, a message was refused
         self._sending: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # what the task waits for while there is nothing
         self._deadline: asyncio.TimerHandle | None = None
         self._ready: asyncio.Future[None] | None = None  # of those who wait until nothing waits
         self._enter(OPEN)
@@ -183,8 +187,8 @@ class Connection:
         """Write what waits, now that the writer takes more."""
         assert self._writer is not None
         self._stop_deadline()
-        while self._outbox:
-            if not self._writer.write(self._outbox.pop().wire):
+        while (frame := self._outbox.pop()) is not None:
+            if not self._writer.write(frame.wire):
                 self._expect()
                 return
         if self._state is FULL:
@@ -195,33 +199,47 @@ class Connection:
     # With ASGI
 
     def _start(self) -> None:
-        """Let a task send what there is, unless one does."""
+        """Let the task send what there is, unless it does."""
         if self._sending is None:
-            sending = _begun(self._send_waiting())
+            sending = _begun(self._work())
             if not sending.done():
                 self._sending = sending
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def _work(self) -> None:
+        """Send what there is. A task that could not begin at once then stays for more: to make another costs more."""
+        try:
+            await self._send_waiting()
+            while self._state is OPEN and not IS_EAGER:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+                await self._send_waiting()
+        except asyncio.CancelledError:
+            self._enter(GONE)  # if it is not yet: all tasks are to end
+            raise
+        finally:
+            self._sending = None
 
     async def _send_waiting(self) -> None:
         """Send one message after another, then the close if there is to be one."""
         if self._state is OPEN:
             self._enter(FULL)
         try:
-            while self._outbox:
-                await self._send(self._outbox.pop().message)
+            while (frame := self._outbox.pop()) is not None:
+                await self._send(frame.message)
                 if self._deadline is not None:
                     self._stop_deadline()
                     self._expect()
         except asyncio.CancelledError:
-            if self._state is not CLOSED:  # which means that it was not given up, but that all tasks are to end
-                self._sending = None
-                self.lost()
+            if self._state is not CLOSED:
                 raise
+            # Otherwise it was stuck, and given up.
         except Exception as error:
             logger.debug("A message was refused: %r", error)
             if self._state is FULL:
                 self._enter(CLOSING)
         if self._state is FULL:
-            self._sending = None
             self._enter(OPEN)
         elif self._state is not GONE:
             await self._send_close()
@@ -233,13 +251,12 @@ class Connection:
             await self._send({"type": "websocket.close", "code": int(self._code)})
         except Exception as error:
             logger.debug("A socket can't be closed: %r", error)
-        self._sending = None
-        self.lost()
+        self._enter(GONE)
 
 
-def _begun(sending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def _begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Return a task that, where Python can, has run already as far as it goes without waiting."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
-        return asyncio.Task(sending, loop=loop, eager_start=True)
-    return loop.create_task(sending)
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)

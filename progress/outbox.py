@@ -31,8 +31,7 @@ class Outbox:
 
     def put(self, frame: Frame, *, lasting: bool = False) -> bool:
         """Let a frame wait, a lasting one until it is taken out; return False if that is more than may wait."""
-        superseded = self._ticks.pop(frame.subject, None)
-        if superseded is not None:
+        if self._ticks and (superseded := self._ticks.pop(frame.subject, None)) is not None:
             self._size -= len(self._waiting.pop(superseded).wire)
         if frame.is_tick and not lasting:
             self._ticks[frame.subject] = self._arrivals
@@ -41,10 +40,12 @@ class Outbox:
         self._size += len(frame.wire)
         return self._size <= self._limit
 
-    def pop(self) -> Frame:
-        """Take out the frame that waits longest."""
+    def pop(self) -> Frame | None:
+        """Take out the frame that waits longest, if there is one."""
+        if not self._waiting:
+            return None
         arrival, frame = self._waiting.popitem(last=False)
-        if self._ticks.get(frame.subject) == arrival:
+        if self._ticks and self._ticks.get(frame.subject) == arrival:
             del self._ticks[frame.subject]
         self._size -= len(frame.wire)
         return frame

@@ -129,11 +129,15 @@ async def test_send__at_once_where_python_can_begin_a_task_so(socket, connection
     assert socket.taken == ["1", "2"]
 
 
-async def test_send__an_idle_socket_has_no_task(socket, connection):
+async def test_send__an_idle_socket_has_no_task_where_one_can_begin_at_once(socket, connection):
     before = asyncio.all_tasks()
-    connection.send(a_frame("1"))
-    await socket.until("1")
-    assert asyncio.all_tasks() == before
+    for text in "123":
+        connection.send(a_frame(text))
+        await asyncio.sleep(0)
+    assert socket.taken == ["1", "2", "3"]
+    assert len(asyncio.all_tasks() - before) == (0 if IS_EAGER else 1)
+    connection.lost()
+    await eventually(lambda: asyncio.all_tasks() == before)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 3])
@@ -571,17 +575,34 @@ async def test_lost__no_timer_stays(settings, socket, connection):
     assert timers() == []
 
 
-async def test_cancelled__with_all_tasks_is_as_lost(socket, connection):
+@pytest.mark.parametrize("is_closing", [False, True])
+async def test_cancelled__with_all_tasks_is_as_lost(socket, connection, is_closing):
     """So ends ``asyncio.run``, which waits for each task that it has cancelled."""
     before = asyncio.all_tasks()
-    socket.closes_at_once = False
     await fill(socket, connection)
-    connection.close(CloseCode.GOING_AWAY)
+    connection.send(a_frame("waits"))
+    if is_closing:
+        connection.close(CloseCode.GOING_AWAY)
     (sending,) = asyncio.all_tasks() - before
     sending.cancel()
+    connection.send(a_frame("waits as well"))
     await asyncio.wait_for(asyncio.wait([sending]), 10)
     assert sending.cancelled()
     assert timers() == []
+    connection.send(a_frame("later"))
+    await asyncio.sleep(0)
+    assert socket.taken == []
+
+
+async def test_cancelled__while_it_has_nothing_to_send(socket, connection):
+    before = asyncio.all_tasks()
+    connection.send(a_frame("1"))
+    await socket.until("1")
+    for sending in asyncio.all_tasks() - before:
+        sending.cancel()
+    connection.send(a_frame("2"))
+    await eventually(lambda: asyncio.all_tasks() == before)
+    assert connection.is_accepting == IS_EAGER
 
 
 def timers() -> list[Any]:
@@ -661,7 +682,6 @@ async def test_writer__nothing_is_written_after_a_close(socket, writer, written,
     await socket.until(code)
     written.send(a_frame("2"))
     assert writer.written == []
-    assert writer.on_empty is None
 
 
 async def test_writer__closed_after_what_waits(socket, writer, written):

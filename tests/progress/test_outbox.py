@@ -16,8 +16,8 @@ puts = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.int
 
 def drained(outbox: Outbox) -> list[Frame]:
     frames = []
-    while outbox:
-        frames.append(outbox.pop())
+    while (frame := outbox.pop()) is not None:
+        frames.append(frame)
     return frames
 
 
@@ -84,8 +84,8 @@ class Model:
         self.waiting = [each for each in self.waiting if stays(*each)] + [(frame, lasting)]
         return sum(len(each.wire) for each, _ in self.waiting) <= self.limit
 
-    def pop(self) -> Frame:
-        return self.waiting.pop(0)[0]
+    def pop(self) -> Frame | None:
+        return self.waiting.pop(0)[0] if self.waiting else None
 
     def clear(self) -> None:
         self.waiting.clear()
@@ -105,8 +105,7 @@ def test_outbox__does_as_the_model_does(given_steps, limit):
             outbox.clear()
             model.clear()
         elif step == "pop":
-            if outbox:
-                assert outbox.pop() is model.pop()
+            assert outbox.pop() is model.pop()
         else:
             job, kind, length, lasting = step
             frame = event_frame(job, seq, kind, "x" * length)
