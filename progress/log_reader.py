@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROUND_EVENTS = 1_000  # read from the log in one round
-TIMER_SECONDS = 0.001  # by which a timer may come early
+TIMER_SECONDS = 1e-6  # by which a timer may come early
 
 Rows = dict[str, "ProcessingJob | Exception"]
 

@@ -71,7 +71,8 @@ def test_heads__of_more_jobs_than_one_query_takes(
     with django_assert_num_queries(2):
         found = selectors.heads(["a", "b", "c", "unknown"])
     assert found == {
-        name: Head(job.epoch, 1, owner.pk if name == "b" else None, name == "c") for name, job in made.items()
+        name: Head(job.epoch, 1, job.updated_at, owner.pk if name == "b" else None, name == "c")
+        for name, job in made.items()
     }
 
 

@@ -107,7 +107,7 @@ async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, 
         watching = asyncio.ensure_future(watch(watcher))
         await reading.wait()
         await job.amark_started()
-        await eventually(lambda: any(watcher._held for watcher in hub.current().feed._watchers.values()))
+        await eventually(lambda: any(watcher.owed for watcher in hub.current().feed._watchers.values()))
         passing.set()
         await watching
         await watcher.until(lambda frames: len(frames) == 2)

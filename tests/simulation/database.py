@@ -195,7 +195,9 @@ class Database:
 
     def heads(self, job_ids: Iterable[str]) -> dict[str, Any]:
         found = self._find(job_ids)
-        return {row.job_id: selectors.Head(row.epoch, row.seq, row.updated_at, row.owner_id, row.public) for row in found}
+        return {
+            row.job_id: selectors.Head(row.epoch, row.seq, row.updated_at, row.owner_id, row.public) for row in found
+        }
 
     def events_after(self, cursors: dict[str, tuple[str, int]], limit: int) -> list[Event]:
         found: list[Event] = []

@@ -68,7 +68,9 @@ class View:
             self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription"
         )
         self.claim((commit.job_id, commit.seq, commit.kind is EventKind.LOG) == (self.job_id, seq, is_log), "mixed up")
-        self.claim(not is_log or self.logs or self.doubtful or (asked is not None and asked.logs), "a log line unasked for")
+        self.claim(
+            not is_log or self.logs or self.doubtful or (asked is not None and asked.logs), "a log line unasked for"
+        )
         if not is_log:
             self.claim(
                 (commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written"
