@@ -4,7 +4,6 @@ When a subscription begins, and again when what decides it has changed: it is st
 it was. Whatever a policy raises means «not now».
 """
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -92,18 +91,9 @@ async def _ask(job: WatchedJob, user: type_of_user) -> None:
 
     """
     row = job.row
-    key = id(row), id(user)  # both are held by what is asked
-    if key not in job.asking:
-        job.asking[key] = asyncio.ensure_future(reads.in_thread(_answer, user, row))
-        job.asking[key].add_done_callback(lambda asked: _forget(job, key, asked))
-    answer = await asyncio.shield(job.asking[key])
+    # By what they are and not what they equal: what a user may do can have changed between two reads.
+    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_answer, user, row))
     if answer is None:
         raise unavailable(job.job_id)
     if not answer or row is None:
         raise job_not_found(job.job_id)
-
-
-def _forget(job: WatchedJob, key: tuple[int, int], asked: asyncio.Future[bool | None]) -> None:
-    del job.asking[key]
-    if not asked.cancelled():
-        asked.exception()  # those who still wait for it get it; there may be nobody left

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
@@ -33,13 +33,6 @@ Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
 Key = tuple[Connection, FeedName]
 
 
-class Entry(NamedTuple):
-    """A job as a feed shows it, encoded once for all who see it."""
-
-    job_id: str
-    text: str
-
-
 class FeedWatcher:
     """One socket's subscription to one feed."""
 
@@ -50,19 +43,19 @@ class FeedWatcher:
         self.is_answered = False
         self.owed: dict[str, None] = {}  # jobs that it could not be told of yet
 
-    def answer(self, recent: list[Entry]) -> None:
+    def answer(self, recent: list[str]) -> None:
         """Send the first answer: the latest that fit into a frame."""
         self.is_answered = True
         shown = next(_batches(reversed(recent)), [])
         self._send(shown[::-1], cut=len(shown) < len(recent))
 
-    def tell(self, entries: list[Entry]) -> None:
+    def tell(self, entries: list[str]) -> None:
         """Send changes."""
         for batch in _batches(entries):
             self._send(batch)
 
-    def _send(self, entries: list[Entry], *, cut: bool = False) -> None:
-        self.connection.send(feed(self.name, [entry.text for entry in entries], cut=cut))
+    def _send(self, entries: list[str], *, cut: bool = False) -> None:
+        self.connection.send(feed(self.name, entries, cut=cut))
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Tell whether a job belongs to the feed. May use the database, and raise what the policy does."""
@@ -179,16 +172,16 @@ class Feed:
         for job_id in changed:
             del self._changed[job_id]  # what changes from here on has to be looked at again
         try:
-            jobs, views = await reads.in_thread(_views, list(asked.values()), list(wanted))
+            changes, entries, views = await reads.in_thread(_read, list(asked.values()), list(wanted))
         except Exception:
             self._changed = changed | self._changed
             raise
         # A sweep that read while this did may have asked for the same change once more.
-        news = {job.pk for job in jobs if self._told.get(job.pk) != _change(job)}
-        self._told |= {job.pk: _change(job) for job in jobs}
-        for (key, watcher), (entries, owed) in zip(asked.items(), views, strict=True):
+        news = {job_id for job_id, change in changes.items() if self._told.get(job_id) != change}
+        self._told |= changes
+        for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
             if self._watchers.get(key) is watcher:
-                watcher.tell([entry for entry in entries if entry.job_id in news or entry.job_id in watcher.owed])
+                watcher.tell([entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed])
                 watcher.owed = dict.fromkeys(owed)
         self._go_on(asked, changed)
 
@@ -204,62 +197,61 @@ class Feed:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._due.set)
 
 
-def _recent(user: type_of_user, name: FeedName) -> list[Entry]:
+# In a thread
+
+
+def _recent(user: type_of_user, name: FeedName) -> list[str]:
     if name == "mine" and user.pk is None:
         return []
     jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
     return list(_entries(reversed(jobs)).values())
 
 
-def _views(
+def _read(
     watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
-) -> "tuple[list[ProcessingJob], list[tuple[list[Entry], list[str]]]]":
-    """Read jobs; return them with what each watcher sees of them, and those of which that can't be told."""
+) -> tuple[dict[str, Change], dict[str, str], list[tuple[list[str], list[str]]]]:
+    """Return jobs' last changes, what a feed shows of them, and for each watcher: whom it sees, and who knows."""
     found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
-    readable = [job for job in found.values() if not isinstance(job, Exception)]
-    jobs = sorted(readable, key=lambda job: job.status_changed_at)
+    jobs = [job for job in found.values() if not isinstance(job, Exception)]
+    jobs.sort(key=lambda job: job.status_changed_at)
     entries = _entries(jobs)
-    return jobs, [_view(watcher, [job for job in jobs if job.pk in entries], entries) for watcher in watchers]
+    shown = [job for job in jobs if job.pk in entries]
+    changes = {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
+    return changes, entries, [_view(watcher, shown) for watcher in watchers]
 
 
-def _view(
-    watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]", entries: Mapping[str, Entry]
-) -> tuple[list[Entry], list[str]]:
+def _view(watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]") -> tuple[list[str], list[str]]:
     seen, owed = [], []
     for job in jobs:
         try:
             if watcher.sees(job):
-                seen.append(entries[job.pk])
+                seen.append(job.pk)
         except Exception as error:  # whatever the policy raises, it harms this watcher and job only
             owed.append(job.pk)
             logger.warning("The access policy can't decide on job %s: %r", job.pk, error)
     return seen, owed
 
 
-def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, Entry]:
+def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, str]:
     """Return the jobs as a feed shows them, without those that can't be shown."""
     entries = {}
     for job in jobs:
         try:
-            entries[job.pk] = Entry(job.pk, feed_entry(job))
+            entries[job.pk] = feed_entry(job)
         except Exception as error:  # whatever is wrong with a row, it harms its own job only
             logger.warning("Job %s can't be shown: %r", job.pk, error)
     return entries
 
 
-def _change(job: "ProcessingJob") -> Change:
-    return job.epoch, job.status, job.status_changed_at
-
-
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def _batches(entries: Iterable[str]) -> Iterator[list[str]]:
     """Yield entries in batches that are each a frame."""
-    batch: list[Entry] = []
+    batch: list[str] = []
     size = 0
     for entry in entries:
-        if batch and size + len(entry.text) > FRAME_CHARACTERS:
+        if batch and size + len(entry) > FRAME_CHARACTERS:
             yield batch
             batch, size = [], 0
         batch.append(entry)
-        size += len(entry.text)
+        size += len(entry)
     if batch:
         yield batch

@@ -1,10 +1,10 @@
 """The log of a watched job in pages, each read once for all clients that replay it."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from progress.protocol import Frame
+from progress.reads import Shared
 from progress.window import is_whole
 
 PAGE_EVENTS = 256  # read from the log at a time
@@ -16,6 +16,7 @@ class Page(NamedTuple):
 
     upto: int
     events: Sequence[Frame]
+    size: int
 
 
 class Pages:
@@ -28,9 +29,8 @@ class Pages:
 
     def __init__(self, read: Callable[[int, int], Awaitable[Sequence[Frame]]]) -> None:
         self._read = read
-        self._reading: dict[int, asyncio.Task[Page]] = {}  # by where the page begins
+        self._reading: Shared[int, Page] = Shared()  # by where the page begins
         self._kept: dict[int, Page] = {}  # those that were read last at the end
-        self._size = 0
 
     async def after(self, seq: int, needed: int, known: int) -> Sequence[Frame] | None:
         """Return the events after ``seq`` to the end of their page, of a log that is known up to a position.
@@ -47,35 +47,14 @@ class Pages:
         begin = seq - seq % PAGE_EVENTS
         page = self._kept.get(begin)
         if page is None or page.upto < min(begin + PAGE_EVENTS, needed):
-            page = await self._once(begin, min(begin + PAGE_EVENTS, known))
+            page = await self._reading.once(begin, lambda: self._read_page(begin, min(begin + PAGE_EVENTS, known)))
         rest = [frame for frame in page.events if frame.seq > seq]
         return rest if is_whole(rest, seq, page.upto) else None
 
-    async def _once(self, begin: int, upto: int) -> Page:
-        """Read a page, for all who wait for it."""
-        if begin not in self._reading:
-            self._reading[begin] = asyncio.ensure_future(self._read_and_keep(begin, upto))
-            self._reading[begin].add_done_callback(lambda done: self._end_reading(begin, done))
-        return await asyncio.shield(self._reading[begin])
-
-    def _end_reading(self, begin: int, done: asyncio.Task[Page]) -> None:
-        del self._reading[begin]
-        if not done.cancelled():
-            done.exception()  # those who still wait for it get it; there may be nobody left
-
-    async def _read_and_keep(self, begin: int, upto: int) -> Page:
-        page = Page(upto, await self._read(begin, upto))
-        self._forget(begin)
-        self._kept[begin] = page
-        self._size += _size(page)
-        while self._size > KEPT_BYTES and len(self._kept) > 1:  # a page is asked for until all of it was sent
-            self._forget(next(iter(self._kept)))
+    async def _read_page(self, begin: int, upto: int) -> Page:
+        events = await self._read(begin, upto)
+        self._kept.pop(begin, None)
+        self._kept[begin] = page = Page(upto, events, sum(len(frame.wire) for frame in events))
+        while len(self._kept) > 1 and sum(each.size for each in self._kept.values()) > KEPT_BYTES:
+            del self._kept[next(iter(self._kept))]  # the last stays, since it is asked for until all of it was sent
         return page
-
-    def _forget(self, begin: int) -> None:
-        if begin in self._kept:
-            self._size -= _size(self._kept.pop(begin))
-
-
-def _size(page: Page) -> int:
-    return sum(len(frame.wire) for frame in page.events)

@@ -4,8 +4,8 @@ Apart from the threads of those who write, so that neither waits for the other.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Generic, ParamSpec, TypeVar
 
 from django.db import Error, OperationalError, connections
 
@@ -13,6 +13,7 @@ from jobs.threads import ThreadPool
 
 P = ParamSpec("P")
 R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 MAX_THREADS = 4  # also the number of database connections that a process keeps for it
 READ_SECONDS = 5.0  # after which a database counts as silent
@@ -69,3 +70,22 @@ def each(read: Callable[[Sequence[str]], Mapping[str, R]], job_ids: Sequence[str
         if len(job_ids) == 1:
             return {job_ids[0]: error}
     return {job_id: found for one in job_ids for job_id, found in each(read, [one]).items()}
+
+
+class Shared(Generic[K, R]):
+    """Does the same work once for all who ask for it at a time."""
+
+    def __init__(self) -> None:
+        self._doing: dict[K, asyncio.Future[R]] = {}
+
+    async def once(self, key: K, work: Callable[[], Awaitable[R]]) -> R:
+        """Return what the work returns, or raise what it raises, whoever began it."""
+        if key not in self._doing:
+            self._doing[key] = asyncio.ensure_future(work())
+            self._doing[key].add_done_callback(lambda done: self._end(key, done))
+        return await asyncio.shield(self._doing[key])
+
+    def _end(self, key: K, done: asyncio.Future[R]) -> None:
+        del self._doing[key]
+        if not done.cancelled():
+            done.exception()  # those who still wait for it get it; there may be nobody left

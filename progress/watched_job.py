@@ -1,6 +1,5 @@
 """One watched job in one process: its window of the log, and the sockets that watch it."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from progress.exceptions import Refused, job_not_found, unavailable
 from progress.groups import Hint
 from progress.pages import Pages
 from progress.protocol import Frame, Position, event_frame, job_state
+from progress.reads import Shared
 from progress.window import Piece, Verdict, Window, pieces, visible
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class WatchedJob:
         self.has_hole = False  # the events that come next are not to be had
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
-        self.asking: dict[tuple[int, int], asyncio.Future[bool | None]] = {}  # whether a user may watch
+        self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
         self._demands = 0
         self._plain: dict[Connection, None] = {}  # who gets every event as it comes, but for log lines
         self._with_logs: dict[Connection, None] = {}

@@ -145,7 +145,7 @@ async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkey
 
     async def slow(function: Any, *args: Any) -> Any:
         result = await read(function, *args)
-        if function is feed._views:
+        if function is feed._read:
             reading.set()
             await passing.wait()
         return result
