@@ -1,66 +1,166 @@
 """Faults to plant into the read path: a simulation that does not find them is worth nothing."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
+from unittest import mock
 
 from tests.simulation.world import MODES
+
+Make = Callable[[Any], Any]
+
+WITH_LAYER = "redis-sqlite", "redis-postgres"
 
 
 class Fault(NamedTuple):
     """A fault: what of the software it replaces, as ``module:Class.method``, and by what, made of what was there."""
 
     what: str
-    target: str = ""  # to be filled in
-    make: Callable[[Any], Any] = lambda there: there
+    patches: Mapping[str, Make]
     modes: tuple[str, ...] = MODES
 
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.target)
+
+def _loads_by_itself(_: Any) -> Any:
+    from jobs import selectors
+    from progress import reads
+
+    async def renew(self: Any, job: Any) -> None:
+        rows = await reads.in_thread(lambda: selectors.get_jobs([job.job_id]))
+        job.take(next(iter(rows), None))
+
+    return renew
+
+
+def _leaves_out_what_is_loaded(read_all: Any) -> Any:
+    async def read(self: Any, jobs: Any) -> None:
+        await read_all(self, [job for job in jobs if job.position is not None])
+
+    return read
+
+
+def _looks_only_when_told(seconds_to_sweep: Any) -> Any:
+    def seconds(self: Any, version: Any) -> float:
+        return 0.0 if seconds_to_sweep(self, version) <= 0 and self._sweep_now else 1e6
+
+    return seconds
+
+
+def _lets_be_superseded(send_all: Any) -> Any:
+    return lambda self, frames, wire, *, lasting=False: send_all(self, frames, wire)
+
+
+def _does_not_wait(_: Any) -> Any:
+    async def ready(self: Any) -> None:
+        return None
+
+    return ready
+
+
+def _sends_behind(send_close: Any) -> Any:
+    async def send(self: Any) -> None:
+        waiting = list(iter(self._outbox.pop, None))
+        await send_close(self)
+        for frame in waiting:
+            await self._send(frame.message)
+
+    return send
+
+
+def _wakes_nobody(enter: Any) -> Any:
+    def enter_only(self: Any, state: Any) -> None:
+        ready, self._ready = getattr(self, "_ready", None), None
+        enter(self, state)
+        self._ready = ready
+
+    return enter_only
+
+
+def _is_live_at_once(replace: Any) -> Any:
+    def replaced(self: Any, connection: Any, since: Any, *, logs: bool) -> Any:
+        since = replace(self, connection, since, logs=logs)
+        self._plain[connection] = None
+        return since
+
+    return replaced
+
+
+def _joins_only(settle: Any) -> Any:
+    async def settled(self: Any, group: str) -> None:
+        if group in self._wanted:
+            await settle(self, group)
+
+    return settled
+
+
+def _forgets_groups(give_back: Any) -> Any:
+    async def given(self: Any, **options: Any) -> None:
+        self._joined.clear()
+        self._unsure.clear()
+        await give_back(self, **options)
+
+    return given
 
 
 def _frees_nothing(pop: Any) -> Any:
-    def pop_only(self: Any) -> Any:
+    def popped(self: Any) -> Any:
         size = self._size
         frame = pop(self)
         self._size = size
         return frame
 
-    return pop_only
+    return popped
 
 
 FAULTS: dict[str, Fault] = {
-    "left out": Fault("what is written while a job is read for its first watcher is left out"),
-    "superseded": Fault("the rest of a replay goes to the outbox, where later ticks supersede it"),
-    "twice": Fault("who subscribes again gets events twice"),
-    "behind the close": Fault("what waits is still sent after a message was refused"),
-    "wake-up": Fault("a wake-up is lost"),
-    "early snapshot": Fault("a snapshot comes before the answer"),
+    "left out": Fault(
+        "what is written while a job is read for its first watcher is left out",
+        {
+            "progress.log_reader:LogReader.renew": _loads_by_itself,
+            "progress.log_reader:LogReader._read_all": _leaves_out_what_is_loaded,
+            "progress.log_reader:LogReader._seconds_to_sweep": _looks_only_when_told,
+        },
+        ("sqlite",),
+    ),
+    "superseded": Fault(
+        "the rest of a replay goes to the outbox, where later ticks supersede it",
+        {
+            "progress.connection:Connection.send_all": _lets_be_superseded,
+            "progress.connection:Connection.ready": _does_not_wait,
+        },
+    ),
+    "twice": Fault(
+        "who subscribes again gets events twice",
+        {"progress.watched_job:WatchedJob.replace": lambda _: lambda self, connection, since, *, logs: since},
+    ),
+    "behind the close": Fault(
+        "what waits is still sent after a message was refused",
+        {"progress.connection:Connection._send_close": _sends_behind},
+    ),
+    "wake-up": Fault("who waits for a socket is not woken", {"progress.connection:Connection._enter": _wakes_nobody}),
+    "early snapshot": Fault(
+        "a socket gets what comes before it was answered",
+        {"progress.watched_job:WatchedJob.replace": _is_live_at_once},
+    ),
     "never left": Fault(
         "a group of the layer is never left",
-        "progress.link:Link.leave",
-        lambda _: lambda self, group: self._wanted.discard(group),
-        ("redis-sqlite", "redis-postgres"),
+        {"progress.link:Link._settle": _joins_only, "progress.link:Link._give_back": _forgets_groups},
+        WITH_LAYER,
     ),
-    "frees nothing": Fault("the outbox frees nothing", "progress.outbox:Outbox.pop", _frees_nothing),
-    "access": Fault("who may no longer see a job still does"),
+    "frees nothing": Fault("the outbox frees nothing", {"progress.outbox:Outbox.pop": _frees_nothing}),
+    "access": Fault(
+        "who may no longer see a job still does",
+        {"progress.watched_job:WatchedJob._stop": lambda _: lambda self: []},
+    ),
 }
 
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """Put a fault into the software; without a name, none."""
-    fault = FAULTS.get(name)
-    if fault is None or not fault.is_ready:
+    with ExitStack() as patched:
+        for target, make in FAULTS[name].patches.items() if name else ():
+            place, _, attribute = target.rpartition(".")
+            owner = resolve_name(place)
+            patched.enter_context(mock.patch.object(owner, attribute, make(getattr(owner, attribute))))
         yield
-        return
-    place, _, attribute = fault.target.rpartition(".")
-    owner = resolve_name(place)
-    there = getattr(owner, attribute)
-    setattr(owner, attribute, fault.make(there))
-    try:
-        yield
-    finally:
-        setattr(owner, attribute, there)
