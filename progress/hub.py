@@ -47,7 +47,8 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.link: Link | None = None
         self.reader = self._new_reader()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()  # while anybody is there
+        self._farewells: set[asyncio.Future[None]] = set()  # of links that are left
         self._arrived: deque[Event] = deque()  # from other threads
         self._is_called = False
 
@@ -61,7 +62,7 @@ class Hub:
             self.link = None if layer is None else Link(layer, self._receive, self.reader.sweep)
             self.reader = self._new_reader()  # nobody may wait for one that was stopped
             for work in (self.reader.run, self.feed.run, self._beat):
-                self._begin(_forever(work))
+                self._begin(_forever(work), self._tasks)
 
     def leave(self, connection: Connection) -> None:
         """Forget every trace of a connection; the last stops the hub."""
@@ -79,16 +80,16 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         if self.link is not None:
-            self._begin(self.link.stop())
+            self._begin(self.link.stop(), self._farewells)
             self.link = None
 
     def _new_reader(self) -> LogReader:
         return LogReader(self.jobs, self._is_told, self.feed.sweep)
 
-    def _begin(self, work: Awaitable[None]) -> None:
+    def _begin(self, work: Awaitable[None], tasks: set[asyncio.Future[None]]) -> None:
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _beat(self) -> None:
         while True:
@@ -150,7 +151,7 @@ class Hub:
 
     def _admit_again(self, job: WatchedJob, stopped: list[Subscription]) -> None:
         for subscription in stopped:
-            self._begin(self._readmit(job, subscription))
+            self._begin(self._readmit(job, subscription), self._tasks)
 
     async def _readmit(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.in_demand():

@@ -1,17 +1,23 @@
 """The hub, on the database, with what the channel layer does scripted."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
 from jobs import selectors
-from jobs.models import JobEvent
-from progress import hub, layers, link
+from jobs.access import AccessPolicy
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import JobEvent, ProcessingJob
+from progress import hub, layers, link, window
+from progress.exceptions import Refused
 from progress.groups import hint_of, job_message
+from progress.log_reader import LogReader
 from progress.protocol import Position
-from tests.progress.hubs import JOB, a_job, seqs, watch
-from tests.progress.watching import ScriptedLayer, eventually, watchers
+from tests.progress.hubs import JOB, a_job, offer, seqs, watch
+from tests.progress.watching import ScriptedLayer, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,3 +177,158 @@ async def test_interested__only_in_what_is_watched():
         assert hub.interested(JOB, "tick") == [hub.current()]
         assert hub.interested("another", "status") == []
     assert hub.interested(JOB, "tick") == []
+
+
+async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_go(monkeypatch):
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    await a_job()
+    async with watchers() as [watcher]:
+        await eventually(lambda: hub.current().link.is_whole)
+        await watch(watcher)
+        assert layer.groups == {f"job.{JOB}"}
+        layer.passing = asyncio.Event()  # to leave the group takes a while
+    async with watchers():
+        pass
+    layer.passing.set()
+    await eventually(lambda: not layer.groups)
+
+
+async def test_subscribe__access_is_judged_on_the_row_as_it_is_now(unheard, no_sweep):
+    job = await a_job()
+    async with watchers(2) as [first, second]:
+        await watch(first)
+        await run(ProcessingJob.objects.filter(pk=JOB).update)(public=False)
+        with pytest.raises(Refused, match="Job not found"):
+            await watch(second)
+        await first.until(lambda frames: frames[-1].get("code") == "job_not_found")
+        await job.amark_started()
+        for event in unheard[-1:]:
+            offer(event)
+        assert hub.current().jobs == {}
+    assert [frame["type"] for frame in first.frames] == ["snapshot", "error"]
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", "raises"])
+async def test_sweep__who_may_watch_is_asked_again_when_the_owner_changes(unheard, no_sweep, monkeypatch, answer):
+    """Nothing is sent until that is known; then nothing is missing."""
+    job = await a_job()
+    owner = await run(User.objects.create_user)("ann")
+    asking, passing = asyncio.Event(), threading.Event()
+
+    def may_view(self: Any, user: Any, job: Any) -> bool:
+        if job.owner_id is not None:
+            hub_loop.call_soon_threadsafe(asking.set)
+            assert passing.wait(10)
+            if answer == "raises":
+                raise RuntimeError("the policy fails")
+        return answer == "yes" or job.owner_id is None
+
+    hub_loop = asyncio.get_running_loop()
+    monkeypatch.setattr(AccessPolicy, "may_view", may_view)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await run(ProcessingJob.objects.filter(pk=JOB).update)(owner=owner)
+        await job.amark_started()
+        hub.current().reader.sweep()
+        await asking.wait()
+        await job.alog("a line")
+        await job.amark_progress(5)
+        for event in unheard:
+            offer(event)
+        assert len(watcher.frames) == 1
+        passing.set()
+        await watcher.until(lambda frames: len(frames) > 1)
+    told = [frame.get("seq", frame.get("code")) for frame in watcher.frames]
+    assert told == {"yes": [1, 2, 4], "no": [1, "job_not_found"], "raises": [1, "unavailable"]}[answer]
+
+
+async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(no_sweep, monkeypatch):
+    job = await a_job()
+    await ProcessingJobLifecycle.acreate("other", public=True)
+    may_view = AccessPolicy.may_view
+
+    def fails(self: Any, user: Any, job: Any) -> bool:
+        if job.pk == "other":
+            raise KeyError("team")
+        return may_view(self, user, job)
+
+    monkeypatch.setattr(AccessPolicy, "may_view", fails)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        with pytest.raises(Refused) as refused:
+            await watch(watcher, job_id="other")
+        assert refused.value.temporary
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+# To subscribe again
+
+
+async def test_subscribe__again_with_a_position_sends_nothing_twice(no_sweep):
+    """What is on its way to the client when it asks is not sent once more."""
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await job.amark_progress(5)
+        await watcher.until_seq(3)
+        await watch(watcher, Position(job.job.epoch, 1))
+        await job.amark_progress(6)
+        await watcher.until_seq(4)
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
+        ("snapshot", 1),
+        ("progress", 2),
+        ("progress", 3),
+        ("snapshot", 3),
+        ("progress", 4),
+    ]
+
+
+async def test_subscribe__again_from_before_the_subscription_replays_what_it_asks_for(no_sweep):
+    job = await a_job(ticks=2)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await watch(watcher, Position(job.job.epoch, 2))
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames[1:]] == [
+        ("progress", 3),
+        ("progress", 4),
+        ("snapshot", 4),
+    ]
+
+
+async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
+    """What comes meanwhile comes after the replay, and once."""
+    monkeypatch.setattr(window, "PIECE_BYTES", 1)
+    job = await a_job(ticks=5)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        renew = LogReader.renew
+
+        async def slow(*args: Any) -> None:
+            await renew(*args)
+            await job.amark_progress(50)
+
+        monkeypatch.setattr(LogReader, "renew", slow)
+        await watch(watcher, Position(job.job.epoch, 1))
+        await job.amark_progress(60)
+        await watcher.until_seq(9)
+    assert seqs(watcher) == [7, *range(2, 9), 8, 9]
+
+
+async def test_subscribe__again_with_log_lines(no_sweep):
+    job = await a_job(ticks=1)
+    await job.alog("a line")
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await watch(watcher, Position(job.job.epoch, 3), logs=True)
+        await job.alog("another")
+        await watcher.until_seq(5)
+        await watch(watcher, Position(job.job.epoch, 5))
+        await job.alog("unseen")
+        await job.amark_progress(5)
+        await watcher.until_seq(7)
+    assert [frame["type"] for frame in watcher.frames] == [
+        *("snapshot", "log", "snapshot", "log", "snapshot", "progress"),
+    ]
