@@ -51,6 +51,11 @@ class FakeSocket:
         finally:
             self.waiting -= 1
 
+    def take_one(self) -> None:
+        """Take the message that is stuck, and no other."""
+        self.open.set()
+        self.open.clear()
+
     async def until(self, *taken: Any) -> None:
         await eventually(lambda: self.taken == list(taken))
 
@@ -310,27 +315,31 @@ async def test_stuck__the_second_of_those_that_wait_behind_a_close(settings, soc
     await fill(socket, connection)
     connection.send(a_frame("waits"))
     connection.close(CloseCode.GOING_AWAY)
-    socket.open.set()
-    await asyncio.sleep(0)
-    socket.open.clear()
-    await eventually(lambda: CloseCode.GOING_AWAY in socket.taken)
-    assert socket.taken[0] == "stuck"
+    socket.take_one()
+    await socket.until("stuck", CloseCode.GOING_AWAY)
 
 
 async def test_stuck__each_message_has_the_time(settings, socket, connection):
-    settings.PROGRESS_SEND_SECONDS = 0.2
+    settings.PROGRESS_SEND_SECONDS = 0.5
     await fill(socket, connection)
-    for number in range(4):
-        connection.send(a_frame(str(number)))
+    for text in "12345":
+        connection.send(a_frame(text))
     for number in range(5):
-        await asyncio.sleep(0.1)
-        socket.open.set()
-        await eventually(lambda: len(socket.taken) > number)  # noqa: B023
-        if len(socket.taken) < 5:
-            socket.open.clear()
-    socket.open.set()
-    await socket.until("stuck", "0", "1", "2", "3")
+        await asyncio.sleep(0.15)
+        socket.take_one()
+        await eventually(lambda: len(socket.taken) == number + 1 and socket.waiting)  # noqa: B023
     assert connection.is_accepting
+    await socket.until("stuck", *"1234", CloseCode.TOO_SLOW)
+
+
+async def test_stuck__a_close_may_take_its_time(settings, socket, connection):
+    settings.PROGRESS_SEND_SECONDS = 0.01
+    socket.closes_at_once = False
+    socket.open.clear()
+    connection.close(CloseCode.GOING_AWAY)
+    await asyncio.sleep(0.05)
+    socket.open.set()
+    await socket.until(CloseCode.GOING_AWAY)
 
 
 async def test_stuck__a_close_that_is_stuck_as_well_ends_with_the_socket(settings, socket, connection):
@@ -389,6 +398,19 @@ async def test_ready__when_the_socket_is_given_up(settings, socket, connection, 
     await asyncio.wait_for(waiting, 10)
     assert not connection.is_accepting
     await connection.ready()
+
+
+async def test_ready__one_who_waited_and_was_cancelled_harms_nothing(socket, connection):
+    await fill(socket, connection)
+    waiting = asyncio.ensure_future(connection.ready())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    connection.send(a_frame("1"))
+    socket.open.set()
+    await socket.until("stuck", "1")
+    await asyncio.sleep(0)
+    connection.send(a_frame("2"))
+    await socket.until("stuck", "1", "2")
 
 
 async def test_ready__again_after_one_who_waited_was_cancelled(socket, connection):
@@ -467,6 +489,14 @@ async def test_close__after_what_has_just_been_sent(socket, connection, turns):
     connection.send(a_frame("error"))
     connection.close(CloseCode.JOB_NOT_FOUND)
     await socket.until("error", CloseCode.JOB_NOT_FOUND)
+
+
+async def test_close__as_too_slow_though_nothing_is_stuck(socket, connection):
+    connection.send(a_frame("1"))
+    await socket.until("1")
+    connection.send(a_frame("2"))
+    connection.close(CloseCode.TOO_SLOW)
+    await socket.until("1", "2", CloseCode.TOO_SLOW)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -655,13 +685,28 @@ async def test_writer__ready_when_all_is_written(writer, written):
     assert writer.written == ["1", "2"]
 
 
-async def test_writer__stuck_for_too_long(settings, socket, writer, written):
+@pytest.mark.parametrize("waits", [False, True])
+async def test_writer__stuck_for_too_long(settings, socket, writer, written, waits):
     settings.PROGRESS_SEND_SECONDS = 0.01
     writer.room = 1
     written.send(a_frame("1"))
-    written.send(a_frame("2"))
+    if waits:
+        written.send(a_frame("2"))
     await socket.until(CloseCode.TOO_SLOW)
     assert writer.written == ["1"]
+
+
+async def test_writer__each_message_has_the_time(settings, socket, writer, written):
+    settings.PROGRESS_SEND_SECONDS = 0.5
+    writer.room = 1
+    for text in "12345678":
+        written.send(a_frame(text))
+    for _ in range(5):
+        await asyncio.sleep(0.15)
+        writer.empty(room=1)
+    assert written.is_accepting
+    await socket.until(CloseCode.TOO_SLOW)
+    assert writer.written == list("123456")
 
 
 async def test_writer__more_than_may_wait_is_too_slow(settings, socket, writer):
