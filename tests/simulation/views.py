@@ -131,6 +131,8 @@ class View:
         self.number = int(self.shown[1:])
 
     def _recovered(self, frame: dict[str, Any], asked: Request | None) -> None:
+        if asked is None and self.doubtful:
+            return  # one that was unasked has been taken for the answer
         since = asked.since if asked is not None else None
         self.claim(since is not None, "a recovery that nobody asked for")
         assert asked is not None
@@ -148,18 +150,21 @@ class View:
             ]
         self.claim(not missing, f"recovered from {since[1]} to {frame['seq']} without {missing}")
 
+    def _is_there(self, epoch: str) -> bool:
+        row = self.database.rows.get(self.job_id)
+        return row is not None and row.epoch == epoch
+
     def _not_recovered(self, frame: dict[str, Any], asked: Request) -> None:
         if asked.since is None or self.is_lenient or self.doubtful:
             return
         epoch, seq = asked.since
-        row = self.database.rows.get(self.job_id)
-        is_kept = row is not None and row.epoch == epoch and self.database.pruned.get((self.job_id, epoch), 0) <= seq
+        is_kept = self._is_there(epoch) and self.database.pruned.get((self.job_id, epoch), 0) <= seq
         is_near = 0 <= frame["seq"] - seq <= conf.REPLAY_EVENTS
         self.claim(not (epoch == frame["epoch"] and is_kept and is_near), f"not recovered from {seq} to {frame['seq']}")
         self.claim(asked.last is None or self.is_live or self.client.is_behind, "a partial recovery")
 
     def _unasked(self, frame: dict[str, Any]) -> None:
-        is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > self.seq
+        is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > self.seq or not self._is_there(self.epoch)
         is_anew = self.epoch != frame["epoch"]
         is_far = frame["seq"] - self.seq > conf.REPLAY_EVENTS
         may_be = is_gone or is_anew or is_far or self.doubtful or self.is_lenient
@@ -176,7 +181,8 @@ class View:
             self.claim(was_anew or any(map(may_not, self._recent(asked))), "not found, though it is there and allowed")
         elif frame["code"] == "unavailable":
             had_trouble = self.client.world.had_trouble(GRACE_SECONDS, user, self.job_id)
-            is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > 0  # under a replay: 4010
+            # Under a replay: 4010.
+            is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > 0 or not self._is_there(self.epoch)
             self.claim(had_trouble or is_gone or self.is_lenient, "unavailable, though nothing was wrong")
         was_replaced = self.is_live and asked is not None
         self.doubtful |= was_replaced
