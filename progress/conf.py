@@ -25,7 +25,7 @@ class Conf:
     POLL_SECONDS: float = 0.02  # with SQLite alone: how often its change counter is read (3 µs a read)
     FEED_OVERLAP_SECONDS: float = 60.0  # how far a sweep of the feed looks back, for transactions that commit late
 
-    RING_EVENTS: int = 256  # recent events kept in memory for each watched job, to replay with no query
+    RING_EVENTS: int = 256  # recent events kept in memory for each watched job (128 KiB at most), to replay unread
     REPLAY_EVENTS: int = 5000  # a client further behind than this gets a snapshot
     FEED_JOBS: int = 50  # how many recent jobs the first answer of a feed shows
 

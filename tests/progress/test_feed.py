@@ -8,8 +8,11 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import OperationalError
 
 from jobs import selectors
+from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import ProcessingJob
 from progress import feed, hub, reads
+from progress.exceptions import Refused
 from tests.progress.hubs import swept
 from tests.progress.watching import Watcher, eventually, run, watchers
 
@@ -268,3 +271,91 @@ async def test_feed__one_job_too_large_for_a_frame_is_a_frame(unheard, no_sweep,
     async with watchers() as [watcher]:
         await watch(watcher)
     assert told(watcher) == [[("job-1", "pending")]]
+
+
+async def test_tell__a_policy_that_raises_harms_its_own_watcher_and_job_only(no_sweep, monkeypatch, logged):
+    """And once it can decide, what it could not decide on is told."""
+    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.001)
+    ann, bob = [await run(User.objects.create_user)(name) for name in ("ann", "bob")]
+    job, other = await a_job(), await a_job("job-2")
+    may_view, is_broken = AccessPolicy.may_view, True
+
+    def fails(self: Any, user: Any, job: Any) -> bool:
+        if is_broken and user == ann and job.pk == "job-1":
+            raise KeyError("team")
+        return may_view(self, user, job)
+
+    async with watchers(2) as [of_ann, of_bob]:
+        await watch(of_ann, ann)
+        await watch(of_bob, bob)
+        monkeypatch.setattr(AccessPolicy, "may_view", fails)
+        await job.amark_started()
+        await other.amark_started()
+        await of_bob.until(has_told("job-1", "in_progress"))
+        await of_ann.until(has_told("job-2", "in_progress"))
+        assert not has_told("job-1", "in_progress")(of_ann.frames)
+        is_broken = False
+        await of_ann.until(has_told("job-1", "in_progress"))
+    assert [change for frame in told(of_bob)[1:] for change in frame].count(("job-1", "in_progress")) == 1
+    assert "team" in logged.of("progress.feed")[0]
+
+
+async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
+    def fails(*_: Any) -> Any:
+        raise KeyError("team")
+
+    monkeypatch.setattr(AccessPolicy, "visible", fails)
+    async with watchers() as [watcher]:
+        with pytest.raises(Refused) as refused:
+            await watch(watcher)
+        assert refused.value.temporary
+        assert not hub.current().feed.is_watched
+
+
+async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep):
+    job, bad = await a_job(), await a_job("bad")
+    await run(ProcessingJob.objects.filter(pk="bad").update)(progress=float("inf"))
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        hub.current().feed.mark(bad.job_id)
+        await job.amark_started()
+        await watcher.until(has_told("job-1", "in_progress"))
+    assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
+
+
+async def test_tell__more_changes_than_one_query_takes(no_sweep, monkeypatch):
+    monkeypatch.setattr(feed, "CHANGES", 2)
+    monkeypatch.setattr(selectors, "MAX_IDS", 1)
+    jobs = [await a_job(f"job-{number}") for number in range(5)]
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        for job in jobs:
+            await job.amark_started()
+        for number in range(5):
+            await watcher.until(has_told(f"job-{number}", "in_progress"))
+    assert len([change for frame in told(watcher)[1:] for change in frame]) == 5
+
+
+async def test_add__who_comes_while_changes_are_read_is_not_shown_what_is_older(no_sweep, monkeypatch):
+    """The read is newer than the first answer, and for all others the change has been told with it."""
+    job, read = await a_job(), reads.in_thread
+    reading, passing = asyncio.Event(), asyncio.Event()
+
+    async def slow(function: Any, *args: Any) -> Any:
+        if function is feed._read and not reading.is_set():
+            reading.set()
+            await passing.wait()
+        return await read(function, *args)
+
+    monkeypatch.setattr(reads, "in_thread", slow)
+    async with watchers(2) as [first, second]:
+        await watch(first)
+        await job.amark_started()
+        await reading.wait()
+        await watch(second)
+        await job.amark_completed()
+        hub.current().feed._changed.clear()  # the word of it is lost
+        passing.set()
+        await first.until(has_told("job-1", "completed"))
+        await second.until(has_told("job-1", "completed"))
+    assert told(second)[0] == [("job-1", "in_progress")]

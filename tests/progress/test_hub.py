@@ -11,7 +11,7 @@ from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress import hub, layers, link, window
+from progress import hub, layers, link, reads, window
 from progress.exceptions import Refused
 from progress.groups import hint_of, job_message
 from progress.log_reader import LogReader
@@ -261,6 +261,31 @@ async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(n
         assert refused.value.temporary
         await job.amark_started()
         await watcher.until_seq(2)
+
+
+async def test_subscribe__unknown_and_forbidden_take_equal_paths(unheard, no_sweep, monkeypatch):
+    await ProcessingJobLifecycle.acreate("hidden")
+    steps: list[str] = []
+    in_thread, may_view = reads.in_thread, AccessPolicy.may_view
+
+    async def noted(function: Any, *args: Any) -> Any:
+        steps.append(function.__name__)
+        return await in_thread(function, *args)
+
+    def asked(self: Any, user: Any, job: Any) -> bool:
+        steps.append("may_view")
+        return may_view(self, user, job)
+
+    monkeypatch.setattr(reads, "in_thread", noted)
+    monkeypatch.setattr(AccessPolicy, "may_view", asked)
+    taken = []
+    async with watchers() as [watcher]:
+        for job_id in ("hidden", "absent"):
+            steps.clear()
+            with pytest.raises(Refused, match="Job not found"):
+                await watch(watcher, job_id=job_id)
+            taken.append(list(steps))
+    assert taken[0] == taken[1] == ["_rows_and_heads", "_answer", "may_view"]
 
 
 # To subscribe again
