@@ -141,7 +141,8 @@ def _server_command(kind: Kind, port: int, options: tuple[str, ...], application
             how = ["--host", host, "--port", number, "--ws", "websockets", "--timeout-graceful-shutdown", "3"]
             return [python, "-m", "uvicorn", *how, *options, application]
         case "hypercorn":
-            how = ["-b", f"{host}:{number}", "--graceful-timeout", "3"]
+            # With workers of their own, a server that is killed would leave them behind.
+            how = ["-b", f"{host}:{number}", "--graceful-timeout", "3", "--workers", "0"]
             return [python, "-m", "hypercorn", *how, *options, application]
 
 
