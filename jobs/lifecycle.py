@@ -320,7 +320,11 @@ def renew_epoch(job_id: str, epoch: str) -> None:
     """Give a job whose log was set back (a restored backup, say) another stream, unless somebody has done so.
 
     Positions in the old one stand for events that are no more; whoever offers one gets a snapshot. A worker
-    that reports on the job goes on.
+    that reports on the job goes on, and is not waited for while it holds the job's row.
     """
-    jobs = ProcessingJob.objects.using(connection_to_write().alias)
-    jobs.filter(pk=job_id, epoch=epoch).update(epoch=renewed(epoch))
+    connection = connection_to_write()
+    jobs = ProcessingJob.objects.using(connection.alias).filter(pk=job_id, epoch=epoch)
+    with transaction.atomic(using=connection.alias):
+        free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+        if list(free.values_list("pk")):
+            jobs.update(epoch=renewed(epoch))

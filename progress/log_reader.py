@@ -165,7 +165,7 @@ class LogReader:
         failed.error = error
         failed.is_over.set()
 
-    async def _read_all(self, jobs: Sequence[WatchedJob]) -> None:
+    async def _read_all(self, jobs: Sequence[WatchedJob], *, is_anew: bool = False) -> None:
         if not jobs:
             return
         seen = {job.job_id: job.position.seq if job.position else 0 for job in jobs}
@@ -186,6 +186,8 @@ class LogReader:
             found = rows.get(job.job_id) if job.job_id in whole else heads.get(job.job_id)
             if found is None or isinstance(found, Exception):
                 _take(job, found)
+            elif job.is_contradicted(found, seen[job.job_id]) and is_anew:
+                job.fail(RuntimeError("its log was set back, and somebody holds its row"))
             elif job.is_contradicted(found, seen[job.job_id]):
                 set_back.append(job)
             else:
@@ -204,7 +206,7 @@ class LogReader:
                 await reads.in_thread(lifecycle.renew_epoch, job.job_id, job.position.epoch)
                 job.needs_row = True
         if set_back:
-            await self._read_all(set_back)
+            await self._read_all(set_back, is_anew=True)
 
     async def _read_missing(self, reached: Mapping[WatchedJob, int]) -> None:
         """Read on towards where each job stands: so many events in a round, first of those with the fewest to read."""
