@@ -1,9 +1,13 @@
 """The names of the channel layer's groups, and the messages that travel through them."""
 
+import logging
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jobs.events import Event
 from progress.protocol import event_text
+
+logger = logging.getLogger(__name__)
 
 FEED_GROUP = "jobs"  # learns of every job that is new or has changed its status
 
@@ -26,6 +30,17 @@ class Hint(NamedTuple):
 def hint_of(event: Event) -> Hint:
     """Return a committed event, ready to travel."""
     return Hint(event.job_id, event.epoch, event.seq, event.kind, event_text(event))
+
+
+def encoded(events: Iterable[Event]) -> list[Hint]:
+    """Return committed events, ready to travel, without those that can't be encoded: whoever misses them looks."""
+    hints = []
+    for event in events:
+        try:
+            hints.append(hint_of(event))
+        except Exception as error:  # whatever it is, it harms no other event
+            logger.warning("Event %d of job %s can't be shown: %r", event.seq, event.job_id, error)
+    return hints
 
 
 def job_message(hints: list[Hint]) -> dict[str, Any]:

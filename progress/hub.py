@@ -26,7 +26,7 @@ from progress.conf import conf
 from progress.connection import Connection
 from progress.exceptions import Refused, job_not_found, unavailable
 from progress.feed import Feed
-from progress.groups import FEED_GROUP, Hint, hint_of, hints_of, job_group
+from progress.groups import FEED_GROUP, Hint, encoded, hints_of, job_group
 from progress.link import Link
 from progress.log_reader import LogReader
 from progress.protocol import FeedName, Position
@@ -238,8 +238,8 @@ class Hub:
         self._is_called = False  # first: what is put from here on either is taken below or calls again
         arrived = []
         while self._arrived:
-            arrived.append(hint_of(self._arrived.popleft()))
-        self.offer_all(arrived)
+            arrived.append(self._arrived.popleft())
+        self.offer_all(encoded(arrived))
 
     def _receive(self, message: dict[str, Any]) -> None:
         """Take a message of the channel layer."""

@@ -20,7 +20,7 @@ from jobs.events import Event
 from jobs.states import EventKind
 from progress import hub, layers
 from progress.conf import conf
-from progress.groups import FEED_GROUP, Hint, feed_message, hint_of, job_group, job_message
+from progress.groups import FEED_GROUP, Hint, encoded, feed_message, job_group, job_message
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,13 @@ class Publisher:
             self._filled.clear()
             while self._queue:
                 self._sending = True
-                await self._send(self._take())
+                batch = self._take()
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await self._send(batch)
+                except Exception as error:  # whatever it is: watchers are served from the log
+                    self._dropped += len(batch)
+                    self._complain(error)
             with self._sent:
                 self._sending = False
                 self._sent.notify_all()
@@ -111,22 +117,17 @@ class Publisher:
             return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
 
     async def _send(self, batch: list[Event]) -> None:
-        by_job: dict[str, list[Hint]] = {}
-        for event in batch:
-            by_job.setdefault(event.job_id, []).append(hint_of(event))
-        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
-        messages = [(job_group(job_id), job_message(hints)) for job_id, hints in by_job.items()]
-        if changed:
-            messages.append((FEED_GROUP, feed_message(changed)))
         layer = layers.configured()
         if layer is None:
             return
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await _send_all(layer, messages)
-        except Exception as error:  # whatever a channel layer may raise: watchers are served from the log
-            self._dropped += len(batch)
-            self._complain(error)
+        by_job: dict[str, list[Hint]] = {}
+        for hint in encoded(batch):
+            by_job.setdefault(hint.job_id, []).append(hint)
+        messages = [(job_group(job_id), job_message(hints)) for job_id, hints in by_job.items()]
+        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
+        if changed:
+            messages.append((FEED_GROUP, feed_message(changed)))
+        await _send_all(layer, messages)
 
     def _complain(self, error: Exception) -> None:
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,6 +115,17 @@ async def test_enter__again_after_it_stopped():
             reached = job.job.seq
             await (job.amark_started() if reached == 1 else job.amark_progress(5))
             await watcher.until_seq(reached + 1)
+
+
+async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unheard, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        here = hub.current()
+        here.put(replace(unheard[-1], job_id="other", progress=float("inf")))
+        here.put(unheard[-1])
+        await watcher.until_seq(2)
 
 
 # With a channel layer

@@ -8,6 +8,7 @@ import textwrap
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,7 +209,7 @@ def test_publish__sends_an_event(own, layer):
 
 
 def test_publish__without_layer_and_watchers_makes_no_text(monkeypatch):
-    monkeypatch.setattr(publisher, "hint_of", lambda _: pytest.fail("made for nobody"))
+    monkeypatch.setattr(publisher, "encoded", lambda _: pytest.fail("made for nobody"))
     publisher.publish(None, an_event())
 
 
@@ -224,12 +225,46 @@ def test_publish__a_hub_that_breaks_harms_no_job(monkeypatch, make_job):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_publish__a_layer_that_can_not_be_made_harms_no_job(monkeypatch, make_job):
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: 1 / 0)
-    job = make_job()
-    job.mark_started()
-    job.mark_completed()
-    assert job.job.seq == 3
+def test_send__a_layer_that_can_not_be_made_ends_nothing(own, layer, logged, monkeypatch):
+    tried = threading.Event()
+
+    def fails() -> Any:
+        tried.set()
+        raise ZeroDivisionError("no such layer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(layers, "get_channel_layer", fails)
+        own.put(an_event(1))
+        assert tried.wait(WAIT_SECONDS)
+        own.flush()
+    own.put(an_event(2))
+    own.flush()
+    assert layer.seqs() == [2]
+    assert "no such layer" in logged.of("progress.publisher")[0]
+
+
+def test_send__an_event_that_can_not_be_encoded_takes_no_other_along(own, layer, logged):
+    hold(own, layer)
+    own.put(an_event(1))
+    own.put(replace(an_event(2), progress=float("inf")))
+    own.put(an_event(3))
+    own.put(an_event(1, "job-2"))
+    layer.gate.set()
+    own.flush()
+    assert layer.seqs() == [1, 3]
+    assert layer.seqs("job-2") == [1]
+    assert "Event 2 of job job-1" in logged.of("progress.groups")[0]
+
+
+def test_complain__says_how_many_were_dropped(own, layer, logged):
+    layer.broken = True
+    hold(own, layer)
+    for seq in range(3):
+        own.put(an_event(seq))
+    layer.gate.set()
+    own.flush()
+    assert "; 1 so far" in logged.of("progress.publisher")[0]
+    assert own._dropped == 4
 
 
 def script(source: str) -> str:
