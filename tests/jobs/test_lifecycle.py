@@ -272,3 +272,26 @@ def test_async_twins__do_the_same() -> None:
 def test_errors__share_a_base() -> None:
     assert issubclass(InvalidValue, JobError)
     assert issubclass(InvalidValue, ValueError)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["mark_queued", "request_cancel"],
+        ["mark_started", "mark_completed"],
+        ["mark_started", "mark_failed", "retry"],
+        ["mark_cancelled"],
+    ],
+    ids=" ".join,
+)
+def test_every_change__the_row_is_as_old_as_the_last_event_that_shows_it(make_job, steps):
+    """By this a reader knows that a log was set back and has come as far again."""
+    job = make_job()
+    for step in ["", *steps]:
+        if step:
+            getattr(job, step)()
+        row = ProcessingJob.objects.get(pk=job.job_id)
+        assert row.updated_at == row.events.exclude(kind="log").latest("seq").timestamp
+    if not row.is_finished:
+        job.log("a line")
+        assert ProcessingJob.objects.get(pk=job.job_id).updated_at == row.updated_at
