@@ -181,9 +181,10 @@ class View:
             self.claim(was_anew or any(map(may_not, self._recent(asked))), "not found, though it is there and allowed")
         elif frame["code"] == "unavailable":
             had_trouble = self.client.world.had_trouble(GRACE_SECONDS, user, self.job_id)
-            # Under a replay: 4010.
             is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > 0 or not self._is_there(self.epoch)
-            self.claim(had_trouble or is_gone or self.is_lenient, "unavailable, though nothing was wrong")
+            is_faster = not is_gone and self.database.rows[self.job_id].seq - self.seq > conf.REPLAY_EVENTS
+            is_under_a_replay = is_gone or is_faster  # close 4010
+            self.claim(had_trouble or is_under_a_replay or self.is_lenient, "unavailable, though nothing was wrong")
         was_replaced = self.is_live and asked is not None
         self.doubtful |= was_replaced
         if asked is not None:
