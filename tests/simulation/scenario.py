@@ -28,7 +28,7 @@ ROUNDS_A_SECOND = 1 / 0.25 + 2  # PROGRESS_SWEEP_SECONDS, and what else may fall
 IMPOSSIBLE_TIMES = 20
 READS_ONCE = 40  # however short a run
 READS_A_SECOND = 12.0  # two a sweep, and a feed's
-READS_A_TRIGGER = 4.0  # what a commit, a message of a client or a connection may cause
+READS_A_TRIGGER = 1.0  # what a commit, a message of a client or a connection may cause
 
 KINDS = (*[EventKind.TICK] * 6, *[EventKind.STATUS] * 2, *[EventKind.STAGE] * 2, *[EventKind.LOG] * 3)
 
