@@ -158,10 +158,10 @@ def test_layer__that_went_deaf_is_noticed(database, monkeypatch, settings):
     """By the next probe, a probe each 3 seconds, without an answer for 2; then the log is read as without a layer."""
     settings.PROGRESS_SYNC_SECONDS = 3.0
     monkeypatch.setattr(DataVersion, "of_database", lambda: None)
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "configured", lambda: layer)
 
     async def after_it_went_deaf() -> float | None:
+        layer = ScriptedLayer()
+        monkeypatch.setattr(layers, "configured", lambda: layer)
         asyncio.get_running_loop().call_later(5, setattr, layer, "is_deaf", True)
         return await seconds_until_shown(database, within=0.25 + A_MOMENT, settle=6 + 3 + link.ANSWER_SECONDS)
 
@@ -171,7 +171,6 @@ def test_layer__that_went_deaf_is_noticed(database, monkeypatch, settings):
         return True
 
     monkeypatch.setattr(Link, "_brings_an_echo", hears_anyway)
-    layer.is_deaf = False
     assert run(after_it_went_deaf()) is None
 
 
