@@ -83,6 +83,7 @@ class WatchedJob:
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
         self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
+        self._filling: Shared[Window, None] = Shared()
         self._demands = 0
         self._plain: dict[Connection, None] = {}  # who gets every event as it comes, but for log lines
         self._with_logs: dict[Connection, None] = {}
@@ -218,14 +219,21 @@ class WatchedJob:
         window = self._window
         if window is None or since.epoch != window.position.epoch:
             return None
-        if not 0 <= window.position.seq - since.seq <= conf.REPLAY_EVENTS:
+        behind = window.position.seq - since.seq
+        if not 0 <= behind <= conf.REPLAY_EVENTS:
             return None
+        if since.seq < window.begin and behind <= conf.RING_EVENTS and not window.is_filled:
+            await self._filling.once(window, lambda: self._fill(window))
         missed = window.after(since.seq)
         if missed is not None:
             return missed
         if self._pages is None:
             self._pages = Pages(partial(self._read_frames, since.epoch))
         return await self._pages.after(since.seq, window.begin, window.position.seq)
+
+    async def _fill(self, window: Window) -> None:
+        begin = window.begin
+        window.fill(await self._read_frames(window.position.epoch, begin - conf.RING_EVENTS, begin))
 
     async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
         hints = await self._read(self.job_id, Span(epoch, after, upto))

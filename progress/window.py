@@ -41,6 +41,7 @@ class Window:
         self.name = name
         self.position = position
         self.events: deque[Frame] = deque()
+        self.is_filled = False  # with what came before the job was read
         self._most = most
         self._size = 0
         self._state = state
@@ -70,6 +71,16 @@ class Window:
         self._snapshots.clear()
         if not is_log:
             self._shown = frame
+
+    def fill(self, older: Sequence[Frame]) -> None:
+        """Put older events before those that are here, as far as they join on and there is room."""
+        self.is_filled = True
+        for frame in reversed(older):
+            if len(self.events) == self._most or self._size + len(frame.wire) > WINDOW_BYTES:
+                return
+            if frame.seq == self.begin:
+                self.events.appendleft(frame)
+                self._size += len(frame.wire)
 
     def after(self, seq: int) -> list[Frame] | None:
         """Return every event after ``seq``, in order; None if the window does not reach back so far."""

@@ -109,6 +109,31 @@ def test_is_whole__nothing_is_all_of_nothing():
     assert is_whole([], 3, 3)
 
 
+@given(
+    position=st.integers(0, 20), most=st.integers(1, 10), live=st.integers(0, 5), present=st.sets(st.integers(1, 20))
+)
+def test_fill__keeps_only_an_unbroken_run_up_to_what_is_here(position, most, live, present):
+    window = a_window(position, most)
+    for seq in range(position + 1, position + live + 1):
+        window.append(a_frame(seq), is_log=False)
+    window.fill([a_frame(seq) for seq in sorted(present)])
+    run = list(range(position + live, position, -1))[:most]
+    while len(run) < most and (seq := position + live - len(run)) in present and live <= most:
+        run.append(seq)
+    assert [frame.seq for frame in window.events] == run[::-1]
+    assert window.is_filled
+
+
+def test_fill__no_more_than_there_is_room_for(monkeypatch):
+    window = a_window(3)
+    frames = [a_frame(seq) for seq in (1, 2, 3)]
+    monkeypatch.setattr(window_module, "WINDOW_BYTES", len(frames[1].wire) + len(frames[2].wire))
+    window.fill(frames)
+    assert list(window.events) == frames[1:]
+    window.append(a_frame(4), is_log=False)
+    assert [frame.seq for frame in window.events] == [3, 4], "what is older gives way"
+
+
 @pytest.mark.parametrize("logs", [False, True])
 def test_visible__log_lines_only_where_asked_for(logs):
     frames = [a_frame(1), a_frame(2, "log"), a_frame(3)]
