@@ -13,6 +13,8 @@ from typing import Any
 from progress_site.asgi import application as site  # sets Django up, so it comes first
 
 # isort: split
+from django.conf import settings
+
 from benchmarks import payload
 from benchmarks.peers import drive
 from benchmarks.peers.stamps import stamp_commits
@@ -20,6 +22,8 @@ from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.states import EventKind
 from progress import hub
+
+A_DAY = 86_400.0  # seconds
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -34,6 +38,8 @@ async def work(order: drive.Order) -> str:
     """Send events: committed ones through the database, or as from jobs in this process, past the database."""
     if order.writes:
         return await _write(order)
+    # What goes past the database looks to the hub, once it compares, like a log that was set back.
+    settings.PROGRESS_SYNC_SECONDS = A_DAY
     if order.own_jobs:
         return await _put_in_all(order)
     here = hub.current()
