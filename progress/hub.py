@@ -51,6 +51,7 @@ class Hub:
         self._farewells: set[asyncio.Future[None]] = set()  # of links that are left
         self._arrived: deque[Event] = deque()  # from other threads
         self._is_called = False
+        self._feeding = 0  # connections that are about to see a feed
 
     # Connections
 
@@ -183,6 +184,7 @@ class Hub:
             Refused: The database does not answer, or the access policy can't decide.
 
         """
+        self._feeding += 1
         try:
             if self.link is not None:
                 await self.link.join(FEED_GROUP)
@@ -191,6 +193,7 @@ class Hub:
             logger.warning("The feed can't be read: %r", error)
             raise unavailable(name) from error
         finally:
+            self._feeding -= 1
             if connection not in self.connections:
                 self.feed.remove(connection)
             self._leave_feed()
@@ -201,7 +204,7 @@ class Hub:
         self._leave_feed()
 
     def _leave_feed(self) -> None:
-        if not self.feed.is_watched and self.link is not None:
+        if not (self.feed.is_watched or self._feeding) and self.link is not None:
             self.link.leave(FEED_GROUP)
 
     # Events

@@ -73,6 +73,8 @@ class Link:
     def leave(self, group: str) -> None:
         """Leave a group soon."""
         self._wanted.pop(group, None)
+        if group not in self._joined and group not in self._unsure:
+            return
         task = asyncio.ensure_future(self._settle(group))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

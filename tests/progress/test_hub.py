@@ -14,10 +14,10 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress import hub, layers, link, reads, window
 from progress.exceptions import Refused
-from progress.groups import hint_of, job_message
+from progress.groups import FEED_GROUP, hint_of, job_message
 from progress.log_reader import LogReader
 from progress.protocol import Position
-from tests.progress.hubs import JOB, a_job, offer, seqs, watch
+from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, watch
 from tests.progress.watching import ScriptedLayer, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,6 +167,31 @@ async def test_layer__lost_the_last_message(unheard, settings, monkeypatch):
         await eventually(lambda: hub.current().link.is_whole)
         await job.amark_started()
         await watcher.until_seq(2)
+
+
+async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch):
+    """Each socket that goes asks whether anybody still watches the feed."""
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    async with watchers(3) as [watcher, passing_by, failing]:
+        await eventually(lambda: hub.current().link.is_whole)
+        changes = hub.current().feed._changes
+
+        async def slow() -> Any:
+            hub.current().leave(passing_by.connection)
+            await eventually(lambda: not hub.current().link._leaving)
+            return await changes()
+
+        monkeypatch.setattr(hub.current().feed, "_changes", slow)
+        await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
+        assert layer.groups == {FEED_GROUP}
+        hub.current().unfeed(watcher.connection)
+        await eventually(lambda: layer.groups == set())
+
+        monkeypatch.setattr(hub.current().feed, "_changes", lambda: 1 / 0)
+        with pytest.raises(Refused):
+            await hub.current().subscribe_feed(failing.connection, NOBODY, "all")
+        await eventually(lambda: layer.groups == set())
 
 
 # The hubs of the process
