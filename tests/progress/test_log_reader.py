@@ -364,3 +364,21 @@ async def test_subscribe__a_position_ahead_reads_its_own_job_once_for_all(unhear
         await asyncio.gather(*(watch(each, far, job_id="job-0") for each in hostile))
         assert all(each.frames[0]["recovered"] is False for each in hostile)
     assert asked == [1]
+
+
+async def test_take__a_row_that_can_not_be_shown_changes_nothing(unheard, no_sweep, settings):
+    """So that the job goes on from where it was once the row is mended, though nobody has let go of it meanwhile."""
+    settings.PROGRESS_REPLAY_EVENTS = 1
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        with hub.current().jobs[JOB].in_demand():
+            await job.amark_started()
+            await job.amark_progress(5)
+            await run(ProcessingJob.objects.update)(progress=float("inf"))
+            await swept()
+            assert watcher.frames[-1]["code"] == "unavailable"
+            assert hub.current().jobs[JOB].position.seq == 1
+            await run(ProcessingJob.objects.update)(progress=5.0)
+            await watch(watcher)
+    assert (watcher.frames[-1]["type"], watcher.frames[-1]["seq"]) == ("snapshot", 3)
