@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROUND_EVENTS = 1_000  # read from the log in one round
+GATHER_SECONDS = 0.005  # after a round, so that what is asked for by many is read at once; after a pause it is at once
 TIMER_SECONDS = 1e-6  # by which a timer may come early
 
 Rows = dict[str, "ProcessingJob | Exception"]
@@ -109,6 +110,7 @@ class LogReader:
             while True:
                 is_sweep = await self._until_due(version)
                 await self._round(is_sweep=is_sweep)
+                await asyncio.sleep(GATHER_SECONDS)
         except BaseException as error:
             self._end_round(error)  # nobody may wait for one that does not come
             raise
