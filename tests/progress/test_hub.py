@@ -13,11 +13,13 @@ from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress import hub, layers, link, reads, window
+from progress.codes import CloseCode
+from progress.connection import Connection
 from progress.exceptions import Refused
 from progress.groups import FEED_GROUP, hint_of, job_message
 from progress.log_reader import LogReader
 from progress.protocol import Position
-from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, watch
+from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, swept, watch
 from tests.progress.watching import ScriptedLayer, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -394,3 +396,59 @@ async def test_subscribe__again_with_log_lines(no_sweep):
     assert [frame["type"] for frame in watcher.frames] == [
         *("snapshot", "log", "snapshot", "log", "snapshot", "progress"),
     ]
+
+
+async def test_subscribe__again_after_a_recovery_sends_nothing_twice(no_sweep):
+    job = await a_job(ticks=2)
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 2))
+        await watch(watcher, Position(job.job.epoch, 3))
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
+        *(("progress", 3), ("progress", 4), ("snapshot", 4)),
+        ("snapshot", 4),
+    ]
+
+
+async def test_subscribe__who_may_watch_has_changed_while_it_waited_for_the_socket(unheard, no_sweep, monkeypatch):
+    await a_job(ticks=1)
+    async with watchers() as [watcher]:
+        ready = Connection.ready
+
+        async def hidden_meanwhile(self: Connection) -> None:
+            monkeypatch.setattr(Connection, "ready", ready)
+            await run(ProcessingJob.objects.filter(pk=JOB).update)(public=False)
+            await swept()
+
+        monkeypatch.setattr(Connection, "ready", hidden_meanwhile)
+        with pytest.raises(Refused, match="Job not found"):
+            await watch(watcher)
+    assert watcher.frames == []
+
+
+@pytest.mark.parametrize("is_addressed", [True, False])
+async def test_sweep__what_can_not_be_shown_ends_a_socket_that_has_no_other_purpose(no_sweep, is_addressed):
+    """It comes back, and asks again; any other socket asks when it likes."""
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher, is_addressed=is_addressed)
+        await run(ProcessingJob.objects.update)(epoch="another", progress=float("inf"))
+        await swept()
+        await watcher.until(lambda frames: frames[-1].get("code") == "unavailable")
+        await eventually(lambda: watcher.codes == ([CloseCode.RESYNC] if is_addressed else []))
+    assert job.job_id == JOB
+
+
+async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
+    """They can be as long as an answer with a snapshot, and begin with the same event."""
+    job = await a_job(ticks=2)
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 2))
+        watched = hub.current().jobs[JOB]
+        events = await watched.missed_since(Position(job.job.epoch, 2))
+        with watched.in_demand():
+            for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
+                frames = [
+                    frame for piece, _ in watched._answer(missed, logs=False, is_asked=is_asked) for frame in piece
+                ]
+                assert [frame.seq for frame in frames] == [3, 4]
+                assert ('"snapshot"' in frames[-1].text) is is_asked
