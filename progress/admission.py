@@ -14,7 +14,8 @@ from progress.codes import CloseCode, ErrorCode
 from progress.exceptions import Refused, job_not_found, unavailable
 from progress.log_reader import LogReader
 from progress.protocol import Position
-from progress.watched_job import Subscription, WatchedJob
+from progress.subscription import Subscription
+from progress.watched_job import WatchedJob
 from progress.window import pieces, visible
 
 if TYPE_CHECKING:

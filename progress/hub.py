@@ -30,7 +30,8 @@ from progress.groups import FEED_GROUP, Hint, encoded, hints_of, job_group
 from progress.link import Link
 from progress.log_reader import LogReader
 from progress.protocol import FeedName, Position
-from progress.watched_job import Subscription, WatchedJob
+from progress.subscription import Subscription
+from progress.watched_job import WatchedJob
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobs.access import type_of_user
 from jobs.selectors import Head, Span
 from jobs.states import EventKind
-from progress import protocol
 from progress.codes import CloseCode, ErrorCode
 from progress.conf import conf
 from progress.connection import Connection
@@ -18,6 +16,7 @@ from progress.groups import Hint
 from progress.pages import Pages
 from progress.protocol import Frame, Position, event_frame, job_state
 from progress.reads import Shared
+from progress.subscription import Subscription
 from progress.window import Piece, Verdict, Window, pieces, visible
 
 if TYPE_CHECKING:
@@ -32,27 +31,6 @@ class Facts(NamedTuple):
     epoch: str
     owner_id: Any
     public: bool
-
-
-class Subscription:
-    """One socket's watching of one job."""
-
-    __slots__ = ("begin", "connection", "is_addressed", "logs", "stopped_at", "user")
-
-    def __init__(
-        self, connection: Connection, user: type_of_user, *, logs: bool = False, is_addressed: bool = False
-    ) -> None:
-        self.connection = connection
-        self.user = user
-        self.logs = logs
-        self.is_addressed = is_addressed  # without it the socket has no purpose
-        self.begin: Position | None = None  # after which it was sent all there is
-        self.stopped_at: Position | None = None  # after which nothing is sent until access was asked for again
-
-    def reached(self, position: Position) -> None:
-        """Go on from here, if it is stopped, for it was sent all up to here."""
-        if self.stopped_at is not None:
-            self.stopped_at = position
 
 
 class WatchedJob:
@@ -307,7 +285,7 @@ class WatchedJob:
         """End a subscription, and tell why."""
         if self.subscriptions.get(subscription.connection) is subscription:
             self.remove(subscription.connection)
-            _tell(subscription, refused)
+            subscription.tell(refused)
 
     def remove(self, connection: Connection) -> None:
         """Let a socket watch no more."""
@@ -320,13 +298,6 @@ class WatchedJob:
     def _check_idle(self) -> None:
         if self.is_idle:
             self._on_idle(self)
-
-
-def _tell(subscription: Subscription, refused: Refused) -> None:
-    """Tell a watcher what it can't have; a socket that has no other purpose is to come back for it."""
-    subscription.connection.send(protocol.error(refused))
-    if refused.close is not None or (subscription.is_addressed and refused.temporary):
-        subscription.connection.close(refused.close or CloseCode.RESYNC)
 
 
 def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
