@@ -12,7 +12,7 @@ from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress import hub, layers, link, reads, window
+from progress import hub, layers, link, log_reader, reads, window
 from progress.codes import CloseCode
 from progress.connection import Connection
 from progress.exceptions import Refused
@@ -96,6 +96,18 @@ async def test_subscribe__behind_what_the_client_has_seen_catches_up_first(unhea
         await watch(second, Position(job.job.epoch, 4))
     (frame,) = second.frames
     assert (frame["seq"], frame["recovered"]) == (4, True)
+
+
+async def test_subscribe__behind_what_the_client_has_seen_by_more_than_a_round(unheard, no_sweep, monkeypatch):
+    monkeypatch.setattr(log_reader, "ROUND_EVENTS", 2)
+    job = await a_job(ticks=1)
+    async with watchers(2) as [first, second]:
+        await watch(first)
+        for step in range(6):
+            await job.amark_progress(step)
+        await watch(second, Position(job.job.epoch, 8))
+    assert [(frame["type"], frame["seq"]) for frame in second.frames] == [("progress", 9), ("snapshot", 9)]
+    assert second.frames[-1]["recovered"] is True
 
 
 async def test_leave__stops_the_hub():

@@ -146,5 +146,6 @@ def test_pieces__are_all_frames_in_order_and_none_too_large(lengths: list[int]) 
     cut = list(pieces(frames))
     assert [frame for piece, _ in cut for frame in piece] == frames
     for piece, wire in cut:
+        assert piece
         assert wire == b"".join(frame.wire for frame in piece)
         assert len(wire) <= PIECE_BYTES or len(piece) == 1
