@@ -359,3 +359,56 @@ async def test_add__who_comes_while_changes_are_read_is_not_shown_what_is_older(
         await first.until(has_told("job-1", "completed"))
         await second.until(has_told("job-1", "completed"))
     assert told(second)[0] == [("job-1", "in_progress")]
+
+
+@pytest.fixture
+async def alone(settings, monkeypatch):
+    """A feed without a hub, with one watcher; how often it has looked for changes is in ``looks``."""
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    made = feed.Feed()
+    made.looks = 0  # type: ignore[attr-defined]
+    changes = feed.Feed._changes
+
+    async def counting(self: feed.Feed) -> Any:
+        made.looks += 1  # type: ignore[attr-defined]
+        return await changes(self)
+
+    monkeypatch.setattr(feed.Feed, "_changes", counting)
+    running = asyncio.ensure_future(made.run())
+    watcher = Watcher()
+    await made.add(watcher.connection, NOBODY, "all")
+    yield made, watcher
+    running.cancel()
+    watcher.connection.lost()
+
+
+async def test_sweep__once_asked_is_looked_into_once(alone):
+    made, watcher = alone
+    job = await a_job("job-9")
+    made.sweep()
+    await watcher.until(has_told("job-9", "pending"))
+    looks = made.looks
+    for _ in range(3):  # what else there is to do is no reason to look again
+        await job.alog("a line")
+        made.mark("job-9")
+        await eventually(lambda: not made._changed)
+    assert made.looks == looks
+
+
+async def test_tell__more_changes_at_once_than_are_read_at_a_time(alone, monkeypatch):
+    monkeypatch.setattr(feed, "CHANGES", 2)
+    made, watcher = alone
+    for number in range(5):
+        await a_job(f"job-{number}")
+    for number in range(5):
+        made.mark(f"job-{number}")
+    for number in range(5):
+        await watcher.until(has_told(f"job-{number}", "pending"))
+
+
+async def test_mark__of_a_feed_that_nobody_watches_keeps_nothing(alone):
+    made, watcher = alone
+    made.remove(watcher.connection)
+    made.mark("job-1")
+    made.sweep()
+    assert (made._changed, made._sweep_asked) == ({}, False)
