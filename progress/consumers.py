@@ -77,14 +77,15 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             self._forget()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Handle a message of the server; unlike the base class, without a visit to the database thread."""
+        """Handle a message of the server; unlike the base class, without visits to the database thread."""
         match message["type"]:
             case "websocket.connect":
                 await self.connect()
             case "websocket.receive":
                 await self.receive(message.get("text"), message.get("bytes"))
             case "websocket.disconnect":
-                await self.websocket_disconnect(message)
+                await self.disconnect(message["code"])
+                raise StopConsumer
 
     # Coming and going
 
