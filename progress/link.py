@@ -34,6 +34,7 @@ class Link:
         self._unsure: dict[str, None] = {}  # groups that were to be joined or left, without an answer
         self._failing = False
         self._in_trouble = False  # and the log says so
+        self._is_stopping = False
         self._lock = asyncio.Lock()
         self._on_trouble = on_trouble
         self._linked = asyncio.Event()
@@ -51,6 +52,7 @@ class Link:
 
     def stop(self) -> asyncio.Task[None]:
         """Leave everything, and give the channel back; return what does so."""
+        self._is_stopping = True
         self._wanted.clear()
         self._probing.cancel()
         return asyncio.ensure_future(self._stop())
@@ -59,6 +61,9 @@ class Link:
         try:
             async with self._opening:  # a channel that is being made is known by name only then
                 await self.settle()
+            while self._joined or self._unsure:  # the layer does not answer: it keeps them until it does
+                await asyncio.sleep(RETRY_SECONDS)
+                await self.settle()
         finally:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -66,6 +71,8 @@ class Link:
 
     async def join(self, group: str) -> None:
         """Join a group, now if the channel layer answers, else once it does."""
+        if self._is_stopping:
+            return
         self._wanted[group] = None
         if not self._failing:
             await self._settle(group)
@@ -93,12 +100,13 @@ class Link:
             is_settled = wanted == (group in self._joined) and group not in self._unsure
             if channel is None or self._failing or is_settled:
                 return
+            was_unsure = group in self._unsure
             self._unsure[group] = None
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    if wanted:
+                    if wanted or was_unsure:  # a layer that was cut off as it left may take itself to have left
                         await self._layer.group_add(group, channel)
-                    else:
+                    if not wanted:
                         await self._layer.group_discard(group, channel)
             except Exception as error:  # whatever a channel layer may raise: the log is compared instead
                 self._complain(error)
@@ -144,10 +152,13 @@ class Link:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 for group in groups:
-                    await self._layer.group_discard(group, channel)
-                if not is_forgotten:
+                    with contextlib.suppress(Exception):  # what can be left is left
+                        await self._layer.group_discard(group, channel)
+                while not is_forgotten:
                     receiving = asyncio.ensure_future(self._layer.receive(channel))
                     await asyncio.sleep(0)
+                    # Else it had a message, and was not cancelled.
+                    is_forgotten = not receiving.done() or receiving.exception() is not None
                     receiving.cancel()
                     await asyncio.gather(receiving, return_exceptions=True)
         except Exception as error:
@@ -155,11 +166,11 @@ class Link:
 
     def _take(self, message: dict[str, Any]) -> None:
         self._in_trouble = False
-        if message.get("type") == ECHO:
-            self._echo.set()
-            return
         try:
-            self._deliver(message)
+            if message.get("type") == ECHO:
+                self._echo.set()
+            else:
+                self._deliver(message)
         except Exception:  # a message of another version, say: the log is compared anyway
             logger.exception("A message of the channel layer can't be understood: %.200r", message)
 

@@ -11,10 +11,11 @@ from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from progress import feed, hub, reads
+from progress import feed, hub, layers, reads
 from progress.exceptions import Refused
+from progress.groups import feed_message
 from tests.progress.hubs import swept
-from tests.progress.watching import Watcher, eventually, run, watchers
+from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -412,3 +413,15 @@ async def test_mark__of_a_feed_that_nobody_watches_keeps_nothing(alone):
     made.mark("job-1")
     made.sweep()
     assert (made._changed, made._sweep_asked) == ({}, False)
+
+
+async def test_layer__brings_word_of_what_has_changed(unheard, no_sweep, monkeypatch):
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await layer.inbox.put({"type": "of another version"})
+        await layer.inbox.put(feed_message(["job-1"]))
+        await watcher.until(has_told("job-1", "in_progress"))
