@@ -464,3 +464,33 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
                 ]
                 assert [frame.seq for frame in frames] == [3, 4]
                 assert ('"snapshot"' in frames[-1].text) is is_asked
+
+
+@pytest.mark.parametrize(("missed", "recovered"), [(3, True), (4, False)])
+async def test_subscribe__as_far_behind_as_may_be_and_no_event_further(settings, missed, recovered):
+    settings.PROGRESS_REPLAY_EVENTS = 3
+    job = await a_job(ticks=5)
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 7 - missed))
+    assert watcher.frames[-1]["recovered"] is recovered
+    assert seqs(watcher) == ([5, 6, 7, 7] if recovered else [7])
+
+
+async def test_subscribe__again_after_access_was_asked_anew_sends_nothing_twice(no_sweep):
+    """The subscription went on; so it still begins where it began."""
+    job = await a_job()
+    owner = await run(User.objects.create_user)("ann")
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await run(ProcessingJob.objects.filter(pk=JOB).update)(owner=owner)
+        await swept()
+        await job.amark_progress(5)
+        await watcher.until_seq(3)
+        await watch(watcher, Position(job.job.epoch, 1))
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
+        ("snapshot", 1),
+        ("progress", 2),
+        ("progress", 3),
+        ("snapshot", 3),
+    ]
