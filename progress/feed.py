@@ -136,6 +136,7 @@ class Feed:
                 await self._sweep_if_due()
                 await self._tell()
             except Exception:
+                self._sweep_asked = True
                 self._due.set()
                 raise
 
@@ -148,11 +149,7 @@ class Feed:
             loop.call_later(early, self._due.set)
             return
         self._sweep_asked = False
-        try:
-            changes = await self._changes()
-        except Exception:
-            self._sweep_asked = True
-            raise
+        changes = await self._changes()
         self._swept_at = loop.time()
         self._changed |= {job_id: None for job_id, change in changes.items() if self._told.get(job_id) != change}
         self._told = {job_id: told for job_id, told in self._told.items() if job_id in changes}

@@ -214,12 +214,11 @@ class Hub:
         """Tell whether an event would be of use; may be asked from any thread."""
         return job_id in self.jobs or (kind is EventKind.STATUS and self.feed.is_watched)
 
-    def offer(self, hint: Hint) -> None:
-        """Take an event in, whoever brings it, however often, in whatever order."""
-        self.offer_all([hint])
+    def offer(self, hints: Sequence[Hint]) -> None:
+        """Take events in, whoever brings them, however often, in whatever order.
 
-    def offer_all(self, hints: Sequence[Hint]) -> None:
-        """Take events in; those of one job that come together go out together."""
+        Those of one job that come together go out together.
+        """
         by_job: dict[str, list[Hint]] = {}
         for hint in hints:
             by_job.setdefault(hint.job_id, []).append(hint)
@@ -243,12 +242,12 @@ class Hub:
         arrived = []
         while self._arrived:
             arrived.append(self._arrived.popleft())
-        self.offer_all(encoded(arrived))
+        self.offer(encoded(arrived))
 
     def _receive(self, message: dict[str, Any]) -> None:
         """Take a message of the channel layer."""
         if message.get("type") == "job.events":
-            self.offer_all(hints_of(message))
+            self.offer(hints_of(message))
         elif message.get("type") == "jobs.changed":
             for job_id in message["job_ids"]:
                 self.feed.mark(job_id)

@@ -66,8 +66,9 @@ class LogReader:
 
     # What others ask for
 
-    def mark(self, job: WatchedJob) -> None:
-        """Have a job looked at in the next round."""
+    def mark(self, job: WatchedJob, *, whole: bool = False) -> None:
+        """Have a job looked at in the next round; its whole row, or what says where it stands."""
+        job.needs_row = job.needs_row or whole
         self._next.marked[job.job_id] = None
         self._wanted.set()
 
@@ -83,8 +84,7 @@ class LogReader:
             Refused: It can't be read, or not be shown.
 
         """
-        job.needs_row = True
-        self.mark(job)
+        self.mark(job, whole=True)
         coming = self._next
         await coming.is_over.wait()
         if coming.error is not None or job.is_failing:
@@ -106,13 +106,12 @@ class LogReader:
         version = None
         try:
             version = DataVersion.of_database()
-            self._sweep_now = True  # for what was written before the counter was first read
+            self._sweep_now = True  # for what an earlier one did not get to, and what the counter was not there to see
             while True:
-                is_sweep = await self._until_due(version)
-                await self._round(is_sweep=is_sweep)
+                await self._round(is_sweep=await self._until_due(version))
                 await asyncio.sleep(GATHER_SECONDS)
         except BaseException as error:
-            self._end_round(error)  # nobody may wait for one that does not come
+            self._fail(error)
             raise
         finally:
             if version is not None:
@@ -143,29 +142,23 @@ class LogReader:
         """Read what is to be read, and bring each job to it."""
         this = self._now = self._next
         self._next = Round()
+        if is_sweep:
+            self._sweep_now = False
         wanted = list(self._jobs if is_sweep else this.marked)
-        try:
-            if is_sweep:
-                self._sweep_now = False
-            await self._read_all([self._jobs[job_id] for job_id in wanted if job_id in self._jobs])
-        except BaseException as error:
-            this.error = error
-            self._sweep_now = self._sweep_now or is_sweep
-            self._next.marked = this.marked | self._next.marked
-            raise
-        finally:
-            self._now = None
-            this.is_over.set()
+        await self._read_all([self._jobs[job_id] for job_id in wanted if job_id in self._jobs])
+        self._now = None
+        this.is_over.set()
         if is_sweep:
             self._swept_at = asyncio.get_running_loop().time()
             self._on_sweep()
 
-    def _end_round(self, error: BaseException) -> None:
-        """Tell those who wait for the next round that it failed; another is to read the same."""
-        failed, self._next = self._next, Round()
-        self._next.marked = failed.marked
-        failed.error = error
-        failed.is_over.set()
+    def _fail(self, error: BaseException) -> None:
+        """Tell those who wait for a round that it failed: what was to be read, the next `run` begins with."""
+        for failed in self._now, self._next:
+            if failed is not None:
+                failed.error = error
+                failed.is_over.set()
+        self._now, self._next = None, Round()
 
     async def _read_all(self, jobs: Sequence[WatchedJob], *, is_anew: bool = False) -> None:
         if not jobs:
@@ -174,13 +167,8 @@ class LogReader:
         whole = {job.job_id: job for job in jobs if job.needs_row}
         for job in whole.values():
             job.needs_row = False  # if it is asked for from here on, this will not do
-        try:
-            others = [job_id for job_id in seen if job_id not in whole]
-            rows, heads = await reads.in_thread(_rows_and_heads, list(whole), others)
-        except BaseException:
-            for job in whole.values():
-                job.needs_row = True
-            raise
+        others = [job_id for job_id in seen if job_id not in whole]
+        rows, heads = await reads.in_thread(_rows_and_heads, list(whole), others)
         here = [job for job in jobs if self._jobs.get(job.job_id) is job]
         set_back = []
         reached = {}
@@ -197,7 +185,7 @@ class LogReader:
                 if not isinstance(found, Head):
                     _take(job, found)
                 elif not job.goes_on(found):
-                    self._need_row(job)
+                    self.mark(job, whole=True)
         await self._read_missing(reached)
         await self._begin_anew(set_back)
 
@@ -214,12 +202,13 @@ class LogReader:
         """Read on towards where each job stands: so many events in a round, first of those with the fewest to read."""
         spans: dict[WatchedJob, Span] = {}
         room = ROUND_EVENTS
-        for behind, job in sorted(_behind(reached), key=lambda pair: pair[0]):
-            assert job.position is not None
-            if room:
-                spans[job] = Span(job.position.epoch, job.position.seq, job.position.seq + min(behind, room))
-                room -= min(behind, room)
-            if job not in spans or spans[job].upto < reached[job]:
+        known = {job: job.position for job in reached if job.position is not None and not job.needs_row}
+        for job, position in sorted(known.items(), key=lambda item: reached[item[0]] - item[1].seq):
+            upto = min(reached[job], position.seq + room)
+            if upto > position.seq:
+                spans[job] = Span(position.epoch, position.seq, upto)
+                room -= upto - position.seq
+            if upto < reached[job]:
                 self.mark(job)
         if not spans:
             return
@@ -228,11 +217,7 @@ class LogReader:
             job.offer(found[job.job_id])
             if job.position is not None and job.position.epoch == span.epoch and job.position.seq < span.upto:
                 job.has_hole = True  # the events up to there are no longer kept
-                self._need_row(job)
-
-    def _need_row(self, job: WatchedJob) -> None:
-        job.needs_row = True
-        self.mark(job)
+                self.mark(job, whole=True)
 
 
 def _take(job: WatchedJob, row: "ProcessingJob | Exception | None") -> None:
@@ -242,12 +227,6 @@ def _take(job: WatchedJob, row: "ProcessingJob | Exception | None") -> None:
         job.take(row)
     except Exception as error:  # whatever is wrong with a row, it harms its own job only
         job.fail(error)
-
-
-def _behind(reached: Mapping[WatchedJob, int]) -> list[tuple[int, WatchedJob]]:
-    """Return how many events are missing of the jobs that can be read on."""
-    behind = [(seq - job.position.seq, job) for job, seq in reached.items() if job.position and not job.needs_row]
-    return [(missing, job) for missing, job in behind if missing > 0]
 
 
 # In a thread

@@ -88,10 +88,15 @@ class WatchedJob:
     # What the log reader brings
 
     def goes_on(self, head: Head) -> bool:
-        """Tell whether the log goes on from here; otherwise the row has to be read, which `take` goes by."""
-        if self._window is None or self.facts != Facts(head.epoch, head.owner_id, head.public):
+        """Tell whether the log is read on from here; otherwise the row has to be read, which `take` goes by."""
+        return self.facts == Facts(head.epoch, head.owner_id, head.public) and self._leads_to(head)
+
+    def _leads_to(self, head: "Head | ProcessingJob") -> bool:
+        """Tell whether the log leads from here to where the job stands, without a hole and before too many events."""
+        if self._window is None or self._window.position.epoch != head.epoch:
             return False
-        return not self.has_hole and head.seq - self._window.position.seq <= conf.REPLAY_EVENTS
+        behind = head.seq - self._window.position.seq
+        return behind <= 0 or (behind <= conf.REPLAY_EVENTS and not self.has_hole)
 
     def is_contradicted(self, head: "Head | ProcessingJob", seen: int) -> bool:
         """Tell whether a job stands where it can't, after what was shown: its log was set back, from a backup, say.
@@ -132,12 +137,9 @@ class WatchedJob:
 
     def _loaded(self, row: "ProcessingJob") -> Window | None:
         """Return a window that begins where the job stands; None if the present one goes on."""
-        position = Position(row.epoch, row.seq)
-        if self.position is not None and self.position.epoch == row.epoch:
-            behind = row.seq - self.position.seq
-            if behind <= 0 or (behind <= conf.REPLAY_EVENTS and not self.has_hole):
-                return None
-        window = Window(row.name, position, job_state(row), conf.RING_EVENTS)
+        if self._leads_to(row):
+            return None
+        window = Window(row.name, Position(row.epoch, row.seq), job_state(row), conf.RING_EVENTS)
         window.snapshot(recovered=False)  # raises where it can't be made
         return window
 

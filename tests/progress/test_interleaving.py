@@ -94,7 +94,7 @@ class World:
 
     def offer(self, hint: Any) -> None:
         if self.hub is not None:
-            self.hub.offer(hint)
+            self.hub.offer([hint])
 
     def some_actions(self, most: int) -> list[str]:
         return [self.chance.choice(ACTIONS) for _ in range(self.chance.randint(0, most))]

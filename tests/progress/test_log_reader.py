@@ -56,7 +56,7 @@ async def test_offer__of_another_stream_is_looked_into(unheard, no_sweep):
     async with watchers() as [watcher]:
         await watch(watcher)
         await swept()
-        hub.current().offer(Hint(JOB, "another", 2, "tick", "{}"))
+        hub.current().offer([Hint(JOB, "another", 2, "tick", "{}")])
         assert JOB in hub.current().reader._next.marked
         await swept()
     assert seqs(watcher) == [1]
