@@ -138,7 +138,6 @@ class Connection:
             self._writer.on_empty = None
         if self._sending is not None:
             self._sending.cancel()
-            self._sending = None
 
     def _enter(self, state: State) -> None:
         """Change the state, and all that follows from it."""

@@ -37,12 +37,11 @@ class Link:
         self._is_stopping = False
         self._lock = asyncio.Lock()
         self._on_trouble = on_trouble
-        self._linked = asyncio.Event()
         self._echo = asyncio.Event()
         self._answers = False
         self._opening = asyncio.Lock()
         self._running = asyncio.ensure_future(self._run())
-        self._probing = asyncio.ensure_future(self._probe())
+        self._probing: asyncio.Future[None] | None = None  # while there is a channel
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
@@ -54,7 +53,7 @@ class Link:
         """Leave everything, and give the channel back; return what does so."""
         self._is_stopping = True
         self._wanted.clear()
-        self._probing.cancel()
+        self._stop_probing()
         return asyncio.ensure_future(self._stop())
 
     async def _stop(self) -> None:
@@ -74,8 +73,7 @@ class Link:
         if self._is_stopping:
             return
         self._wanted[group] = None
-        if not self._failing:
-            await self._settle(group)
+        await self._settle(group)
 
     def leave(self, group: str) -> None:
         """Leave a group soon."""
@@ -123,17 +121,14 @@ class Link:
 
     async def _run(self) -> None:
         while True:
-            is_receiving = False
             try:
                 async with self._opening, asyncio.timeout(ANSWER_SECONDS):
                     self._channel = await self._layer.new_channel()
-                await self.settle()
-                self._linked.set()
-                is_receiving = True
+                self._probing = asyncio.ensure_future(self._probe())
                 while True:
                     self._take(await self._layer.receive(self._channel))
             except asyncio.CancelledError:
-                await self._give_back(is_forgotten=is_receiving)
+                await self._give_back(is_forgotten=True)
                 raise
             except Exception as error:
                 self._complain(error)
@@ -142,11 +137,11 @@ class Link:
 
     async def _give_back(self, *, is_forgotten: bool) -> None:
         """Leave what was joined, and have the layer forget the channel: it does so when a receiver is cancelled."""
+        self._stop_probing()
         channel, groups = self._channel, self._joined | self._unsure
         self._channel, self._answers = None, False
         self._joined.clear()
         self._unsure.clear()
-        self._linked.clear()
         if channel is None:
             return
         try:
@@ -177,16 +172,17 @@ class Link:
     async def _probe(self) -> None:
         """See again and again whether the layer brings a message; a layer that has lost its server says nothing."""
         while True:
-            await self._linked.wait()
             await self.settle()
             self._answers = await self._brings_an_echo()
             if not self._answers:
                 self._on_trouble()
             await asyncio.sleep(conf.SYNC_SECONDS if self.is_whole else RETRY_SECONDS)
 
+    def _stop_probing(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+
     async def _brings_an_echo(self) -> bool:
-        if self._channel is None:
-            return False
         self._echo.clear()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -16,7 +16,8 @@ def layer():
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, settings):
+    settings.PROGRESS_SYNC_SECONDS = 3600  # what is to happen at once is not left to the next probe
     monkeypatch.setattr(link, "RETRY_SECONDS", 0.001)
     monkeypatch.setattr(link, "ANSWER_SECONDS", 0.5)  # a busy machine can stall a layer that answers
 
@@ -187,6 +188,44 @@ async def test_probe__a_layer_that_brings_nothing_is_noticed_and_trusted_again_l
     linked.stop()
 
 
+async def test_probe__waits_for_a_channel(server, settings):
+    settings.PROGRESS_SYNC_SECONDS = 0.001
+    trouble = []
+    server.is_opening = asyncio.Event()
+    linked = Link(server, print, lambda: trouble.append("trouble"))
+    for _ in range(2):
+        await asyncio.sleep(0.02)
+        assert trouble == []
+        assert not linked.is_whole
+        server.is_opening.set()
+        await whole(linked)
+        server.is_opening.clear()
+        await server.inbox.put(ConnectionError("cut"))
+        await eventually(lambda: not linked.is_whole)
+    server.is_opening.set()
+    await linked.stop()
+
+
+async def test_probe__a_layer_that_was_cut_is_trusted_after_an_echo(layer, settings):
+    settings.PROGRESS_SYNC_SECONDS = 0.001
+    linked = Link(layer, print, lambda: None)
+    await whole(linked)
+    layer.is_deaf = True
+    await layer.inbox.put(ConnectionError("cut"))
+    await eventually(lambda: linked._channel is None)
+    for _ in range(100):
+        assert not linked.is_whole
+        await asyncio.sleep(0)
+    await linked.stop()
+
+
+async def test_probe__a_layer_that_works_is_left_alone(layer, linked):
+    await whole(linked)
+    layer.send = None  # would be said
+    await asyncio.sleep(0.02)
+    assert linked.is_whole
+
+
 # Giving back
 
 
@@ -212,6 +251,7 @@ class PubSub(ScriptedLayer):
         try:
             return await super().receive(channel)
         except asyncio.CancelledError:
+            await asyncio.sleep(0)
             self.subscribed.discard(channel)
             raise
 
@@ -262,16 +302,17 @@ async def test_stop__while_its_channel_is_made(server):
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_stop__at_any_moment_of_the_beginning(server, turns):
+async def test_stop__at_any_moment_of_the_beginning(server, turns, monkeypatch):
     """Before the first message is waited for, say."""
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 60)  # nothing is left to it
     linked = Link(server, print, lambda: None)
     joining = asyncio.ensure_future(linked.join("a"))
     for _ in range(turns):
         await asyncio.sleep(0)
-    linked.stop()
+    await linked.stop()
+    assert server.subscribed == server.members == set()
     await joining
     await until_over()
-    assert server.subscribed == server.members == set()
 
 
 async def test_stop__while_a_group_is_joined(server):

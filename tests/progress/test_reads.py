@@ -1,6 +1,7 @@
 """Reads for those who watch: apart from the writers', and never waited for without end."""
 
 import asyncio
+import gc
 import os
 import threading
 from types import SimpleNamespace
@@ -110,6 +111,8 @@ async def test_shared__work_is_done_once_for_all_who_ask_at_a_time():
 
 
 async def test_shared__a_failure_is_everybodys_and_nobody_need_take_it():
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     shared: reads.Shared[str, int] = reads.Shared()
     passing = asyncio.Event()
 
@@ -127,5 +130,15 @@ async def test_shared__a_failure_is_everybodys_and_nobody_need_take_it():
     alone = asyncio.ensure_future(shared.once("a", work))
     await asyncio.sleep(0)
     alone.cancel()
+    await asyncio.gather(alone, return_exceptions=True)
+    await asyncio.sleep(0)  # so that what it waited for has nobody left
     passing.set()
     await eventually(lambda: not shared._doing)
+    passing.clear()
+    alone = asyncio.ensure_future(shared.once("a", work))
+    await asyncio.sleep(0)
+    shared._doing["a"].cancel()  # all tasks are to end
+    await asyncio.gather(alone, return_exceptions=True)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
