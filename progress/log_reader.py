@@ -142,8 +142,7 @@ class LogReader:
         """Read what is to be read, and bring each job to it."""
         this = self._now = self._next
         self._next = Round()
-        if is_sweep:
-            self._sweep_now = False
+        self._sweep_now = False
         wanted = list(self._jobs if is_sweep else this.marked)
         await self._read_all([self._jobs[job_id] for job_id in wanted if job_id in self._jobs])
         self._now = None

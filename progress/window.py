@@ -137,4 +137,4 @@ def pieces(frames: Sequence[Frame]) -> Iterator[Piece]:
         begun.append(frame)
         size += len(frame.wire)
     if begun:
-        yield begun, begun[0].wire if len(begun) == 1 else b"".join([each.wire for each in begun])
+        yield begun, b"".join([each.wire for each in begun])

@@ -143,6 +143,31 @@ async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unhear
         await watcher.until_seq(2)
 
 
+async def test_offer__what_joins_on_asks_nothing_of_the_database(calls, no_sweep):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        calls.clear()
+        await job.amark_started()
+        await job.amark_progress(1)
+        await watcher.until_seq(3)
+        await asyncio.sleep(0.05)
+    assert calls == {}
+
+
+async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sweep):
+    job = await a_job(ticks=3)
+    since = Position(job.job.epoch, 3)
+    async with watchers() as [watcher]:
+        await watch(watcher, since)
+        watched = hub.current().jobs[JOB]
+        answers = []
+        for logs in (False, False, True):
+            missed = await watched.missed_since(since)
+            answers.append(watched._answer(missed, logs=logs, is_asked=True))
+        assert answers[0] is answers[1]
+
+
 # With a channel layer
 
 
@@ -295,7 +320,7 @@ async def test_sweep__who_may_watch_is_asked_again_when_the_owner_changes(unhear
     assert told == {"yes": [1, 2, 4], "no": [1, "job_not_found"], "raises": [1, "unavailable"]}[answer]
 
 
-async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(no_sweep, monkeypatch):
+async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(no_sweep, monkeypatch, logged):
     job = await a_job()
     await ProcessingJobLifecycle.acreate("other", public=True)
     may_view = AccessPolicy.may_view
@@ -311,6 +336,9 @@ async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(n
         with pytest.raises(Refused) as refused:
             await watch(watcher, job_id="other")
         assert refused.value.temporary
+        (said,) = logged.of("progress.admission")
+        assert "other" in said
+        assert "KeyError('team')" in said
         await job.amark_started()
         await watcher.until_seq(2)
 
@@ -373,6 +401,19 @@ async def test_subscribe__again_from_before_the_subscription_replays_what_it_ask
         ("progress", 4),
         ("snapshot", 4),
     ]
+
+
+async def test_subscribe__again_after_the_job_was_begun_anew_sends_nothing_twice(unheard, no_sweep):
+    job = await a_job(ticks=1)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await run(ProcessingJob.objects.filter(pk=JOB).delete)()
+        job = await a_job(ticks=1)
+        await swept()
+        await job.amark_progress(50)
+        await swept()
+        await watch(watcher, Position(job.job.epoch, 3))
+    assert seqs(watcher) == [3, 3, 4, 4]
 
 
 async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
@@ -495,3 +536,32 @@ async def test_subscribe__again_after_access_was_asked_anew_sends_nothing_twice(
         ("progress", 3),
         ("snapshot", 3),
     ]
+
+
+async def test_subscribe__again_while_access_was_asked_anew_sends_nothing_twice(unheard, no_sweep, monkeypatch):
+    """It was stopped, and a part of what it missed has been sent."""
+    monkeypatch.setattr(window, "PIECE_BYTES", 1)
+    job = await a_job()
+    owner = await run(User.objects.create_user)("ann")
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        for step in range(3):
+            await (job.amark_progress(step) if step else job.amark_started())
+        await run(ProcessingJob.objects.filter(pk=JOB).update)(owner=owner)
+        ready, passing = Connection.ready, asyncio.Event()
+
+        async def waits(self: Connection) -> None:
+            if len(watcher.frames) == 2:
+                await passing.wait()
+            await ready(self)
+
+        monkeypatch.setattr(Connection, "ready", waits)
+        await swept()
+        await watcher.until_seq(2)
+        monkeypatch.setattr(Connection, "ready", ready)
+        await watch(watcher, Position(job.job.epoch, 1))
+        passing.set()
+        await job.amark_progress(3)
+        await swept()
+        await watcher.until_seq(5)
+    assert seqs(watcher) == [1, 2, 3, 4, 4, 5]

@@ -258,6 +258,46 @@ async def test_subscribe__what_is_committed_while_the_job_is_loaded(unheard, set
             assert len(hub.current().jobs) == 0
 
 
+async def test_offer__while_the_job_is_loaded_is_looked_into(no_sweep, monkeypatch):
+    """What the row does not show yet, and where nothing else would bring it."""
+    job, get_jobs = await a_job(), selectors.get_jobs
+
+    def reads_early(job_ids: Any) -> Any:
+        found = get_jobs(job_ids)
+        if job.job.seq == 1:
+            job.mark_started()
+        return found
+
+    monkeypatch.setattr(selectors, "get_jobs", reads_early)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await watcher.until_seq(2)
+    assert seqs(watcher) == [1, 2]
+
+
+async def test_round__begins_with_those_who_miss_the_fewest(unheard, no_sweep, monkeypatch):
+    """Whoever is far behind holds nobody up."""
+    far, near = await a_job(), await ProcessingJobLifecycle.acreate("near", public=True)
+    for _ in range(9):
+        await near.alog("a line")
+    async with watchers(2) as [one, other]:
+        await watch(one)
+        await watch(other, job_id="near")
+        for _ in range(3):
+            await far.alog("a line")
+        await near.alog("a line")
+        read, in_thread = [], reads.in_thread
+
+        async def noted(function: Any, *args: Any) -> Any:
+            read.extend(args[0] if function is log_reader._hints else ())
+            return await in_thread(function, *args)
+
+        monkeypatch.setattr(log_reader, "ROUND_EVENTS", 1)
+        monkeypatch.setattr(reads, "in_thread", noted)
+        await swept()
+    assert read == ["near", JOB, JOB, JOB]
+
+
 async def test_round__watched_anew_while_it_reads(unheard, no_sweep, monkeypatch):
     """The job that was behind is dropped, and another of the same id has not been read yet."""
     job, read = await a_job(), reads.in_thread

@@ -13,7 +13,7 @@ from jobs.models import JobEvent, ProcessingJob
 from progress import hub, log_reader, pages, reads, window
 from progress.codes import CloseCode
 from progress.exceptions import Refused
-from progress.protocol import Position, event_frame
+from progress.protocol import Frame, Position, event_frame
 from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
 from tests.progress.watching import Watcher, eventually, run, watchers
 
@@ -216,3 +216,31 @@ async def test_log_lines__only_where_asked_for(logs):
         await hub.current().subscribe(watcher.connection, NOBODY, JOB, Position(job.job.epoch, 1), logs=logs)
     kinds = [frame["type"] for frame in watcher.frames]
     assert kinds == [*(["log"] * EVENTS if logs else []), "progress", "snapshot"]
+
+
+async def test_pages__as_many_bytes_are_kept_as_may_be_and_those_that_were_read_last(monkeypatch):
+    monkeypatch.setattr(pages, "PAGE_EVENTS", 2)
+    frames = [event_frame(JOB, seq, "tick", "{}") for seq in range(1, 9)]
+    read: list[tuple[int, int]] = []
+
+    async def read_span(after: int, upto: int) -> list[Frame]:
+        read.append((after, upto))
+        return frames[after:upto]
+
+    monkeypatch.setattr(pages, "KEPT_BYTES", 4 * len(frames[0].wire))
+    log = pages.Pages(read_span)
+    for after, known in (0, 1), (2, 4), (0, 8), (2, 8), (4, 8), (0, 8):
+        await log.after(after, known, known)
+    # The first page was read again as it had grown, so it outlives the second.
+    assert read == [(0, 1), (2, 4), (0, 2), (4, 6)]
+
+
+async def test_a_window_is_filled_once_for_all_who_come_later(spans, settings):
+    settings.PROGRESS_RING_EVENTS = 5
+    job = await a_job(ticks=10)
+    async with watchers(3) as [first, second, third]:
+        await watch(first, Position(job.job.epoch, 7))
+        await watch(second, Position(job.job.epoch, 9))
+        await watch(third, Position(job.job.epoch, 7))
+    assert seqs(first) == seqs(third) == [*range(8, 13), 12]
+    assert spans == [(7, 12)]

@@ -134,6 +134,26 @@ def test_fill__no_more_than_there_is_room_for(monkeypatch):
     assert [frame.seq for frame in window.events] == [3, 4], "what is older gives way"
 
 
+def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
+    size = len(a_frame(11).wire)
+    monkeypatch.setattr(window_module, "WINDOW_BYTES", 3 * size)
+    window = a_window(10, most=100)
+    for seq in range(11, 14):
+        window.append(a_frame(seq), is_log=False)
+    assert window.begin == 10
+    window.append(a_frame(14), is_log=False)
+    assert window.begin == 11
+    window = a_window(13, most=100)
+    window.fill([a_frame(seq) for seq in range(10, 14)])
+    assert window.begin == 10
+
+
+def test_pieces__as_large_as_they_may_be_and_no_larger(monkeypatch):
+    frames = [a_frame(seq) for seq in range(10, 15)]
+    monkeypatch.setattr(window_module, "PIECE_BYTES", 2 * len(frames[0].wire))
+    assert [seqs(piece) for piece, _ in pieces(frames)] == [[10, 11], [12, 13], [14]]
+
+
 @pytest.mark.parametrize("logs", [False, True])
 def test_visible__log_lines_only_where_asked_for(logs):
     frames = [a_frame(1), a_frame(2, "log"), a_frame(3)]
