@@ -129,7 +129,8 @@ class WatchedJob:
         if loaded is not None:
             self._window, self._pages = loaded, None
             for subscription in self.subscriptions.values():
-                subscription.begin = loaded.position
+                if subscription.begin is None or subscription.begin.epoch != loaded.position.epoch:
+                    subscription.begin = loaded.position
             self._send([loaded.snapshot(recovered=False)])
         self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
         if stopped:

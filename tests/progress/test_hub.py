@@ -416,6 +416,24 @@ async def test_subscribe__again_after_the_job_was_begun_anew_sends_nothing_twice
     assert seqs(watcher) == [3, 3, 4, 4]
 
 
+async def test_subscribe__again_after_events_were_passed_over_sends_nothing_twice(unheard, no_sweep, settings):
+    """What the client asks for was on its way when it came to a snapshot."""
+    settings.PROGRESS_REPLAY_EVENTS = 3
+    job = await a_job(ticks=1)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_progress(1)
+        await swept()
+        for step in range(5):
+            await job.amark_progress(step)
+        await swept()
+        settings.PROGRESS_REPLAY_EVENTS = 100
+        await job.amark_progress(6)
+        await swept()
+        await watch(watcher, Position(job.job.epoch, 4))
+    assert seqs(watcher) == [3, 4, 9, 10, 10]
+
+
 async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
     """What comes meanwhile comes after the replay, and once."""
     monkeypatch.setattr(window, "PIECE_BYTES", 1)
