@@ -11,7 +11,7 @@ from progress.protocol import Position
 class Subscription:
     """One socket's watching of one job."""
 
-    __slots__ = ("begin", "connection", "is_addressed", "logs", "stopped_at", "user")
+    __slots__ = ("begin", "connection", "is_addressed", "logs", "stopped_at", "user", "was_passed_over")
 
     def __init__(
         self, connection: Connection, user: type_of_user, *, logs: bool = False, is_addressed: bool = False
@@ -21,6 +21,7 @@ class Subscription:
         self.logs = logs
         self.is_addressed = is_addressed  # without it the socket has no purpose
         self.begin: Position | None = None  # after which it was sent all there is
+        self.was_passed_over = False  # a snapshot was sent instead of events
         self.stopped_at: Position | None = None  # after which nothing is sent until access was asked for again
 
     def reached(self, position: Position) -> None:

@@ -129,8 +129,7 @@ class WatchedJob:
         if loaded is not None:
             self._window, self._pages = loaded, None
             for subscription in self.subscriptions.values():
-                if subscription.begin is None or subscription.begin.epoch != loaded.position.epoch:
-                    subscription.begin = loaded.position
+                subscription.begin, subscription.was_passed_over = loaded.position, True
             self._send([loaded.snapshot(recovered=False)])
         self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
         if stopped:
@@ -233,7 +232,9 @@ class WatchedJob:
         self.remove(connection)
         if since is None or sent is None or old.begin is None or (logs and not old.logs):
             return since
-        return max(since, sent) if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin else since
+        if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin:
+            return max(since, sent)
+        return None if old.was_passed_over and since.epoch == sent.epoch else since
 
     def is_wanted(self, subscription: Subscription) -> bool:
         """Tell whether a subscription that is being made, or was stopped, is still of use."""

@@ -432,6 +432,7 @@ async def test_subscribe__again_after_events_were_passed_over_sends_nothing_twic
         await swept()
         await watch(watcher, Position(job.job.epoch, 4))
     assert seqs(watcher) == [3, 4, 9, 10, 10]
+    assert watcher.frames[-1]["recovered"] is False, "it has not got what was passed over"
 
 
 async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
