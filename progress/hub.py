@@ -83,7 +83,6 @@ class Hub:
             task.cancel()
         if self.link is not None:
             self._begin(self.link.stop(), self._farewells)
-            self.link = None
 
     def _new_reader(self) -> LogReader:
         return LogReader(self.jobs, self._is_told, self.feed.sweep)

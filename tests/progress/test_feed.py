@@ -177,7 +177,8 @@ async def test_add__gone_before_the_answer(no_sweep, monkeypatch):
     assert goes.frames == []
 
 
-async def test_tell__tries_again_after_a_database_error(no_sweep, monkeypatch, logged):
+async def test_tell__tries_again_after_a_database_error(no_sweep, settings, monkeypatch, logged):
+    settings.PROGRESS_FEED_OVERLAP_SECONDS = 0.001  # no sweep finds it
     job, read, failures = await a_job(), selectors.get_jobs, [OperationalError("away")]
 
     def fails_once(ids: Any) -> Any:
@@ -264,6 +265,11 @@ async def test_feed__many_changes_at_once_come_in_several_frames(unheard, no_swe
         await watcher.until(has_told("job-4", "pending"))
     assert sorted(job for frame in told(watcher) for job, _ in frame) == [f"job-{number}" for number in range(5)]
     assert all(len(frame) <= 2 for frame in told(watcher))
+
+
+async def test_batches__as_large_as_they_may_be_and_no_larger(monkeypatch):
+    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 6)
+    assert list(feed._batches(["123"] * 5)) == [["123"] * 2, ["123"] * 2, ["123"]]
 
 
 async def test_feed__one_job_too_large_for_a_frame_is_a_frame(unheard, no_sweep, monkeypatch):
@@ -381,6 +387,65 @@ async def alone(settings, monkeypatch):
     yield made, watcher
     running.cancel()
     watcher.connection.lost()
+
+
+async def test_sweep__of_what_was_there_tells_nothing(settings, monkeypatch):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        hub.current().feed.sweep()
+        await eventually(lambda: not hub.current().feed._sweep_asked)
+        later = await a_job("job-2")
+        await watcher.until(has_told("job-2", later.job.status))
+    assert told(watcher) == [[("job-1", "pending")], [("job-2", "pending")]]
+
+
+async def test_add__who_comes_later_makes_the_first_miss_nothing(unheard, no_sweep, settings):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    job = await a_job()
+    async with watchers(2) as [first, second]:
+        await watch(first)
+        await job.amark_started()
+        await watch(second)
+        await swept()
+        await first.until(has_told("job-1", "in_progress"))
+
+
+async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
+    made, watcher = alone
+    made.sweep()
+    await eventually(lambda: made._swept_at > 0)
+    settings.PROGRESS_SWEEP_SECONDS = 0.2
+    before = made._swept_at
+    await a_job("job-9")
+    made.sweep()
+    await watcher.until(has_told("job-9", "pending"))
+    assert made._swept_at - before >= 0.2
+
+
+async def test_run__does_nothing_where_there_is_nothing(alone, monkeypatch):
+    made, _ = alone
+    turns, tell = [], made._tell
+
+    async def counted() -> None:
+        turns.append(made)
+        await tell()
+
+    monkeypatch.setattr(made, "_tell", counted)
+    await asyncio.sleep(0.05)
+    assert len(turns) <= 1
+
+
+async def test_tick__is_not_looked_into(no_sweep, monkeypatch):
+    job = await a_job()
+    await job.amark_started()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await hub.current().subscribe(watcher.connection, NOBODY, "job-1", None)
+        await job.amark_progress(5)
+        await watcher.until(lambda frames: frames[-1]["type"] == "progress")
+        assert hub.current().feed._changed == {}
 
 
 async def test_sweep__once_asked_is_looked_into_once(alone):

@@ -168,6 +168,25 @@ async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sw
         assert answers[0] is answers[1]
 
 
+async def test_put__a_burst_wakes_the_loop_once_and_a_closed_one_never(unheard, no_sweep, monkeypatch):
+    job = await a_job(ticks=3)
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 1))
+        here, calls = hub.current(), []
+        monkeypatch.setattr(here.loop, "call_soon_threadsafe", calls.append)
+        for event in unheard:
+            here.put(event)
+        assert calls == [here._take_arrived]
+        calls.pop()()
+        here.put(unheard[-1])
+        assert calls == [here._take_arrived]
+        calls.pop()()
+        monkeypatch.setattr(here.loop, "is_closed", lambda: True)
+        here.put(unheard[-1])
+        assert calls == []
+        monkeypatch.undo()
+
+
 # With a channel layer
 
 

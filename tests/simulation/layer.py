@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+LATE_SECONDS = 1.0  # how late a message may come
+
 
 class Layer:
     """Groups and channels, as the hub's link sees them; what is sent to a group, the world sends."""
@@ -79,7 +81,7 @@ class Layer:
             return
         for _ in range(2 if has("repeated") and chance.random() < 0.1 else 1):
             late = has("late") and chance.random() < 0.2 and not self._world.is_calm
-            delay = chance.uniform(0.05, 1.0) if late else chance.uniform(0.0002, 0.003)
+            delay = chance.uniform(0.05, LATE_SECONDS) if late else chance.uniform(0.0002, 0.003)
             self._world.loop.call_later(delay, self._arrive, channel, message)
 
     def _arrive(self, channel: str, message: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from jobs.states import EventKind
 from tests.simulation import seam
 from tests.simulation.clients import IMPOSSIBLE
 from tests.simulation.clock import Stuck
+from tests.simulation.layer import LATE_SECONDS
 from tests.simulation.world import HAZARDS, PAUSE_SECONDS, World
 
 SYNC_SECONDS = 3.0  # PROGRESS_SYNC_SECONDS: the slowest cadence
@@ -76,6 +77,8 @@ async def _run(world: World) -> None:
     turmoil = [_work(world, job_id) for job_id in world.job_ids]
     turmoil += [_weather(world)] + [client.live() for client in world.clients]
     await _for(world, world.seconds, turmoil)
+    if world.database.set_back_jobs:
+        await asyncio.sleep(LATE_SECONDS)  # else word of what is no more joins on to what is written next
     _become_calm(world, chance)
     keeping = [asyncio.ensure_future(client.keep()) for client in world.clients]
     await _until_true(world, "after the turmoil")

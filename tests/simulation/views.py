@@ -43,6 +43,7 @@ class View:
         self.doubtful = False  # an unasked frame may have been taken for an answer: one more may come
         self.is_unsure = False  # whether there still is one
         self.logs = False
+        self.answered: Request | None = None  # the request that was answered last
         self.epoch, self.seq, self.shown = "", 0, ""
         self.number = 0  # of the last commit that came
 
@@ -85,6 +86,9 @@ class View:
         self.number = commit.number
 
     def _order(self, seq: int, asked: Request | None) -> None:
+        answered = self.answered
+        if asked is None and self.doubtful and answered and answered.since and seq == answered.since[1] + 1:
+            self.seq, self.answered = answered.since[1], None  # what was taken for the answer was none: here it begins
         if asked is None:
             self.claim(seq > self.seq, f"event {seq} after {self.seq}: twice, or out of order")
             self._no_gap(seq)
@@ -125,7 +129,7 @@ class View:
         if asked is not None:
             self.doubtful |= self.is_live and not frame["recovered"]
             self.logs = asked.logs
-            self.requests.popleft()
+            self.answered = self.requests.popleft()
         self.is_live, self.is_unsure = True, False
         self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]
         self.number = int(self.shown[1:])

@@ -157,8 +157,9 @@ class World:
 
     def _ambush(self) -> None:
         """Another process commits while the answer is under way."""
-        if self.database.rows:
-            job_id = self._reading.choice(sorted(self.database.rows))
+        job_ids = sorted(set(self.database.rows) - self.database.set_back_jobs)  # those are left alone for a while
+        if job_ids:
+            job_id = self._reading.choice(job_ids)
             self.write(job_id, self._reading.choice((EventKind.TICK, EventKind.STATUS)), here=False)
 
     def counter(self) -> "Counter | None":
