@@ -94,11 +94,13 @@ class Feed:
                 self._told = await self._changes()
             self._watchers[connection, name] = watcher
         try:
-            entries = await reads.in_thread(_recent, user, name)
+            entries, shown = await reads.in_thread(_recent, user, name)
         except BaseException:
             self.remove(connection, name)
             raise
         watcher.answer(entries)
+        # What has changed since others were told is told again: by then it may be what it was before.
+        watcher.owed |= {job_id: None for job_id, change in shown.items() if self._told.get(job_id, change) != change}
         self._due.set()  # for what came meanwhile
 
     def remove(self, connection: Connection, name: FeedName | None = None) -> None:
@@ -197,11 +199,11 @@ class Feed:
 # In a thread
 
 
-def _recent(user: type_of_user, name: FeedName) -> list[str]:
+def _recent(user: type_of_user, name: FeedName) -> tuple[list[str], dict[str, Change]]:
     if name == "mine" and user.pk is None:
-        return []
+        return [], {}
     jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
-    return list(_entries(reversed(jobs)).values())
+    return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
 
 
 def _read(
@@ -213,8 +215,11 @@ def _read(
     jobs.sort(key=lambda job: job.status_changed_at)
     entries = _entries(jobs)
     shown = [job for job in jobs if job.pk in entries]
-    changes = {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
-    return changes, entries, [_view(watcher, shown) for watcher in watchers]
+    return _changes_of(jobs), entries, [_view(watcher, shown) for watcher in watchers]
+
+
+def _changes_of(jobs: "Iterable[ProcessingJob]") -> dict[str, Change]:
+    return {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
 
 
 def _view(watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]") -> tuple[list[str], list[str]]:

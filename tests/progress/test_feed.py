@@ -144,6 +144,26 @@ async def test_add__who_comes_second_makes_the_first_miss_nothing(unheard, no_sw
         assert told(second)[-1] == [("job-1", "in_progress")]
 
 
+async def test_add__what_was_set_back_after_it_was_shown_is_told(unheard, no_sweep, monkeypatch):
+    """To what others were told before: no change for them."""
+    job, read = await a_job(), reads.in_thread
+    before = await run(ProcessingJob.objects.values("status", "status_changed_at", "seq").get)()
+
+    async def overtaken(function: Any, *args: Any) -> Any:
+        if function is not feed._recent:
+            return await read(function, *args)
+        await job.amark_started()
+        shown = await read(function, *args)
+        await run(ProcessingJob.objects.update)(**before)
+        return shown
+
+    monkeypatch.setattr(reads, "in_thread", overtaken)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await watcher.until(has_told("job-1", "pending"))
+    assert told(watcher) == [[("job-1", "in_progress")], [("job-1", "pending")]]
+
+
 async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkeypatch):
     job, read, reading, passing = await a_job(), reads.in_thread, asyncio.Event(), asyncio.Event()
 
