@@ -84,6 +84,7 @@ class Database:
         self.states: set[tuple[Any, ...]] = set()
         self.lineage: dict[tuple[str, str], dict[int, list[Commit]]] = {}  # what stood at each seq of a stream
         self.pruned: dict[tuple[str, str], int] = {}  # the last seq that is not kept
+        self.pruned_at: dict[tuple[str, str], float] = {}
         self.access: dict[str, list[tuple[float, Row | None]]] = {}  # who might see it from when on
         self.set_back_jobs: set[str] = set()
         self.spoiled_jobs: set[str] = set()
@@ -130,6 +131,7 @@ class Database:
     def prune(self, job_id: str, upto: int) -> None:
         key = job_id, self.rows[job_id].epoch
         self.pruned[key] = max(upto, self.pruned.get(key, 0))
+        self.pruned_at[key] = self._time()
         self.log[job_id] = [commit for commit in self.log[job_id] if commit.seq > upto]
         self.version += 1
 

@@ -168,7 +168,10 @@ class View:
         self.claim(asked.last is None or self.is_live or self.client.is_behind, "a partial recovery")
 
     def _unasked(self, frame: dict[str, Any]) -> None:
-        is_gone = self.database.pruned.get((self.job_id, self.epoch), 0) > self.seq or not self._is_there(self.epoch)
+        key = self.job_id, self.epoch
+        is_gone = self.database.pruned.get(key, 0) > self.seq or not self._is_there(self.epoch)
+        # What was missing then may have come since, too late.
+        is_gone |= self.client.world.loop.time() - self.database.pruned_at.get(key, -GRACE_SECONDS) < GRACE_SECONDS
         is_anew = self.epoch != frame["epoch"]
         is_far = frame["seq"] - self.seq > conf.REPLAY_EVENTS
         may_be = is_gone or is_anew or is_far or self.doubtful or self.is_lenient
