@@ -49,6 +49,7 @@ class Client:
         self.views: dict[str, View] = {}
         self.feeds: dict[str, FeedView] = {}
         self.asked_feeds: Counter[str] = Counter()  # and not answered yet
+        self.asked_at: dict[str, float] = {}
         self.live_feeds: set[str] = set()  # asked for again: a change may come before the answer
 
     @property
@@ -174,6 +175,7 @@ class Client:
             return
         self.wants_feeds[name] = None
         self.asked_feeds[name] += 1
+        self.asked_at[name] = self.world.loop.time()
         if self.feeds.pop(name, None) is not None:
             self.live_feeds.add(name)
         self.say({"type": "subscribe", "feed": name})
@@ -267,7 +269,7 @@ class Client:
             if subject not in self.feeds:
                 self.claim(self.asked_feeds[subject] > 0, f"feed {subject}, which nobody asked for")
                 self.asked_feeds[subject] -= subject not in self.live_feeds
-                self.feeds[subject] = FeedView(self, subject, self.world.loop.time())
+                self.feeds[subject] = FeedView(self, subject, self.asked_at[subject])
             self.feeds[subject].take(frame)
         elif kind == "error":
             self.asked_feeds[str(subject)] -= 1

@@ -238,8 +238,8 @@ class View:
 class FeedView:
     """A feed as one client knows it on one socket."""
 
-    def __init__(self, client: "Client", name: str, taken_at: float) -> None:
-        self.client, self.name, self.taken_at = client, name, taken_at
+    def __init__(self, client: "Client", name: str, asked_at: float) -> None:
+        self.client, self.name, self.asked_at = client, name, asked_at
         self.is_answered = False
         self.jobs: dict[str, tuple[str, str, int]] = {}  # epoch, status and the number of the commit shown
 
@@ -270,7 +270,7 @@ class FeedView:
             return f"feed {self.name} is not answered"
         world, user = self.client.world, self.client.user
         for row in world.database.rows.values():
-            begin = max((row.status_changed_at - BEGIN).total_seconds(), self.taken_at)
+            begin = max((row.status_changed_at - BEGIN).total_seconds(), self.asked_at)
             always = all(each is not None and self.shows(each) for each in world.database.since(row.job_id, begin))
             shown = self.jobs.get(row.job_id)
             if (
