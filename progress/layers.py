@@ -1,8 +1,11 @@
 """Which channel layer reaches other processes, if any."""
 
+import contextlib
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 
 def configured() -> Any:
@@ -13,3 +16,9 @@ def configured() -> Any:
     """
     layer = get_channel_layer()
     return None if isinstance(layer, InMemoryChannelLayer) else layer
+
+
+def load() -> None:
+    """Import the channel layer's code, so that a worker's first event does not wait for that (80 ms)."""
+    with contextlib.suppress(Exception):  # whoever uses it says what is wrong with it
+        import_string(settings.CHANNEL_LAYERS["default"]["BACKEND"])
