@@ -339,7 +339,7 @@ async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
         assert not hub.current().feed.is_watched
 
 
-async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep):
+async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
     job, bad = await a_job(), await a_job("bad")
     await run(ProcessingJob.objects.filter(pk="bad").update)(progress=float("inf"))
     async with watchers() as [watcher]:
@@ -348,6 +348,7 @@ async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep):
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
+    assert any("bad" in line for line in logged.of("progress.feed"))
 
 
 async def test_tell__more_changes_than_one_query_takes(no_sweep, monkeypatch):
@@ -442,6 +443,25 @@ async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
     made.sweep()
     await watcher.until(has_told("job-9", "pending"))
     assert made._swept_at - before >= 0.2
+
+
+async def test_sweep__that_failed_is_made_again(unheard, no_sweep, settings, monkeypatch):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.001)
+    read, failures = selectors.jobs_changed_since, [OperationalError("away")]
+
+    def fails_once(since: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return read(since)
+
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        monkeypatch.setattr(selectors, "jobs_changed_since", fails_once)
+        await a_job("job-9")
+        hub.current().feed.sweep()
+        await watcher.until(has_told("job-9", "pending"))
+    assert failures == []
 
 
 async def test_run__does_nothing_where_there_is_nothing(alone, monkeypatch):

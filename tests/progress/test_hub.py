@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
+from jobs.states import EventKind
 from progress import hub, layers, link, log_reader, reads, window
 from progress.codes import CloseCode
 from progress.connection import Connection
@@ -268,10 +270,13 @@ def test_current__forgets_loops_that_are_closed():
 async def test_interested__only_in_what_is_watched():
     await a_job()
     async with watchers() as [watcher]:
-        assert hub.interested(JOB, "status") == []
+        assert hub.interested(JOB, EventKind.STATUS) == []
         await watch(watcher)
         assert hub.interested(JOB, "tick") == [hub.current()]
-        assert hub.interested("another", "status") == []
+        assert hub.interested("another", EventKind.STATUS) == []
+        await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
+        assert hub.interested("another", EventKind.STATUS) == [hub.current()]
+        assert hub.interested("another", "tick") == []
     assert hub.interested(JOB, "tick") == []
 
 
@@ -360,6 +365,40 @@ async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(n
         assert "KeyError('team')" in said
         await job.amark_started()
         await watcher.until_seq(2)
+
+
+@pytest.mark.parametrize("job_id", ["", "a b", "\x00", "x" * 65, "ä"])
+async def test_subscribe__what_is_no_id_asks_no_database(calls, job_id):
+    async with watchers() as [watcher]:
+        with pytest.raises(Refused, match="Job not found"):
+            await watch(watcher, job_id=job_id)
+    assert calls == {}
+
+
+async def test_subscribe__a_socket_may_come_back_to_as_many_jobs_as_it_likes():
+    await a_job()
+    async with watchers() as [watcher]:
+        for _ in range(3):
+            await watch(watcher)
+            assert list(watcher.connection.watched) == [JOB]
+            hub.current().unsubscribe(watcher.connection, JOB)
+            assert list(watcher.connection.watched) == []
+
+
+async def test_subscribe__what_the_database_says_is_logged(no_sweep, monkeypatch, logged):
+    await a_job(ticks=3)
+    job = await run(ProcessingJob.objects.get)()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+
+        def fails(*_: Any) -> Any:
+            raise OperationalError("away for a while")
+
+        monkeypatch.setattr(selectors, "events_between", fails)
+        with pytest.raises(Refused) as refused:
+            await watch(watcher, Position(job.epoch, 2))
+    assert refused.value.temporary
+    assert any("away for a while" in line for line in logged.of("progress.hub"))
 
 
 async def test_subscribe__unknown_and_forbidden_take_equal_paths(unheard, no_sweep, monkeypatch):

@@ -219,6 +219,20 @@ async def test_probe__a_layer_that_was_cut_is_trusted_after_an_echo(layer, setti
     await linked.stop()
 
 
+async def test_probe__a_layer_that_takes_no_message_is_said(layer, settings, logged):
+    settings.PROGRESS_SYNC_SECONDS = 0.001
+    linked = Link(layer, print, lambda: None)
+    await whole(linked)
+
+    async def refuses(*_: object) -> None:
+        raise ConnectionError("no message")
+
+    layer.send = refuses
+    await eventually(lambda: not linked.is_whole)
+    assert any("no message" in line for line in logged.of("progress.link"))
+    await linked.stop()
+
+
 async def test_probe__a_layer_that_works_is_left_alone(layer, linked):
     await whole(linked)
     layer.send = None  # would be said

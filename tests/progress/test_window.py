@@ -143,6 +143,11 @@ def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
     assert window.begin == 10
     window.append(a_frame(14), is_log=False)
     assert window.begin == 11
+    monkeypatch.setattr(window_module, "WINDOW_BYTES", 4 * size - 1)
+    window = a_window(10, most=100)
+    for seq in range(11, 15):
+        window.append(a_frame(seq), is_log=False)
+    assert window.begin == 11
     window = a_window(13, most=100)
     window.fill([a_frame(seq) for seq in range(10, 14)])
     assert window.begin == 10
@@ -151,6 +156,8 @@ def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
 def test_pieces__as_large_as_they_may_be_and_no_larger(monkeypatch):
     frames = [a_frame(seq) for seq in range(10, 15)]
     monkeypatch.setattr(window_module, "PIECE_BYTES", 2 * len(frames[0].wire))
+    assert [seqs(piece) for piece, _ in pieces(frames)] == [[10, 11], [12, 13], [14]]
+    monkeypatch.setattr(window_module, "PIECE_BYTES", 3 * len(frames[0].wire) - 1)
     assert [seqs(piece) for piece, _ in pieces(frames)] == [[10, 11], [12, 13], [14]]
 
 
