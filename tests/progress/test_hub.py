@@ -280,6 +280,11 @@ async def test_interested__only_in_what_is_watched():
     assert hub.interested(JOB, "tick") == []
 
 
+def test_interested__where_nobody_watches(monkeypatch):
+    monkeypatch.setattr(hub, "_hubs", {})
+    assert hub.interested(JOB, EventKind.STATUS) == []
+
+
 async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_go(monkeypatch):
     layer = ScriptedLayer()
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)

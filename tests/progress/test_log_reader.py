@@ -275,7 +275,8 @@ async def test_offer__while_the_job_is_loaded_is_looked_into(no_sweep, monkeypat
     assert seqs(watcher) == [1, 2]
 
 
-async def test_round__begins_with_those_who_miss_the_fewest(unheard, no_sweep, monkeypatch):
+@pytest.mark.parametrize(("room", "rounds"), [(1, [["near"], [JOB], [JOB], [JOB]]), (4, [["near", JOB]])])
+async def test_round__begins_with_those_who_miss_the_fewest(unheard, no_sweep, monkeypatch, room, rounds):
     """Whoever is far behind holds nobody up."""
     far, near = await a_job(), await ProcessingJobLifecycle.acreate("near", public=True)
     for _ in range(9):
@@ -289,13 +290,14 @@ async def test_round__begins_with_those_who_miss_the_fewest(unheard, no_sweep, m
         read, in_thread = [], reads.in_thread
 
         async def noted(function: Any, *args: Any) -> Any:
-            read.extend(args[0] if function is log_reader._hints else ())
+            if function is log_reader._hints:
+                read.append(list(args[0]))
             return await in_thread(function, *args)
 
-        monkeypatch.setattr(log_reader, "ROUND_EVENTS", 1)
+        monkeypatch.setattr(log_reader, "ROUND_EVENTS", room)
         monkeypatch.setattr(reads, "in_thread", noted)
         await swept()
-    assert read == ["near", JOB, JOB, JOB]
+    assert read == rounds
 
 
 async def test_round__watched_anew_while_it_reads(unheard, no_sweep, monkeypatch):
