@@ -445,8 +445,7 @@ async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
     assert made._swept_at - before >= 0.2
 
 
-async def test_sweep__that_failed_is_made_again(unheard, no_sweep, settings, monkeypatch):
-    settings.PROGRESS_SWEEP_SECONDS = 0.001
+async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.001)
     read, failures = selectors.jobs_changed_since, [OperationalError("away")]
 
