@@ -1,5 +1,6 @@
 """The admin: shows jobs and their log, edits nothing by hand; cancel, retry and create go through the lifecycle."""
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from jobs import bounds
 from jobs.access import policy
+from jobs.database import UNAVAILABLE
 from jobs.exceptions import DuplicateJob, InvalidValue, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 else:
     ModelAdmin, ModelForm = admin.ModelAdmin, forms.ModelForm
 
+logger = logging.getLogger(__name__)
+
+AWAY = "the database does not answer now. What follows in the list was left as it was; try again."
 CONTROL_PERMISSION = "jobs.change_processingjob"
 EVENTS_SHOWN = 100  # of a job's log, the most recent
 EMPTY_BAR = SafeString('<span class="job-bar"><progress max="100" value="0" aria-label="Progress"></progress></span>')
@@ -207,6 +212,10 @@ class ProcessingJobAdmin(ModelAdmin):
                 self.log_change(request, job, outcome)
             except JobError as error:
                 level, outcome = messages.ERROR, str(error)
+            except UNAVAILABLE as error:  # for the others as well, and each try may take long
+                logger.warning("Job %s can't be written: %s", job.pk, error)
+                self.message_user(request, f"Job {str(job)!r}: {AWAY}", messages.ERROR)
+                break
             if number < RESULTS_TOLD:
                 self.message_user(request, outcome, level)
             else:

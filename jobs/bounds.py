@@ -1,9 +1,13 @@
-"""The bounds of what a caller may store, checked before anything is written."""
+"""The bounds of what a caller may store: checked before anything is written, or, for a `Reporter`, made to fit."""
 
 import json
 import math
 import re
+import uuid
 from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.functional import Promise
 
 from jobs.exceptions import InvalidValue
 
@@ -13,6 +17,8 @@ MAX_MESSAGE = 2_000  # characters
 MAX_STAGE = 200  # characters
 MAX_ERROR = 10_000  # characters; longer errors are cut, since a failing job must be able to say so
 MAX_METADATA = 16 * 1024  # bytes of JSON in UTF-8
+MAX_COUNT = 1e18  # units: what is reckoned from it stays finite
+ROUNDING = 1e-9  # of a bound, by which sums of floats may be past it: 49 times 100/49 is more than 100
 
 # Keys of an event's metadata that the lifecycle fills in.
 RESERVED = frozenset({"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested"})
@@ -23,41 +29,43 @@ def is_job_id(value: object) -> bool:
     return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
 
 
-def job_id(value: str) -> str:
-    """Return a job id unchanged.
+def job_id(value: "str | uuid.UUID") -> str:
+    """Return a job id as it is stored.
 
     Raises:
         InvalidValue: It is not 1–64 of ``A-Za-z0-9._-``, beginning with a letter or digit.
 
     """
-    if not is_job_id(value):
+    text = str(value) if isinstance(value, uuid.UUID) else value
+    if not is_job_id(text):
         raise InvalidValue(
             f"{_shown(value)} is no job id: use 1 to 64 of letters, digits, '.', '_', '-', "
             "beginning with a letter or digit."
         )
-    return value
+    return text
 
 
-def text(value: str, what: str, longest: int) -> str:
-    """Return a text unchanged.
+def text(value: "str | Promise", what: str, longest: int) -> str:
+    """Return a text, translated if it is to be.
 
     Raises:
         InvalidValue: It is no string, too long, or holds what a database can't store.
 
     """
-    if not isinstance(value, str):
+    words = _translated(value)
+    if not isinstance(words, str):
         raise InvalidValue(f"The {what} must be a string, not {type(value).__name__}.")
-    if len(value) > longest:
-        raise InvalidValue(f"The {what} has {len(value):,} characters; at most {longest:,} are allowed.")
-    if "\x00" in value:
+    if len(words) > longest:
+        raise InvalidValue(f"The {what} has {len(words):,} characters; at most {longest:,} are allowed.")
+    if "\x00" in words:
         raise InvalidValue(f"The {what} holds a NUL character, which databases can't store.")
-    if not value.isascii():
-        _require_utf8(value, what)
-    return value
+    if not words.isascii():
+        _require_utf8(words, what)
+    return words
 
 
-def number(value: float, what: str, highest: float = math.inf) -> float:
-    """Return a finite number from 0 to ``highest``; an ``int`` stays one.
+def number(value: float, what: str, highest: float = MAX_COUNT) -> float:
+    """Return a finite number from 0 to ``highest``, within rounding; an ``int`` stays one.
 
     Raises:
         InvalidValue: It is no number, NaN, infinite, or out of bounds.
@@ -70,10 +78,9 @@ def number(value: float, what: str, highest: float = math.inf) -> float:
         finite = math.isfinite(checked)
     except (TypeError, ValueError, OverflowError):
         raise InvalidValue(f"The {what} must be a number, not {_shown(value)}.") from None
-    if not finite or not 0 <= checked <= highest:
-        bounds = "0 or more" if highest == math.inf else f"from 0 to {highest:g}"
-        raise InvalidValue(f"The {what} must be a finite number, {bounds}, not {_shown(value)}.")
-    return checked
+    if not finite or not -ROUNDING <= checked <= highest * (1 + ROUNDING):
+        raise InvalidValue(f"The {what} must be a finite number, from 0 to {highest:g}, not {_shown(value)}.")
+    return min(max(checked, 0), highest)
 
 
 def json_value(value: Any, what: str) -> Any:
@@ -84,9 +91,9 @@ def json_value(value: Any, what: str) -> Any:
 
     """
     try:
-        encoded = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidValue(f"The {what} can't be stored as JSON: {error}.") from None
+        encoded = json.dumps(value, allow_nan=False, ensure_ascii=False, cls=_Encoder)
+    except Exception as error:  # whatever is raised by what a foreign object does when it is looked at
+        raise InvalidValue(f"The {what} can't be stored as JSON: {in_words(error)}.") from None
     size = len(_require_utf8(encoded, what))
     if size > MAX_METADATA:
         raise InvalidValue(f"The {what} takes {size:,} bytes as JSON; at most {MAX_METADATA:,} are allowed.")
@@ -110,6 +117,36 @@ def metadata(value: dict[str, Any]) -> dict[str, Any]:
         text(value["stage"], "stage", MAX_STAGE)
     checked: dict[str, Any] = json_value(value, "metadata")
     return checked
+
+
+# For work that must not fail by what it says
+
+
+def fitting_text(value: object, longest: int) -> str:
+    """Return any value as a text that can be stored, cut with a visible mark."""
+    words = in_words(value).replace("\x00", "�").encode(errors="replace").decode()
+    return words if len(words) <= longest else words[: longest - 1] + "…"
+
+
+def in_words(value: object) -> str:
+    """Return ``str(value)``, or what type it is where that raises."""
+    try:
+        return str(value)
+    except Exception:  # whatever a foreign __str__ raises
+        return f"a value of type {type(value).__name__}"
+
+
+class _Encoder(DjangoJSONEncoder):
+    """Takes what Django's own encoder takes, and the scalars of numpy and its like."""
+
+    def default(self, o: Any) -> Any:
+        if getattr(o, "ndim", None) == 0 and callable(getattr(o, "item", None)):
+            return o.item()
+        return super().default(o)
+
+
+def _translated(value: object) -> object:
+    return str(value) if isinstance(value, Promise) else value
 
 
 def _shown(value: object) -> str:

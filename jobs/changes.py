@@ -1,6 +1,7 @@
 """What each change does to a job, decided without touching the database."""
 
 import logging
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -39,7 +40,7 @@ class Report:
     progress: float | None
     current: float | None
     total: float | None
-    message: str
+    message: str | None
     stage: str | None
     metadata: dict[str, Any]
 
@@ -49,7 +50,7 @@ class Report:
         progress: float | None,
         current: float | None,
         total: float | None,
-        message: str,
+        message: str | None,
         stage: str | None,
         metadata: dict[str, Any] | None,
     ) -> Self:
@@ -65,21 +66,21 @@ class Report:
             progress=None if progress is None else float(bounds.number(progress, "progress", 100)),
             current=None if current is None else bounds.number(current, "current count"),
             total=None if total is None else bounds.number(total, "total"),
-            message=bounds.text(message, "message", bounds.MAX_MESSAGE) if message else "",
+            message=None if message is None else bounds.text(message, "message", bounds.MAX_MESSAGE),
             stage=stage,
             metadata=added,
         )
 
 
 def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """Check what every change of status takes; return the metadata to add, which is the caller's no longer.
+    """Return what every change of status takes, as arguments of the functions below; no longer the caller's own.
 
     Raises:
         InvalidValue: The message or the metadata is out of its bounds.
 
     """
-    bounds.text(message, "message", bounds.MAX_MESSAGE)
-    return {} if metadata is None else bounds.metadata(metadata)
+    added = {} if metadata is None else bounds.metadata(metadata)
+    return {"message": bounds.text(message, "message", bounds.MAX_MESSAGE), "metadata": added}
 
 
 def log_level(level: str) -> str:
@@ -96,9 +97,8 @@ def log_level(level: str) -> str:
 
 def error_text(error: str | BaseException) -> str:
     """Return an error in words, cut to what is stored."""
-    words = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    words = words.replace("\x00", "�").encode(errors="replace").decode()
-    return words if len(words) <= bounds.MAX_ERROR else words[: bounds.MAX_ERROR - 1] + "…"
+    words = error if isinstance(error, str) else f"{type(error).__name__}: {bounds.in_words(error)}"
+    return bounds.fitting_text(words, bounds.MAX_ERROR)
 
 
 def queued(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
@@ -129,6 +129,9 @@ def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str,
     """End well."""
     require_transition(job.pk, job.status, Status.COMPLETED)
     shown = {} if result is None else {"result": result}
+    total = job.metadata.get("total")
+    if total is not None and "current" in job.metadata:
+        shown["current"] = total  # what is done is done, whether or not every step was told
     return _to(job, Status.COMPLETED, message, metadata, shown=shown, progress=100.0, result=result, finished_at=NOW)
 
 
@@ -163,6 +166,11 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
     return Change(EventKind.STATUS, fields)
 
 
+def logged(_: ProcessingJob, text: str, level: str) -> Change:
+    """Say something; nothing else changes."""
+    return Change(EventKind.LOG, text=text, level=level)
+
+
 def progressed(job: ProcessingJob, report: Report, rate: RateEstimator) -> Change:
     """Get further."""
     if job.status != Status.IN_PROGRESS:
@@ -171,7 +179,7 @@ def progressed(job: ProcessingJob, report: Report, rate: RateEstimator) -> Chang
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:
         fields["progress"] = progress
-    if report.message:
+    if report.message is not None and report.message != job.message:
         fields["message"] = report.message
     moved_on = report.stage is not None and report.stage != job.metadata.get("stage")
     if moved_on:
@@ -183,30 +191,37 @@ def progressed(job: ProcessingJob, report: Report, rate: RateEstimator) -> Chang
 
 def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[dict[str, Any], float | None]:
     """Return what a report says of counts, speed and time left, and the percentage."""
-    now = timezone.now().timestamp()
-    total = report.total if report.total is not None else job.metadata.get("total")
-    shown: dict[str, Any] = {} if report.total is None else {"total": total}
+    now = time.monotonic()
     if not rate.has_begun and job.started_at is not None:
-        rate.reset(0, job.started_at.timestamp())  # the first report of this process: the mean since the start
-    if report.current is None:
-        progress = job.progress if report.progress is None else report.progress
-        if report.progress is not None:
-            shown["eta_seconds"] = eta_seconds(100 - report.progress, rate.update(report.progress, now))
-        return shown, progress
-    if total is not None and report.current > total:
-        raise InvalidValue(f"The current count {report.current:g} is above the total {total:g}.")
-    shown["current"] = report.current
-    speed = rate.update(report.current, now)
-    shown["rate"] = None if speed is None else round(speed, 3)
+        # The first report of this process: the mean since the start.
+        rate.reset(0, now - max(0.0, (timezone.now() - job.started_at).total_seconds()))
+    total = job.metadata.get("total") if report.total is None else report.total
+    current = job.metadata.get("current") if report.current is None else report.current
+    shown: dict[str, Any] = {} if report.total is None else {"total": total}
+    if total is not None and current is not None:
+        if current > total * (1 + bounds.ROUNDING):
+            raise InvalidValue(f"The current count {current:g} is above the total {total:g}.")
+        current = min(current, total)
+    progress = job.progress
     if report.progress is not None:
         progress = report.progress
-    elif total is None:
-        progress = None
-    else:
-        progress = round(100 * report.current / total, 2) if total else 100.0
-    if total is not None:
-        shown["eta_seconds"] = eta_seconds(total - report.current, speed)
+    elif report.current is not None or (report.total is not None and current is not None):
+        progress = _percent(current, total)
+    if report.current is not None:
+        speed = rate.update(report.current, now)
+        shown |= {"current": current, "rate": None if speed is None else round(speed, 3)}
+        if total is not None:
+            shown["eta_seconds"] = eta_seconds(total - current, speed)
+    elif report.progress is not None:
+        shown["eta_seconds"] = eta_seconds(100 - report.progress, rate.update(report.progress, now))
     return shown, progress
+
+
+def _percent(current: float, total: float | None) -> float | None:
+    """Return how much of a total is done; None if that is not known."""
+    if total is None:
+        return None
+    return round(100 * (current / total), 2) if total else 100.0
 
 
 def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:

@@ -7,6 +7,8 @@ JobError
 ├── StaleAttempt
 ├── InvalidValue (also a ValueError)
 └── JobCancelled
+
+Each can be pickled, as queues do, and says the same afterwards.
 """
 
 
@@ -18,30 +20,50 @@ class JobNotFound(JobError):
     """No job has this id."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job {job_id!r}.")
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"There is no job {self.job_id!r}."
 
 
 class DuplicateJob(JobError):
     """A job with this id exists already."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"A job {job_id!r} exists already; give another id, or none to have one generated.")
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"A job {self.job_id!r} exists already; give another id, or none to have one generated."
 
 
 class InvalidTransition(JobError):
     """The job's status does not allow the change."""
 
     def __init__(self, job_id: str, current: str, new: str) -> None:
-        super().__init__(f"Job {job_id!r} is {current}; it can't become {new}.")
+        super().__init__(job_id, current, new)
+        self.job_id = job_id
         self.current = current
         self.new = new
+
+    def __str__(self) -> str:
+        return f"Job {self.job_id!r} is {self.current}; it can't become {self.new}."
 
 
 class StaleAttempt(JobError):
     """The job has been started anew since; this run's reports no longer count."""
 
     def __init__(self, job_id: str, attempt: int, current: int) -> None:
-        super().__init__(f"Attempt {attempt} of job {job_id!r} is over (now: attempt {current}); stop working on it.")
+        super().__init__(job_id, attempt, current)
+        self.job_id = job_id
+        self.attempt = attempt
+        self.current = current
+
+    def __str__(self) -> str:
+        return (
+            f"Attempt {self.attempt} of job {self.job_id!r} is over (now: attempt {self.current}); stop working on it."
+        )
 
 
 class InvalidValue(JobError, ValueError):
@@ -52,4 +74,8 @@ class JobCancelled(JobError):
     """Somebody asked for the job to be cancelled; raised in the worker, at its next report."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {job_id!r} is to be cancelled.")
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"Job {self.job_id!r} is to be cancelled."

@@ -2,32 +2,42 @@
 
 The position ``seq`` is taken under the job row's lock, so that on every database the order of
 commits is the order of ``seq``, with no gap. The usual write needs no read before it: the update
-is conditional on the position that this object last committed. Where somebody else has written
-since, the row is locked, read, and the change decided anew.
+is conditional on the attempt and the position that this object last knew committed. Where somebody
+else has written since, the row is locked, read, and the change decided anew.
+
+What a transaction has not committed yet, no object remembers: it is asked of the transaction itself, which forgets it
+when it is rolled back, whole or to a savepoint.
 """
 
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
+from django.db.models import OuterRef, Subquery
 
-from jobs import bounds, changes
+from jobs import bounds, changes, database
 from jobs.changes import Change
+from jobs.database import connection_to_write, repeated
+from jobs.events import Event
 from jobs.exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
 from jobs.ids import birth, renewed
-from jobs.models import ProcessingJob
+from jobs.models import JobEvent, ProcessingJob
 from jobs.rate import RateEstimator
 from jobs.states import EventKind
 from jobs.threads import in_thread
-from jobs.writes import append, apply, apply_at_once, can_apply_at_once, connection_to_write, tell
+from jobs.writes import Write, append, event_of, is_logged, tell, write, writes_in_one_statement
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Decision = Callable[[ProcessingJob], Change | None]
+Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
+Decision = partial[Any]  # what a method was asked for: with the job as it is, it gives a `Change`, or None
+
+KEEP: Any = object()  # as an argument: leave it as it is
 
 
 def async_twin(
@@ -35,8 +45,8 @@ def async_twin(
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
     """Return the asynchronous form of a method: the same, run in the bounded pool of threads."""
 
-    def twin(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return in_thread(method, *args, **kwargs)
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await in_thread(method, *args, **kwargs)
 
     twin.__name__ = f"a{method.__name__}"
     twin.__doc__ = f"Do what `{method.__name__}` does, without blocking the event loop."
@@ -58,26 +68,29 @@ class ProcessingJobLifecycle:
 
     """
 
-    def __init__(self, job_or_id: ProcessingJob | str) -> None:
-        self.job_id = bounds.job_id(job_or_id if isinstance(job_or_id, str) else job_or_id.pk)
-        self._attempt: tuple[str, int] | None = None  # birth and number
-        self._open_attempt: tuple[str, int] | None = None  # the same, of a transaction that is still open
-        self._committed: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._latest: ProcessingJob | None = None  # the same, or a state whose transaction is still open
-        self._rate = RateEstimator()
-        self._lock = threading.RLock()
+    def __init__(self, job_or_id: ProcessingJob | str | UUID) -> None:
+        # For show and for the attempt. What is written is decided on what the row says: this may
+        # be changed by hand, or come from a transaction that was rolled back.
+        self._given: ProcessingJob | None = None
+        self._attempt: Attempt | None = None
         if isinstance(job_or_id, ProcessingJob):
-            # For show and for the attempt. What is written is decided on what the row says: this may
-            # be changed by hand, or come from a transaction that was rolled back.
-            self._latest = job_or_id
-            self._attempt = _attempt_of(job_or_id)
+            self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
+        self.job_id = bounds.job_id(job_or_id)
+        self._known: ProcessingJob | None = None  # the state as this object last knew it committed
+        self._unclear: list[tuple[Decision, Event]] = []  # written when the connection was lost, committed or not
+        self._rate = RateEstimator()
+        self._lock = threading.Lock()  # of these fields; never held while the database is asked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as an id and an attempt."""
+        return _bound, (self.job_id, self._attempt)
 
     # Making and reading
 
     @classmethod
     def create(
         cls,
-        job_id: str | None = None,
+        job_id: str | UUID | None = None,
         *,
         name: str = "",
         owner: Any = None,
@@ -98,7 +111,7 @@ class ProcessingJobLifecycle:
             InvalidValue: An argument is out of its bounds.
 
         """
-        now = timezone.now()
+        now = repeated(database.now)
         fields = {} if job_id is None else {"id": bounds.job_id(job_id)}
         job = ProcessingJob(
             **fields,
@@ -111,16 +124,25 @@ class ProcessingJobLifecycle:
             updated_at=now,
             seq=1,
         )
-        try:
-            connection = connection_to_write()
+        event = event_of(job, Change(EventKind.STATUS), now)
+        lifecycle = cls(job)
+
+        def insert(connection: BaseDatabaseWrapper) -> None:
             with transaction.atomic(using=connection.alias):
-                job.save(force_insert=True)
-                append(connection, job, Change(EventKind.STATUS), now)
+                job.save(force_insert=True, using=connection.alias)
+                append(connection, event)
+                connection.on_commit(_Committed(lifecycle, job, event), robust=True)
+
+        try:
+            repeated(insert)
         except IntegrityError:
-            if ProcessingJob.objects.filter(pk=job.pk).exists():
+            there = ProcessingJob.objects.using(connection_to_write().alias).filter(pk=job.pk).first()
+            if there is None:
+                raise
+            if there.epoch != job.epoch:
                 raise DuplicateJob(job.pk) from None
-            raise
-        return cls(job)
+            _Committed(lifecycle, job, event)()  # before the connection was lost
+        return lifecycle
 
     @property
     def job(self) -> ProcessingJob:
@@ -130,12 +152,14 @@ class ProcessingJobLifecycle:
             JobNotFound: There is none.
 
         """
-        if self._latest is None:
-            with self._lock:
-                take = self._hold if connection_to_write().in_atomic_block else self._settle
-                take(self._read(ProcessingJob.objects.all()))
-        assert self._latest is not None
-        return self._latest
+        connection = connection_to_write()
+        held = self._held(connection)
+        known = held.job if held is not None else self._known or self._given
+        if known is None:
+            known = repeated(self._read)
+            # To read binds an object that is not bound yet; it makes a late one no other attempt's.
+            connection.on_commit(_Committed(self, known, attempt=self._attempt), robust=True)
+        return known
 
     @property
     def cancel_requested(self) -> bool:
@@ -146,14 +170,15 @@ class ProcessingJobLifecycle:
 
     def mark_queued(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job waits for a worker. A running job is given up and gets a new attempt."""
-        added = changes.checked(message, metadata)
-        self._write(partial(changes.queued, message=message, metadata=added))
+        given = changes.checked(message, metadata)
+        self._write(partial(changes.queued, **given))
 
     def mark_started(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that a worker has begun."""
-        added = changes.checked(message, metadata)
-        self._write(partial(changes.started, message=message, metadata=added))
-        self._rate.reset(0, timezone.now().timestamp())
+        given = changes.checked(message, metadata)
+        self._write(partial(changes.started, **given))
+        with self._lock:
+            self._rate.reset(0, time.monotonic())
 
     def mark_progress(
         self,
@@ -161,7 +186,7 @@ class ProcessingJobLifecycle:
         *,
         current: float | None = None,
         total: float | None = None,
-        message: str = "",
+        message: str | None = None,
         stage: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -172,48 +197,65 @@ class ProcessingJobLifecycle:
             current: How many units are done; with a total it gives the percentage, without one the
                 progress is indeterminate.
             total: How many units there are.
-            message: What is going on, at most 2,000 characters.
+            message: What is going on, at most 2,000 characters; an empty one clears it.
             stage: The part of the job that is under way.
             metadata: JSON to add to the job's, at most 16 KiB together.
 
         """
         report = changes.Report.checked(progress, current, total, message, stage, metadata)
-        self._write(lambda job: changes.progressed(job, report, self._rate))
+        self._write(partial(changes.progressed, report=report, rate=self._rate))
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
-        added = changes.checked(message, metadata)
+        given = changes.checked(message, metadata)
         stored = bounds.json_value(result, "result")
-        self._write(partial(changes.completed, message=message, result=stored, metadata=added))
+        self._write(partial(changes.completed, result=stored, **given))
 
     def mark_failed(
         self, message: str = "", *, error: str | BaseException = "", metadata: dict[str, Any] | None = None
     ) -> None:
         """Record that the job has failed; without a message, the error's first line is shown."""
-        added = changes.checked(message, metadata)
+        given = changes.checked(message, metadata)
         reason = changes.error_text(error)
-        self._write(partial(changes.failed, message=message, error=reason, metadata=added))
+        self._write(partial(changes.failed, error=reason, **given))
 
     def mark_cancelled(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job was given up on request."""
-        added = changes.checked(message, metadata)
-        self._write(partial(changes.cancelled, message=message, metadata=added))
+        given = changes.checked(message, metadata)
+        self._write(partial(changes.cancelled, **given))
 
     def request_cancel(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once."""
-        added = changes.checked(message, metadata)
-        self._write(partial(changes.cancel_requested, message=message, metadata=added))
+        given = changes.checked(message, metadata)
+        self._write(partial(changes.cancel_requested, **given))
 
     def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Queue a failed or cancelled job again, as a new attempt, to which this object is then bound."""
-        added = changes.checked(message, metadata)
-        self._write(partial(changes.retried, message=message, metadata=added))
+        given = changes.checked(message, metadata)
+        self._write(partial(changes.retried, **given))
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
-        bounds.text(text, "log line", bounds.MAX_MESSAGE)
-        line = Change(EventKind.LOG, text=text, level=changes.log_level(level))
-        self._write(lambda _: line)
+        line = bounds.text(text, "log line", bounds.MAX_MESSAGE)
+        self._write(partial(changes.logged, text=line, level=changes.log_level(level)))
+
+    def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
+        """Change what the job is called, whose it is, or whether anyone may watch it; no event tells of it.
+
+        Watchers who may no longer see the job are turned away when the log is compared next.
+        """
+        fields = {"owner": owner} if owner is not KEEP else {}
+        if name is not KEEP:
+            fields["name"] = bounds.text(name, "name", bounds.MAX_NAME)
+        if public is not KEEP:
+            fields["public"] = bool(public)
+
+        def update(connection: BaseDatabaseWrapper) -> int:
+            return ProcessingJob.objects.using(connection.alias).filter(pk=self.job_id).update(**fields)
+
+        if fields and not repeated(update):
+            raise JobNotFound(self.job_id)
+        self._given = self._known = None
 
     acreate = classmethod(async_twin(create.__func__))  # type: ignore[attr-defined]
     amark_queued = async_twin(mark_queued)
@@ -225,95 +267,149 @@ class ProcessingJobLifecycle:
     arequest_cancel = async_twin(request_cancel)
     aretry = async_twin(retry)
     alog = async_twin(log)
+    aedit = async_twin(edit)
 
     # The write
 
     def _write(self, decide: Decision) -> None:
         """Decide on a change, apply it and log it, all in one transaction."""
-        with self._lock:
-            connection = connection_to_write()
-            within = connection.in_atomic_block  # then only the caller's commit makes it true
-            if not within and can_apply_at_once(connection) and self._write_at_once(connection, decide):
-                return
-            written: ProcessingJob | None = None
+        repeated(partial(self._try, decide))
 
-            def settle() -> None:
-                if written is not None:
-                    self._settle(written)
+    def _try(self, decide: Decision, connection: BaseDatabaseWrapper) -> None:
+        if connection.in_atomic_block:
+            self._write_under_lock(connection, decide, [])
+            return
+        sent: list[Write] = []
+        try:
+            if self._unclear or not self._write_at_known_position(connection, decide, sent):
+                with transaction.atomic(using=connection.alias):
+                    self._write_under_lock(connection, decide, sent)
+        except Error:
+            if sent and not connection.is_usable():
+                with self._lock:
+                    self._unclear.append((decide, sent[-1].event))
+            raise
 
+    def _write_at_known_position(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> bool:
+        """Write without a read if nobody else has written since; else return False, having changed nothing."""
+        known = self._known
+        if known is None or _attempt_of(known) != self._attempt:
+            return False
+        try:
+            change = self._decide(decide, known)
+        except (InvalidTransition, InvalidValue):
+            return False  # the row itself has the last word
+        if change is None:
+            return False
+        sent.append(Write.of(connection, known, change))
+        try:
+            if writes_in_one_statement(connection):
+                return self._apply(connection, sent[-1])
             with transaction.atomic(using=connection.alias):
-                # Before the event is told, so that a receiver that uses this object finds it up to date.
-                connection.on_commit(settle)
-                written = None if within else self._write_at_known_position(connection, decide)
-                if written is None:
-                    written = self._write_under_lock(connection, decide, within=within)
-                if within:
-                    self._hold(written)
+                return self._apply(connection, sent[-1])
+        except IntegrityError:
+            return False  # the row was set back to where this object knew it
 
-    def _write_at_once(self, connection: BaseDatabaseWrapper, decide: Decision) -> bool:
-        """Write in one statement if nobody else has written since; else return False, having changed nothing."""
-        known, change = self._committed, self._decide_on_known(decide)
-        if known is None or change is None:
+    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> None:
+        job = self._read(connection, lock=True)
+        held = self._held(connection)
+        attempt, is_done = (self._attempt if held is None else held.attempt), False
+        for wanted, event in list(self._unclear):
+            if is_logged(connection, event):
+                attempt = birth(event.epoch), event.metadata.get("attempt", job.attempt)
+                is_done = is_done or _is_same(wanted, decide)
+                connection.on_commit(partial(tell, event), robust=True)
+        if self._unclear:
+            connection.on_commit(self._clear_up)
+        if attempt is not None and attempt != _attempt_of(job):
+            raise StaleAttempt(self.job_id, attempt[1], job.attempt)
+        change = None if is_done else self._decide(decide, job)
+        if change is None:
+            connection.on_commit(_Committed(self, job), robust=True)
+            return
+        sent.append(Write.of(connection, job, change, logged=getattr(job, "logged", None) or 0))
+        written = self._apply(connection, sent[-1])
+        assert written, "the row is locked"
+
+    def _decide(self, decide: Decision, job: ProcessingJob) -> Change | None:
+        with self._lock:  # of the rate, which is reckoned meanwhile
+            change: Change | None = decide(job)
+        return change
+
+    def _apply(self, connection: BaseDatabaseWrapper, change: Write) -> bool:
+        """Write a change; once that is committed, know it, and tell of it."""
+        if not write(connection, change):
             return False
-        done = apply_at_once(connection, known, change, expected=known.seq)
-        if done is None:
-            return False
-        written, event = done
-        self._settle(written)
-        tell(event)
+        connection.on_commit(_Committed(self, change.after, change.event), robust=True)
         return True
 
-    def _write_at_known_position(self, connection: BaseDatabaseWrapper, decide: Decision) -> ProcessingJob | None:
-        """Write if nobody else has since; else return None, having changed nothing."""
-        known, change = self._committed, self._decide_on_known(decide)
-        return apply(connection, known, change, expected=known.seq) if known and change else None
-
-    def _decide_on_known(self, decide: Decision) -> Change | None:
-        """Decide on the state that is known; None where it takes the row itself, which has the last word."""
-        if self._committed is None:
-            return None
-        try:
-            return decide(self._committed)
-        except (InvalidTransition, InvalidValue):
-            return None
-
-    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, *, within: bool) -> ProcessingJob:
-        job = self._read(ProcessingJob.objects.select_for_update())
-        own = {self._attempt, self._open_attempt if within else None} - {None}
-        if own and _attempt_of(job) not in own:
-            raise StaleAttempt(self.job_id, max(number for _, number in filter(None, own)), job.attempt)
-        change = decide(job)
-        if change is None:
-            return job
-        written = apply(connection, job, change, expected=job.seq)
-        assert written is not None, "the row is locked"
-        return written
-
-    def _read(self, jobs: Any) -> ProcessingJob:
+    def _read(self, connection: BaseDatabaseWrapper, *, lock: bool = False) -> ProcessingJob:
+        jobs: Any = ProcessingJob.objects.using(connection.alias)
+        if lock:
+            log = JobEvent.objects.filter(job_id=OuterRef("pk")).order_by("-seq")
+            jobs = jobs.select_for_update().annotate(logged=Subquery(log.values("seq")[:1]))
         try:
             job: ProcessingJob = jobs.get(pk=self.job_id)
         except ProcessingJob.DoesNotExist:
             raise JobNotFound(self.job_id) from None
         return job
 
-    def _hold(self, job: ProcessingJob) -> None:
-        """Take a state that the open transaction may yet undo."""
-        self._latest, self._committed = job, None
-        self._open_attempt = _attempt_of(job)
+    def _held(self, connection: BaseDatabaseWrapper) -> "_Committed | None":
+        """Return what this object did last in the transaction that is open, unless that was rolled back."""
+        for _, hook, *_ in reversed(connection.run_on_commit if connection.in_atomic_block else ()):
+            if isinstance(hook, _Committed) and hook.lifecycle is self:
+                return hook
+        return None
 
-    def _settle(self, job: ProcessingJob) -> None:
+    def _settle(self, job: ProcessingJob, attempt: Attempt) -> None:
         """Take a committed state as known, unless a later one is."""
         with self._lock:
-            known = self._committed
-            if known is not None and known.epoch == job.epoch and known.seq > job.seq:
-                return
-            self._latest = self._committed = job
-            self._attempt, self._open_attempt = _attempt_of(job), None
+            known = self._known
+            if known is None or known.epoch != job.epoch or known.seq <= job.seq:
+                self._known, self._given, self._attempt = job, None, attempt
+
+    def _clear_up(self) -> None:
+        """Forget what was unclear: it is not any more."""
+        with self._lock:
+            self._unclear.clear()
 
 
-def _attempt_of(job: ProcessingJob) -> tuple[str, int]:
+class _Committed:
+    """What is done when a transaction of a lifecycle commits; until then, the transaction's memory of it.
+
+    A receiver of the event that uses the lifecycle finds it up to date.
+    """
+
+    def __init__(
+        self,
+        lifecycle: ProcessingJobLifecycle,
+        job: ProcessingJob,
+        event: Event | None = None,
+        attempt: Attempt | None = None,
+    ) -> None:
+        self.lifecycle, self.job, self.event = lifecycle, job, event
+        self.attempt = attempt or _attempt_of(job)
+
+    def __call__(self) -> None:
+        self.lifecycle._settle(self.job, self.attempt)
+        if self.event is not None:
+            tell(self.event)
+
+
+def _attempt_of(job: ProcessingJob) -> Attempt:
     """Return what tells one attempt from all others: a history that was rewritten makes no other of it."""
     return birth(job.epoch), job.attempt
+
+
+def _is_same(one: Decision, other: Decision) -> bool:
+    return (one.func, one.keywords) == (other.func, other.keywords)
+
+
+def _bound(job_id: str, attempt: Attempt | None) -> ProcessingJobLifecycle:
+    """Return a lifecycle that was sent from another process."""
+    lifecycle = ProcessingJobLifecycle(job_id)
+    lifecycle._attempt = attempt
+    return lifecycle
 
 
 def renew_epoch(job_id: str, epoch: str) -> None:
@@ -322,9 +418,12 @@ def renew_epoch(job_id: str, epoch: str) -> None:
     Positions in the old one stand for events that are no more; whoever offers one gets a snapshot. A worker
     that reports on the job goes on, and is not waited for while it holds the job's row.
     """
-    connection = connection_to_write()
-    jobs = ProcessingJob.objects.using(connection.alias).filter(pk=job_id, epoch=epoch)
-    with transaction.atomic(using=connection.alias):
-        free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
-        if list(free.values_list("pk")):
-            jobs.update(epoch=renewed(epoch))
+
+    def renew(connection: BaseDatabaseWrapper) -> None:
+        jobs = ProcessingJob.objects.using(connection.alias).filter(pk=job_id, epoch=epoch)
+        with transaction.atomic(using=connection.alias):
+            free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+            if list(free.values_list("pk")):
+                jobs.update(epoch=renewed(epoch))
+
+    repeated(renew)

@@ -1,6 +1,7 @@
 """What is stored of a job: its present state and the log of its events."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from jobs import bounds
 from jobs.events import Event
+from jobs.exceptions import InvalidValue
 from jobs.ids import new_epoch, new_job_id
 from jobs.states import TERMINAL, EventKind, Status
 
@@ -19,8 +21,31 @@ STATUS_CHOICES = [(status.value, status.label) for status in Status]
 KIND_CHOICES = [(kind.value, kind.value.capitalize()) for kind in EventKind]
 
 
+EDITABLE = frozenset({"name", "owner", "owner_id", "public"})  # what anybody may save; the rest is the lifecycle's
+
+
+class ProcessingJobQuerySet(models.QuerySet["ProcessingJob"]):
+    """Jobs, of which nothing is written by the way that the lifecycle owns."""
+
+    def bulk_update(self, objs: Iterable["ProcessingJob"], fields: Iterable[str], *args: Any, **options: Any) -> int:
+        """Update what anybody may save.
+
+        Raises:
+            InvalidValue: Another field is named.
+
+        """
+        return super().bulk_update(objs, _editable(fields), *args, **options)
+
+
+def _editable(fields: Iterable[str]) -> list[str]:
+    names = list(fields)
+    if owned := set(names) - EDITABLE:
+        raise InvalidValue(f"Only jobs.lifecycle writes a job's {min(owned)!r}; save may write name, owner and public.")
+    return names
+
+
 class ProcessingJob(models.Model):
-    """The present state of a background job. Only ``jobs.lifecycle`` writes it."""
+    """The present state of a background job. Only ``jobs.lifecycle`` writes it, but for name, owner and ``public``."""
 
     id = models.CharField(primary_key=True, max_length=64, default=new_job_id)
     name = models.CharField(max_length=bounds.MAX_NAME, blank=True)
@@ -48,15 +73,30 @@ class ProcessingJob(models.Model):
     status_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now)
 
+    objects = ProcessingJobQuerySet.as_manager()
+
     class Meta:
         ordering = ["-created_at"]
         indexes = [
             models.Index(fields=["-created_at"], name="job_created"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_created"),
+            models.Index(fields=["-created_at"], name="job_public_created", condition=models.Q(public=True)),
         ]
 
     def __str__(self) -> str:
         return self.name or self.id
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save name, owner and ``public``: an object that was read a while ago knows nothing of the reports since.
+
+        Raises:
+            InvalidValue: ``update_fields`` names another field.
+
+        """
+        if not self._state.adding and not options.get("force_insert"):
+            given = options.get("update_fields")
+            options["update_fields"] = ["name", "owner", "public"] if given is None else _editable(given)
+        super().save(*args, **options)
 
     def get_absolute_url(self) -> str:
         """Return the address of the page that shows the job live."""
@@ -88,7 +128,7 @@ class JobEvent(models.Model):
     timestamp = models.DateTimeField()
 
     class Meta:
-        ordering = ["job", "seq"]
+        ordering = ["job_id", "seq"]  # by the job itself, rather than by what jobs are ordered by
         constraints = [models.UniqueConstraint(fields=["job", "seq"], name="event_position")]
 
     def __str__(self) -> str:

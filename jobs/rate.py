@@ -3,6 +3,7 @@
 import math
 
 SMOOTHING_SECONDS = 5.0  # a change of speed shows to two thirds after this long
+MAX_ETA_SECONDS = 8_640_000.0  # 100 days: a job that takes longer stands still, as far as anybody can tell
 MIN_SECONDS = 0.5  # what has been seen for less says little: the first report may come after a millisecond
 
 
@@ -17,11 +18,11 @@ class RateEstimator:
     """
 
     def __init__(self) -> None:
-        self._count = 0.0
-        self._seconds: float | None = None
-        self._covered = 0.0  # seconds, by all samples
-        self._weighted = 0.0
-        self._weight = 0.0
+        self._seconds: float | None = None  # when the last sample was
+        self._count: float
+        self._covered: float  # seconds, by all samples
+        self._weighted: float
+        self._weight: float
 
     @property
     def has_begun(self) -> bool:
@@ -37,7 +38,8 @@ class RateEstimator:
         """Return the rate per second after ``count`` was reached at the time ``seconds``, if known."""
         if self._seconds is None or count < self._count:
             self.reset(count, seconds)
-        elapsed = seconds - self._seconds if self._seconds is not None else 0.0
+            return None
+        elapsed = seconds - self._seconds
         if elapsed > 0:
             weight = 1 - math.exp(-elapsed / SMOOTHING_SECONDS)
             self._weighted += weight * ((count - self._count) / elapsed - self._weighted)
@@ -48,5 +50,7 @@ class RateEstimator:
 
 
 def eta_seconds(remaining: float, rate: float | None) -> float | None:
-    """Return how many seconds ``remaining`` takes at ``rate`` per second, where that can be said."""
-    return round(remaining / rate, 1) if rate else None
+    """Return how many seconds ``remaining`` takes at ``rate`` per second; None where nobody can tell."""
+    if not rate or remaining > MAX_ETA_SECONDS * rate:
+        return None
+    return round(remaining / rate, 1)

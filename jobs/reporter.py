@@ -7,45 +7,49 @@ with Reporter("job-123", total=len(files), unit="files") as report:
 """
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 
-from jobs.exceptions import InvalidValue, JobCancelled, JobError
+from jobs import bounds
+from jobs.database import UNAVAILABLE, connection_to_write
+from jobs.exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from jobs.states import TERMINAL
-from jobs.writes import connection_to_write
+from jobs.states import TERMINAL, Status
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is told with the next
-UNAVAILABLE = (OperationalError, InterfaceError)  # what a database raises that is locked, full or away
-SILENCE_SECONDS = 5.0  # without reports after the database did not answer: each try may hold up the work
+SILENCE_SECONDS = 1.0  # without reports after the database did not answer: each try may hold up the work
 RETRY_SECONDS = 1.0  # between two tries to record how the job began or ended
 INSIST_SECONDS = 300.0  # for which that is tried
 
 
 class Reporter:
-    """One run of a job: started on entry, completed on exit, failed by an exception.
+    """One run of a job: started on entry, completed on exit, failed by an exception. Threads may share it.
 
     Args:
         job: A job, its lifecycle, or its id.
         total: How many units there are, if known.
         unit: What is counted, for people: ``"files"``, ``"bytes"``.
 
-    A database that does not answer fails no work: reports wait and are told together once it does, and the
-    start and the end are tried for five minutes. Within a transaction of the caller's, its errors are raised.
+    What it is told never fails the work: a text that is too long is cut, a number that is none is left out, a result
+    that can't be stored is replaced by the reason, and the log says so once. Nor does a database that does not answer:
+    reports wait and are told together once it does, and the start and the end are tried for five minutes. Within a
+    transaction of the caller's, the database's errors are raised.
 
     Raises:
-        JobCancelled: From any report, once somebody asked for the job to be cancelled; the job is
-            then marked so on exit, and the exception goes no further than the ``with`` block.
+        JobCancelled: On entry, if the job was cancelled while it waited. From any report, once somebody asked for
+            the job to be cancelled; it is then marked so on exit, and the exception goes no further than the ``with``
+            block. The code behind the block runs in that case too: ``report.lifecycle.job.status`` tells.
 
     """
 
@@ -53,7 +57,8 @@ class Reporter:
         self, job: ProcessingJob | ProcessingJobLifecycle | str, *, total: float | None = None, unit: str = ""
     ) -> None:
         self.lifecycle = job if isinstance(job, ProcessingJobLifecycle) else ProcessingJobLifecycle(job)
-        self.total = total
+        self._has_complained = False
+        self.total = None if total is None else self._count(lambda: total)
         self.unit = unit
         self.current: float = 0
         self.result: Any = None  # what the job completes with
@@ -61,48 +66,65 @@ class Reporter:
         self._told = float("-inf")  # when the last report was, by the monotonic clock
         self._untold: dict[str, Any] = {}
         self._silent_until = float("-inf")  # after the database did not answer
+        self._lock = threading.Lock()  # of what is counted
+        self._telling = threading.Lock()  # nobody waits for it: whoever finds it taken leaves it to the other to tell
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
 
     def __enter__(self) -> Self:
-        self._insist(partial(self.lifecycle.mark_started, metadata={"unit": self.unit} if self.unit else None))
-        if self.total is not None:
-            self.report(current=0)
+        unit = bounds.fitting_text(self.unit, bounds.MAX_STAGE)
+        try:
+            try:
+                self._insist(partial(self.lifecycle.mark_started, metadata={"unit": unit} if unit else None))
+            except InvalidValue as error:  # no room is left in the metadata
+                self._complain(error)
+                self._insist(self.lifecycle.mark_started)
+        except InvalidTransition as refused:
+            if refused.current == Status.CANCELLED:
+                raise JobCancelled(self.lifecycle.job_id) from refused
+            raise
+        try:
+            if self.total is not None:
+                self.report(current=0)
+        except BaseException as error:  # a cancellation, say: the job must not go on without its worker
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if self.lifecycle.job.status in TERMINAL:
-            return isinstance(error, JobCancelled)
-        if error is None:
-            self._complete()
-        elif isinstance(error, JobCancelled):
-            self._insist(self.lifecycle.mark_cancelled)
-            return True
+        is_cancelled = isinstance(error, JobCancelled) and error.job_id == self.lifecycle.job_id
+        if self._is_over():
+            return is_cancelled
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self._tell_last()
+            summary = bounds.fitting_text(self.summary, bounds.MAX_MESSAGE)
+            # Even if a cancellation was asked for meanwhile: the work is done.
+            self._insist(partial(self.lifecycle.mark_completed, summary, result=self._storable(self.result)))
+        elif is_cancelled:
+            self._end(self.lifecycle.mark_cancelled)
         else:
-            self._fail(error)
-        return False
+            self._end(partial(self.lifecycle.mark_failed, error=error))
+        return is_cancelled
 
-    def advance(self, by: float = 1, *, message: str = "") -> None:
+    def advance(self, by: float = 1, *, message: str | None = None) -> None:
         """Count ``by`` more units as done."""
-        self.report(current=self.current + by, message=message)
+        self._report(lambda: self.current + by, message=message)
 
     def report(
-        self, *, current: float | None = None, total: float | None = None, message: str = "", stage: str | None = None
+        self,
+        *,
+        current: float | None = None,
+        total: float | None = None,
+        message: str | None = None,
+        stage: str | None = None,
     ) -> None:
         """Tell how far the job is: at once if the last report is a while ago or the stage changes, else soon."""
         if total is not None:
-            self.total = total
-        if current is not None:
-            self.current = current
-        if self.total is not None and self.current > self.total:
-            self.total = self.current  # the total was a guess; being wrong about it is no reason to fail
-        if message:
-            self._untold["message"] = message
-        if stage is not None:
-            self._untold["stage"] = stage
-        self._untold["current"] = self.current
-        if stage is not None or time.monotonic() - self._told >= MIN_INTERVAL:
-            self.flush()
+            self.total = self._count(lambda: total, otherwise=self.total)
+        self._report(lambda: self.current if current is None else current, message=message, stage=stage)
 
     def flush(self) -> None:
         """Tell now what is not told yet.
@@ -115,20 +137,50 @@ class Reporter:
         if self.lifecycle.cancel_requested:
             raise JobCancelled(self.lifecycle.job_id)
 
+    def _report(self, count: Callable[[], float], *, message: str | None = None, stage: str | None = None) -> None:
+        with self._lock:
+            self.current = self._untold["current"] = self._count(count, otherwise=self.current)
+            if self.total is not None and self.current > self.total:
+                self.total = self.current  # the total was a guess; being wrong about it is no reason to fail
+            if message is not None:
+                self._untold["message"] = bounds.fitting_text(message, bounds.MAX_MESSAGE)
+            if stage is not None:
+                self._untold["stage"] = bounds.fitting_text(stage, bounds.MAX_STAGE)
+        if stage is not None or time.monotonic() - self._told >= MIN_INTERVAL:
+            self.flush()
+
     def _tell(self) -> None:
         """Report what is not told. A database that does not answer delays that, and does not fail the work."""
-        if not self._untold or time.monotonic() < self._silent_until:
+        if not self._telling.acquire(blocking=False):
             return
         try:
-            self.lifecycle.mark_progress(total=self.total, **self._untold)
-        except UNAVAILABLE as error:
+            while self._untold and time.monotonic() >= self._silent_until:
+                self._tell_once()
+                if "stage" not in self._untold:  # of another thread, meanwhile
+                    break
+        finally:
+            self._telling.release()
+
+    def _tell_once(self) -> None:
+        with self._lock:
+            untold, self._untold = self._untold, {}
+        try:
+            self.lifecycle.mark_progress(total=self.total, **untold)
+        except Error as error:
+            with self._lock:
+                self._untold = {**untold, **self._untold}
             if connection_to_write().in_atomic_block:
                 raise  # of the caller's transaction, which is broken now
             self._silent_until = time.monotonic() + SILENCE_SECONDS
             logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
         else:
-            self._untold = {}
             self._told = time.monotonic()
+
+    def _tell_last(self) -> None:
+        with self._lock:
+            untold, self._untold = self._untold, {}
+        if untold:
+            self._insist(partial(self.lifecycle.mark_progress, total=self.total, **untold))
 
     def _insist(self, change: Callable[[], None]) -> None:
         """Make a change that must not be lost, waiting for a database that does not answer."""
@@ -142,31 +194,58 @@ class Reporter:
                 logger.warning("Job %r can't report now (%s); trying again.", self.lifecycle.job_id, error)
                 time.sleep(RETRY_SECONDS)
 
-    def _complete(self) -> None:
-        """End well, even if a cancellation was asked for meanwhile: the work is done."""
-        try:
-            self._tell()
-            self._insist(partial(self.lifecycle.mark_completed, self.summary, result=self.result))
-        except InvalidValue as error:  # the result can't be stored; left alone, the job would run for ever
-            self._fail(error)
-            raise
-
-    def _fail(self, error: BaseException) -> None:
+    def _end(self, change: Callable[[], None]) -> None:
         """End badly; whatever hinders that must not hide the error itself."""
         try:
-            self._insist(partial(self.lifecycle.mark_failed, error=error))
+            self._tell_last()
+        except Exception as refused:
+            logger.warning("The last report of job %r was not recorded: %s", self.lifecycle.job_id, refused)
+        try:
+            self._insist(change)
         except JobError as refused:  # it is over already: ended or started anew by somebody else
-            logger.warning("The failure of job %r was not recorded: %s", self.lifecycle.job_id, refused)
+            logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, refused)
         except Exception:
-            logger.exception("The failure of job %r could not be recorded.", self.lifecycle.job_id)
+            logger.exception("The end of job %r could not be recorded.", self.lifecycle.job_id)
+
+    def _is_over(self) -> bool:
+        """Tell whether the work has marked an end itself."""
+        try:
+            return self.lifecycle.job.status in TERMINAL
+        except (Error, JobError):
+            return False
+
+    def _count(self, count: Callable[[], Any], otherwise: float | None = None) -> Any:
+        """Return a count, or what stands for one that is no number."""
+        try:
+            return bounds.number(count(), "count")
+        except Exception as error:  # whatever a sum with a foreign object raises
+            self._complain(error)
+            return otherwise
+
+    def _storable(self, result: Any) -> Any:
+        """Return a result, or why it can't be stored."""
+        try:
+            return bounds.json_value(result, "result")
+        except InvalidValue as error:
+            self._complain(error)
+            return f"(not stored: {error})"
+
+    def _complain(self, error: Exception) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            logger.warning("Job %r was told what can't be stored: %s", self.lifecycle.job_id, bounds.in_words(error))
 
 
 def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:
     """Yield the items while the job shows how many are done; it completes with the last.
 
-    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled.
+    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled. The code behind the
+    loop runs in that case too.
     """
-    total = len(items) if isinstance(items, Sized) else None
+    try:
+        total = len(items)  # type: ignore[arg-type]  # or there is none
+    except Exception:  # whatever a foreign __len__ raises
+        total = None
     with Reporter(job, total=total, unit=unit) as report:
         for item in items:
             try:

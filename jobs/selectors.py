@@ -47,12 +47,10 @@ def get_visible_job(user: type_of_user, job_id: str) -> ProcessingJob | None:
 
 def recent_jobs(user: type_of_user, limit: int, *, own: bool = False) -> list[ProcessingJob]:
     """Return the newest jobs that the user may see, or that are the user's own, newest first."""
-    jobs = policy().visible(user, ProcessingJob.objects.all())
     if own and not user.is_authenticated:
         return []  # a job without an owner is nobody's own
-    if own:
-        jobs = jobs.filter(owner_id=user.pk)
-    return list(jobs.order_by("-created_at")[:limit])
+    jobs = ProcessingJob.objects.filter(owner_id=user.pk) if own else ProcessingJob.objects.all()
+    return policy().recent(user, jobs, limit)
 
 
 def get_jobs(job_ids: Iterable[str]) -> list[ProcessingJob]:

@@ -10,14 +10,19 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import close_old_connections
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.conf import settings
+from django.core import mail
+from django.core.checks import CheckMessage, Error, register
+from django.db import close_old_connections, connections
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MAX_THREADS = 4  # also the number of database connections that a process keeps for it
+MAX_THREADS = 4  # unless ``JOBS_MAX_THREADS`` says otherwise; also the connections that a process keeps for it
+KEEP_SECONDS = 60.0  # for which a thread's connection is used again, however long those of requests are kept
 
 
 class ThreadPool:
@@ -25,23 +30,37 @@ class ThreadPool:
 
     Args:
         name: What the threads are called.
-        size: How many there are at most.
+        size: Tells how many there are at most.
         prepare: Called in each thread before its first work.
 
     """
 
-    def __init__(self, name: str, size: int, prepare: Callable[[], object] | None = None) -> None:
-        self._make = partial(ThreadPoolExecutor, size, thread_name_prefix=name, initializer=prepare)
-        self._executor = self._make()
+    def __init__(self, name: str, size: Callable[[], int], prepare: Callable[[], object] = lambda: None) -> None:
+        self._name, self._size, self._prepare = name, size, prepare
+        self._executor: ThreadPoolExecutor | None = None
         os.register_at_fork(after_in_child=self._after_fork)
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that uses the database in one of the threads, and return what it returns."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._size(), self._name, self._begin)
         call = partial(contextvars.copy_context().run, _with_fresh_connection, partial(function, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
+    def _begin(self) -> None:
+        keep_connections()
+        self._prepare()
+
     def _after_fork(self) -> None:
-        self._executor = self._make()
+        self._executor = None
+
+
+def keep_connections() -> None:
+    """Have this thread keep its connections; not in Django's tests, which drop the database while the thread lives."""
+    if not hasattr(mail, "outbox"):  # which is there in tests only
+        for connection in connections.all():
+            kept = {"CONN_MAX_AGE": KEEP_SECONDS, "CONN_HEALTH_CHECKS": True}
+            connection.settings_dict = {**connection.settings_dict, **kept}
 
 
 def _with_fresh_connection(call: Callable[[], R]) -> R:
@@ -52,4 +71,30 @@ def _with_fresh_connection(call: Callable[[], R]) -> R:
         close_old_connections()
 
 
-in_thread = ThreadPool("jobs-db", MAX_THREADS).run  # for those who write; `progress.reads` has another for who watches
+def max_threads() -> int:
+    """Return how many threads write for asynchronous code."""
+    size: int = getattr(settings, "JOBS_MAX_THREADS", MAX_THREADS)
+    return size
+
+
+_pool = ThreadPool("jobs-db", max_threads)  # for those who write; `progress.reads` has another for who watches
+
+
+async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a function that writes jobs in a thread, and return what it returns.
+
+    Where synchronous code has called the asynchronous one (``async_to_sync``, as Django's test client and its
+    asynchronous tests do), that is the caller's thread: what it writes belongs to the transaction that is open there.
+    """
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        return await sync_to_async(function)(*args, **kwargs)
+    return await _pool.run(function, *args, **kwargs)
+
+
+@register()
+def check_threads(**_: Any) -> list[CheckMessage]:
+    """Check at start that the number of threads is one."""
+    size = getattr(settings, "JOBS_MAX_THREADS", MAX_THREADS)
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 1_000:
+        return [Error(f"JOBS_MAX_THREADS = {size!r} must be a whole number from 1 to 1,000.", id="jobs.E003")]
+    return []

@@ -1,79 +1,90 @@
 """Writes a decided change: the job's row, the event in its log, the word to those who watch. For the lifecycle only."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from django.db import connections, models, router
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils import timezone
 
+from jobs import database
 from jobs.changes import Change
 from jobs.events import Event
 from jobs.models import JobEvent, ProcessingJob
 from jobs.signals import job_event_committed
 from jobs.states import EventKind
 
-POSITION = ("id", "epoch", "seq")  # what an update finds the job by
+# What an update finds the job by: its stream, its attempt, and that nobody has written since.
+POSITION = ("id", "epoch", "attempt", "seq")
 EVENT_FIELDS = ("job", "seq", "kind", "status", "progress", "message", "metadata", "timestamp")
 
 
-def connection_to_write() -> BaseDatabaseWrapper:
-    """Return this thread's connection to the database that jobs are written to."""
-    connection: BaseDatabaseWrapper = connections[router.db_for_write(ProcessingJob)]
-    return connection
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A change, ready to be written, once: what the job is before and after it, and the event that tells of it."""
+
+    before: ProcessingJob
+    after: ProcessingJob
+    fields: dict[str, Any]
+    event: Event
+
+    @classmethod
+    def of(cls, connection: BaseDatabaseWrapper, job: ProcessingJob, change: Change, *, logged: int = 0) -> "Write":
+        """Make a change ready.
+
+        Args:
+            connection: Where it is to be written.
+            job: What it was decided on.
+            change: The change.
+            logged: The last position in the job's log, where that is known. A row that was set back behind it, by a
+                stale ``save()`` of old, say, is brought to where the log goes on.
+
+        """
+        now = max(
+            database.now(connection), job.updated_at
+        )  # a clock that was set back makes no end before its beginning
+        fields = {**change.fields_at(now), "seq": max(job.seq, logged) + 1}
+        after = ProcessingJob.__new__(ProcessingJob)  # the job itself stays as it is until the change has committed
+        after.__dict__.update(job.__dict__)
+        after.__dict__.update(fields)
+        return cls(job, after, fields, event_of(after, change, now))
 
 
-def apply(
-    connection: BaseDatabaseWrapper, job: ProcessingJob, change: Change, *, expected: int
-) -> ProcessingJob | None:
-    """Write a change at the position after ``expected``, within a transaction, and tell of it after the commit.
+def write(connection: BaseDatabaseWrapper, change: Write) -> bool:
+    """Write a change if the job still stands where it did; return whether it was. In a transaction or one statement.
 
-    Returns:
-        The job after it, or None if the position has moved.
+    Raises:
+        IntegrityError: The position is taken: the job's row was set back.
 
     """
-    now = timezone.now()
-    fields = {**change.fields_at(now), "seq": expected + 1}
-    if not _update(connection, job, fields, expected):
-        return None
-    after = _copy(job, fields)
-    append(connection, after, change, now)
-    return after
+    before, names = change.before, tuple(change.fields)
+    position = (before.pk, before.epoch, before.attempt, before.seq)
+    update = _prepared(connection, ProcessingJob, (*names, *POSITION), (*change.fields.values(), *position))
+    if writes_in_one_statement(connection):
+        insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(change.event))
+        return _execute(connection, _single_statement(connection.alias, names), update + insert) == 1
+    if _execute(connection, _update_statement(connection.alias, names), update) != 1:
+        return False
+    append(connection, change.event)
+    return True
 
 
-def apply_at_once(
-    connection: BaseDatabaseWrapper, job: ProcessingJob, change: Change, *, expected: int
-) -> tuple[ProcessingJob, Event] | None:
-    """Write a change as `apply` does, in one statement that is a transaction of its own, and tell nobody.
-
-    Returns:
-        The job after it and the event to `tell`; or None if the position has moved.
-
-    """
-    now = timezone.now()
-    fields = {**change.fields_at(now), "seq": expected + 1}
-    after = _copy(job, fields)
-    event = _event(after, change, now)
-    names = tuple(fields)
-    prepared = [
-        *_prepared(connection, ProcessingJob, (*names, *POSITION), (*fields.values(), job.pk, job.epoch, expected)),
-        *_prepared(connection, JobEvent, EVENT_FIELDS, _values(event)),
-    ]
-    return (after, event) if _execute(connection, _single_statement(connection.alias, names), prepared) == 1 else None
-
-
-def can_apply_at_once(connection: BaseDatabaseWrapper) -> bool:
+def writes_in_one_statement(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether the database takes an update and an insert in one statement: four round trips become one."""
-    return connection.vendor == "postgresql" and connection.get_autocommit()
+    return connection.vendor == "postgresql"
 
 
-def append(connection: BaseDatabaseWrapper, job: ProcessingJob, change: Change, now: datetime) -> None:
-    """Log the change that brought the job where it is, and tell of it once the transaction commits."""
-    event = _event(job, change, now)
+def append(connection: BaseDatabaseWrapper, event: Event) -> None:
+    """Log an event."""
     prepared = _prepared(connection, JobEvent, EVENT_FIELDS, _values(event))
     _execute(connection, _insert_statement(connection.alias), prepared)
-    connection.on_commit(partial(tell, event), robust=True)
+
+
+def is_logged(connection: BaseDatabaseWrapper, event: Event) -> bool:
+    """Tell whether an event was committed, of which that is not clear: its position can be another writer's."""
+    log = JobEvent.objects.using(connection.alias).filter(job_id=event.job_id, seq=event.seq)
+    return log.filter(kind=event.kind, timestamp=event.timestamp).exists()
 
 
 def tell(event: Event) -> None:
@@ -81,7 +92,7 @@ def tell(event: Event) -> None:
     job_event_committed.send_robust(sender=ProcessingJob, event=event)
 
 
-def _event(job: ProcessingJob, change: Change, now: datetime) -> Event:
+def event_of(job: ProcessingJob, change: Change, now: datetime) -> Event:
     """Return the event of the change that brought the job where it is."""
     is_log = change.kind is EventKind.LOG
     return Event(
@@ -103,24 +114,8 @@ def _values(event: Event) -> tuple[Any, ...]:
     return event.job_id, event.seq, event.kind, *shown, event.timestamp
 
 
-def _copy(job: ProcessingJob, fields: dict[str, Any]) -> ProcessingJob:
-    """Return the job with other values: the known state stays as it is until the change has committed."""
-    after = ProcessingJob.__new__(ProcessingJob)
-    after.__dict__.update(job.__dict__)
-    after.__dict__.update(fields)
-    return after
-
-
 # The statements. Django would compile the same SQL anew for each event, which takes several times
 # as long as running it (benchmarks/write_path.py); so it is compiled once for each set of columns.
-
-
-def _update(connection: BaseDatabaseWrapper, job: ProcessingJob, fields: dict[str, Any], expected: int) -> bool:
-    """Update the job's row if it stands at ``expected``; return whether it did."""
-    names = tuple(fields)
-    values = (*fields.values(), job.pk, job.epoch, expected)
-    prepared = _prepared(connection, ProcessingJob, (*names, *POSITION), values)
-    return _execute(connection, _update_statement(connection.alias, names), prepared) == 1
 
 
 def _execute(connection: BaseDatabaseWrapper, statement: str, prepared: list[Any]) -> int:

@@ -35,7 +35,7 @@ def _be_impatient() -> None:
             connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
 
 
-_pool = ThreadPool("progress-reads", MAX_THREADS, _be_impatient)
+_pool = ThreadPool("progress-reads", lambda: MAX_THREADS, _be_impatient)
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -81,8 +81,9 @@ TEMPLATES = [
 def database() -> dict[str, Any]:
     """Return the database that DATABASE_URL names, or SQLite beside ``manage.py``."""
     url = env.str("DATABASE_URL", "") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}"
-    # Connections stay open: the threads that serve watchers are few and live as long as the process.
-    age = env.int("DATABASE_CONN_MAX_AGE", 60)
+    # Under ASGI each request has a thread of its own, so that none finds a connection again that another has kept.
+    # The threads that read and write for asynchronous code are few, and keep theirs whatever this says.
+    age = env.int("DATABASE_CONN_MAX_AGE", 0)
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=age, conn_health_checks=True))
     except ValueError:  # without the address, which may hold a password

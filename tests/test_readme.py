@@ -1,6 +1,9 @@
 """What the README and the pages of docs/ name is there, and the README's Python runs."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -104,3 +107,19 @@ def test_paths__that_are_named_exist() -> None:
     named = re.findall(r"`((?:jobs|progress|tests|docs|benchmarks)/[\w/.-]+)`", README)
     assert "progress/hub.py" in named
     assert all((ROOT / name).exists() for name in named)
+
+
+def test_testing__its_tests_run(tmp_path: Path) -> None:
+    """In Django's own runner, as they stand there."""
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    page = (ROOT / "docs" / "testing.md").read_text()
+    for number, (language, code) in enumerate(FENCE.findall(page)):
+        assert language == "python"
+        (folder / f"test_{number}.py").write_text(code)
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "DJANGO_DEBUG": "1"}
+    command = [sys.executable, str(ROOT / "manage.py"), "test", "examples", "--settings=progress_site.settings"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert "Ran 3 tests" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr

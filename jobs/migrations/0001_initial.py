@@ -3,7 +3,6 @@
 import django.db.models.deletion
 import django.utils.timezone
 import jobs.ids
-import jobs.states
 from django.conf import settings
 from django.db import migrations, models
 
@@ -23,7 +22,7 @@ class Migration(migrations.Migration):
                 ('id', models.CharField(default=jobs.ids.new_job_id, max_length=64, primary_key=True, serialize=False)),
                 ('name', models.CharField(blank=True, max_length=200)),
                 ('public', models.BooleanField(default=False, help_text='Anyone may watch it, without signing in.')),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('queued', 'Queued'), ('in_progress', 'In progress'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default=jobs.states.Status['PENDING'], max_length=16)),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('queued', 'Queued'), ('in_progress', 'In progress'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='pending', max_length=16)),
                 ('progress', models.FloatField(default=0.0, help_text='Percent; unknown while indeterminate.', null=True)),
                 ('message', models.TextField(blank=True)),
                 ('metadata', models.JSONField(blank=True, default=dict)),

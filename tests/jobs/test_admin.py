@@ -7,11 +7,12 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jobs import admin as jobs_admin
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from tests.jobs.records import assert_whole, log, row, stored
 
@@ -197,6 +198,21 @@ def test_cancel__each_job_tells_its_own_result(make_job: Any) -> None:
     assert LogEntry.objects.count() == 2
     assert_whole("queued")
     assert_whole("in_progress")
+
+
+def test_cancel__a_database_that_does_not_answer_is_said_and_not_asked_again(make_job: Any, monkeypatch: Any) -> None:
+    for name in ("a", "b"):
+        make_job(name)
+    asked = []
+
+    def locked(self: Any) -> None:
+        asked.append(self.job_id)
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(ProcessingJobLifecycle, "request_cancel", locked)
+    (told,) = act(staff("view", "change"), "cancel_jobs", "a", "b")
+    assert told.startswith(f"Job {asked[0]!r}: the database does not answer now.")
+    assert len(asked) == 1
 
 
 def test_cancel__the_id_is_shown_as_it_is(make_job: Any) -> None:

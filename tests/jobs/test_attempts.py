@@ -1,8 +1,11 @@
 """Attempts: what a retry clears, and that late reports of an earlier run are refused."""
 
+import contextlib
+import pickle
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from jobs.exceptions import StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -49,6 +52,19 @@ def test_stale_attempt__is_told_from_a_job_as_well_as_from_an_id(make_job: Any) 
     ProcessingJobLifecycle(job.pk).mark_queued()
     with pytest.raises(StaleAttempt):
         job.lifecycle.mark_progress(50)
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_stale_attempt__stays_so_when_the_job_is_read(make_job: Any, within: bool) -> None:
+    late = pickle.loads(pickle.dumps(make_job(status="failed")))  # it knows its attempt, and no job
+    rightful = ProcessingJobLifecycle(late.job_id)
+    with transaction.atomic() if within else contextlib.nullcontext():
+        rightful.retry()
+        assert late.job.attempt == 2
+        with pytest.raises(StaleAttempt):
+            late.log("late")
+    with pytest.raises(StaleAttempt):
+        late.log("late")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_json_value__gives_what_json_gives_back() -> None:
 
 def test_json_value__an_escape_in_words_is_no_nul() -> None:
     assert bounds.json_value(r"\u0000", "metadata") == r"\u0000"
+    assert bounds.json_value([r"\u0000 in words", 1], "metadata") == [r"\u0000 in words", 1]
 
 
 @pytest.mark.parametrize("value", [None, [], "a", {1: 2}, {None: 1}, *({key: 1} for key in sorted(bounds.RESERVED))])
@@ -125,3 +126,14 @@ def test_metadata__is_a_copy() -> None:
     taken = bounds.metadata(given_value)
     given_value["files"].append("b")
     assert taken == {"files": ["a"]}
+
+
+@pytest.mark.parametrize(("length", "ending"), [(9, "x"), (10, "x"), (11, "…")])
+def test_fitting_text__is_cut_where_it_must_be(length: int, ending: str) -> None:
+    words = bounds.fitting_text("x" * length, 10)
+    assert (len(words), words[-1]) == (min(length, 10), ending)
+
+
+@pytest.mark.parametrize(("value", "highest"), [(100 + 1e-8, 100), (-1e-10, 0)])
+def test_number__within_rounding_is_the_bound(value: float, highest: float) -> None:
+    assert bounds.number(value, "progress", 100) == highest

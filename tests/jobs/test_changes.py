@@ -1,5 +1,7 @@
 """What a progress report makes of counts, percent, message, stage and metadata."""
 
+import json
+import time
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -7,9 +9,11 @@ from unittest import mock
 import pytest
 from django.utils import timezone
 
-from jobs import changes
+from jobs import changes, database
+from jobs.exceptions import InvalidValue
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
+from jobs.rate import eta_seconds
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = pytest.mark.django_db
@@ -97,13 +101,14 @@ def test_progressed__same_stage_is_a_tick(running: ProcessingJobLifecycle) -> No
 
 
 def test_progressed__rate_and_time_left(running: ProcessingJobLifecycle) -> None:
-    start = timezone.now()
-    running._rate.reset(0, start.timestamp())
-    with mock.patch.object(changes.timezone, "now", return_value=start + timedelta(seconds=4)):
+    start = time.monotonic()
+    running._rate.reset(0, start)
+    with mock.patch.object(changes.time, "monotonic", return_value=start + 4):
         running.mark_progress(current=20, total=50)
     metadata = row(running.job_id)["metadata"]
     assert (metadata["rate"], metadata["eta_seconds"]) == (pytest.approx(5.0, abs=0.01), pytest.approx(6.0, abs=0.1))
     running.mark_completed()
+    assert shown(running) == {"mine": 1, "attempt": 1, "current": 50, "total": 50}
     assert row(running.job_id)["metadata"].keys() == {"mine", "attempt", "current", "total"}
 
 
@@ -111,7 +116,7 @@ def test_change_of_status__keeps_metadata_and_replaces_the_message(running: Proc
     running.mark_progress(current=1, total=2, message="reading", stage="one")
     running.mark_completed(metadata={"more": 2})
     assert row(running.job_id)["message"] == ""
-    assert shown(running) == {"mine": 1, "attempt": 1, "stage": "one", "current": 1, "total": 2, "more": 2}
+    assert shown(running) == {"mine": 1, "attempt": 1, "stage": "one", "current": 2, "total": 2, "more": 2}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_decisions__touch_no_database_and_no_job(
     job = running.job
     before = {**job.__dict__, "metadata": dict(job.metadata)}
     with django_assert_num_queries(0):
-        changes.completed(job, "done", {"a": 1}, {"b": 2})
+        changes.completed(job, message="done", result={"a": 1}, metadata={"b": 2})
     assert job.__dict__ == before
     assert isinstance(job, ProcessingJob)
 
@@ -141,3 +146,119 @@ def test_progressed__another_process_states_the_mean_rate_since_the_start(runnin
         ProcessingJobLifecycle(running.job_id).mark_progress(current=20, total=50)
     metadata = row(running.job_id)["metadata"]
     assert (metadata["rate"], metadata["eta_seconds"]) == (5.0, 6.0)
+
+
+# Counts that change their minds
+
+
+def test_progressed__a_total_that_comes_late_makes_a_percentage(running: ProcessingJobLifecycle) -> None:
+    running.mark_progress(current=30)
+    assert row(running.job_id)["progress"] is None
+    running.mark_progress(total=100)
+    assert row(running.job_id)["progress"] == 30.0
+    running.mark_progress(total=200)
+    assert row(running.job_id)["progress"] == 15.0
+
+
+def test_progressed__a_total_below_what_is_done_is_refused(running: ProcessingJobLifecycle) -> None:
+    running.mark_progress(current=30, total=100)
+    with pytest.raises(InvalidValue, match="30 is above the total 20"):
+        running.mark_progress(total=20)
+    assert row(running.job_id)["metadata"]["total"] == 100
+
+
+@pytest.mark.parametrize("steps", [49, 3, 7, 1000])
+def test_progressed__sums_of_floats_end_at_a_hundred(running: ProcessingJobLifecycle, steps: int) -> None:
+    progress = current = 0.0
+    for _ in range(steps):
+        progress += 100 / steps
+        current += 1 / steps
+    running.mark_progress(progress)
+    assert row(running.job_id)["progress"] == pytest.approx(100)
+    assert row(running.job_id)["progress"] <= 100
+    running.mark_progress(current=current, total=1)
+    assert row(running.job_id)["metadata"]["current"] <= 1
+
+
+@pytest.mark.parametrize("progress", [100.0001, -0.0001, 101])
+def test_progressed__beyond_rounding_is_refused(running: ProcessingJobLifecycle, progress: float) -> None:
+    with pytest.raises(InvalidValue):
+        running.mark_progress(progress)
+
+
+@pytest.mark.parametrize("counts", [(1e307, 1e307), (1, 1e19), (10**30, 10**31)])
+def test_progressed__counts_that_nobody_counts_to_are_refused(
+    running: ProcessingJobLifecycle, counts: tuple[float, float]
+) -> None:
+    with pytest.raises(InvalidValue, match="from 0 to 1e\\+18"):
+        running.mark_progress(current=counts[0], total=counts[1])
+
+
+@pytest.mark.parametrize("counts", [(5e-324, 5e-324), (0, 5e-324), (1e18, 1e18), (1e-300, 1e18)])
+def test_progressed__the_smallest_and_the_largest_stay_finite(
+    running: ProcessingJobLifecycle, counts: tuple[float, float]
+) -> None:
+    for _ in range(3):
+        running.mark_progress(current=counts[0], total=counts[1])
+    json.dumps([row(running.job_id)[name] for name in ("progress", "metadata")], allow_nan=False)
+
+
+def test_progressed__a_job_that_stands_still_has_no_time_left(running: ProcessingJobLifecycle) -> None:
+    clock = time.monotonic()
+    running._rate.reset(0, clock)
+    with mock.patch.object(changes.time, "monotonic") as monotonic:
+        monotonic.return_value = clock + 2
+        running.mark_progress(current=20, total=50)
+        assert "eta_seconds" in row(running.job_id)["metadata"]
+        for _ in range(200):
+            monotonic.return_value += 30
+            running.mark_progress(current=20)
+    metadata = row(running.job_id)["metadata"]
+    assert "eta_seconds" not in metadata
+    assert metadata["rate"] == 0
+
+
+def test_eta__is_none_past_a_hundred_days() -> None:
+    assert eta_seconds(8_640_000, 1) == 8_640_000
+    assert eta_seconds(8_640_001, 1) is None
+    assert eta_seconds(1, 5e-324) is None
+
+
+def test_progressed__an_empty_message_clears_it(running: ProcessingJobLifecycle) -> None:
+    running.mark_progress(message="reading")
+    running.mark_progress(5)
+    assert row(running.job_id)["message"] == "reading"
+    running.mark_progress(message="")
+    assert row(running.job_id)["message"] == ""
+
+
+def test_times__a_clock_that_is_set_back_ends_nothing_before_its_start(running: ProcessingJobLifecycle) -> None:
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    with (
+        mock.patch.object(database, "now", return_value=an_hour_ago),
+        mock.patch.object(timezone, "now", return_value=an_hour_ago),
+    ):
+        ProcessingJobLifecycle(running.job_id).mark_progress(current=1, total=4)
+        assert "rate" not in row(running.job_id)["metadata"]
+        running.mark_completed()
+    job = row(running.job_id)
+    assert job["started_at"] <= job["finished_at"] == job["updated_at"]
+    assert all(event["timestamp"] >= job["created_at"] for event in log(running.job_id))
+
+
+def test_progressed__the_time_left_by_percent(running: ProcessingJobLifecycle) -> None:
+    start = time.monotonic()
+    running._rate.reset(0, start)
+    with mock.patch.object(changes.time, "monotonic", return_value=start + 4):
+        running.mark_progress(20)
+    metadata = row(running.job_id)["metadata"]
+    assert metadata["eta_seconds"] == pytest.approx(16.0, abs=0.1)
+    assert "rate" not in metadata
+
+
+def test_started__the_rate_counts_from_there(make_job: Any) -> None:
+    with mock.patch.object(changes.time, "monotonic", return_value=100.0) as monotonic:
+        lifecycle = make_job(status="in_progress")
+        monotonic.return_value = 104.0
+        lifecycle.mark_progress(current=20)
+    assert row(lifecycle.job_id)["metadata"]["rate"] == pytest.approx(5.0)

@@ -295,3 +295,28 @@ def test_every_change__the_row_is_as_old_as_the_last_event_that_shows_it(make_jo
     if not row.is_finished:
         job.log("a line")
         assert ProcessingJob.objects.get(pk=job.job_id).updated_at == row.updated_at
+
+
+class ReplicaRouter:
+    """Has all reads made on a replica, which there is none of here: whoever asks it fails."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_lifecycle__reads_where_it_writes(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["tests.jobs.test_lifecycle.ReplicaRouter"]
+    lifecycle = ProcessingJobLifecycle.create("job-1")
+    with pytest.raises(DuplicateJob):
+        ProcessingJobLifecycle.create("job-1")
+    ProcessingJobLifecycle("job-1").mark_started()
+    lifecycle.mark_progress(5)
+    by_id = ProcessingJobLifecycle("job-1")
+    assert by_id.job.progress == 5
+    by_id.edit(name="renamed")
+    by_id.mark_completed()
+    settings.DATABASE_ROUTERS = []
+    assert_whole("job-1")

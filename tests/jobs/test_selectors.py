@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from jobs import selectors
+from jobs.access import AccessPolicy
 from jobs.models import JobEvent, ProcessingJob
 from jobs.selectors import Head, Span
 
@@ -28,6 +31,45 @@ def test_recent_jobs__newest_first_and_only_the_visible(make_job: Any) -> None:
     assert [job.pk for job in selectors.recent_jobs(owner, 10)] == ["d", "c", "a"]
     assert [job.pk for job in selectors.recent_jobs(owner, 2)] == ["d", "c"]
     assert [job.pk for job in selectors.recent_jobs(owner, 10, own=True)] == ["c"]
+
+
+def test_recent_jobs__a_job_that_is_seen_in_two_ways_is_there_once(make_job: Any) -> None:
+    owner = User.objects.create(username="ann")
+    make_job("a", public=True, owner=owner)
+    make_job("b", owner=owner)
+    make_job("c", public=True)
+    assert [job.pk for job in selectors.recent_jobs(owner, 10)] == ["c", "b", "a"]
+    assert [job.pk for job in selectors.recent_jobs(owner, 2)] == ["c", "b"]
+
+
+def test_recent_jobs__each_way_has_an_index(make_job: Any) -> None:
+    """Else whoever may see few makes the database look at all of them."""
+    owner = User.objects.create(username="ann")
+    with CaptureQueriesContext(connection) as asked:
+        selectors.recent_jobs(owner, 10)
+    plans = []
+    with connection.cursor() as cursor:
+        for query in asked.captured_queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            plans.append([step[3] for step in cursor.fetchall()])
+    assert plans == [
+        ["SCAN jobs_processingjob USING INDEX job_public_created"],
+        ["SEARCH jobs_processingjob USING INDEX job_owner_created (owner_id=?)"],
+    ]
+
+
+def test_recent_jobs__by_a_policy_of_another_kind(make_job: Any, settings: Any) -> None:
+    settings.JOBS_ACCESS_POLICY = "tests.jobs.test_selectors.NamesOnly"
+    make_job("a", name="a name")
+    make_job("b", public=True)
+    assert [job.pk for job in selectors.recent_jobs(AnonymousUser(), 10)] == ["a"]
+
+
+class NamesOnly(AccessPolicy):
+    """Shows what has a name."""
+
+    def visible(self, user: Any, jobs: Any) -> Any:
+        return jobs.exclude(name="")
 
 
 def test_recent_jobs__a_job_of_nobody_is_not_the_anonymous_users_own(make_job: Any) -> None:

@@ -331,7 +331,7 @@ async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
     def fails(*_: Any) -> Any:
         raise KeyError("team")
 
-    monkeypatch.setattr(AccessPolicy, "visible", fails)
+    monkeypatch.setattr(AccessPolicy, "recent", fails)
     async with watchers() as [watcher]:
         with pytest.raises(Refused) as refused:
             await watch(watcher)

@@ -53,7 +53,7 @@ def test_be_impatient__the_settings_have_the_last_word(monkeypatch):
 
 
 def test_thread_pool__works_in_a_forked_child():
-    pool = ThreadPool("test", 1)
+    pool = ThreadPool("test", lambda: 1)
     assert asyncio.run(pool.run(lambda: 1)) == 1
     read, write = os.pipe()
     child = os.fork()

@@ -1,0 +1,103 @@
+"""The connection to the jobs' database, and what is done again where the database refuses.
+
+What is a transaction of our own is repeated by us. Within a transaction of the caller's, nothing is: only they know
+all that is in it, so every error is theirs.
+"""
+
+import itertools
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core import checks
+from django.db import Error, InterfaceError, OperationalError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import TransactionManagementError
+from django.utils import timezone
+
+from jobs.models import ProcessingJob
+
+R = TypeVar("R")
+
+UNAVAILABLE = (OperationalError, InterfaceError)  # what a database raises that is locked, full or away
+TRIES = 30  # of what others were faster with
+PAUSE_SECONDS = 0.002  # before the second try at most; before the third twice that, and so on
+# Of PostgreSQL: serialization_failure and deadlock_detected, after which the whole transaction is to be repeated.
+CONFLICTS = frozenset({"40001", "40P01"})
+CLOCK_SECONDS = 60.0  # for which a look at the database's clock is good
+
+
+def connection_to_write() -> BaseDatabaseWrapper:
+    """Return this thread's connection to the database that jobs are written to."""
+    connection: BaseDatabaseWrapper = connections[router.db_for_write(ProcessingJob)]
+    return connection
+
+
+def repeated(work: Callable[[BaseDatabaseWrapper], R]) -> R:
+    """Do what is one transaction; again if the connection turns out to be lost, or if another transaction won.
+
+    Work that was interrupted by a lost connection may have been committed: it has to look first.
+
+    Raises:
+        Error: The database refuses, and would refuse again; or the transaction is the caller's.
+        TransactionManagementError: Autocommit is off, so that nobody would see what is written.
+
+    """
+    connection = connection_to_write()
+    for tries in itertools.count(1):
+        if not connection.in_atomic_block and not connection.get_autocommit():  # which connects, if need be
+            raise TransactionManagementError("Jobs are written with autocommit on, or within atomic().")
+        try:
+            return work(connection)
+        except Error as error:
+            if connection.in_atomic_block:
+                raise
+            replace_if_lost(connection)
+            if tries == TRIES or not (connection.connection is None or _is_conflict(error)):
+                raise
+        time.sleep(random.uniform(0, PAUSE_SECONDS * tries))  # noqa: S311
+    raise AssertionError("unreachable")
+
+
+def now(connection: BaseDatabaseWrapper) -> datetime:
+    """Return the time by the clock that all writers of the database share.
+
+    That is PostgreSQL's own, to within a round trip: the hosts of the workers differ, and their clocks may be set
+    back. Those who use another database are taken to have one clock.
+    """
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    looked: Any = getattr(connection, "_jobs_clock", None)  # when that was, and what the clock said
+    if looked is None or time.monotonic() - looked[0] > CLOCK_SECONDS:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            looked = time.monotonic(), cursor.fetchone()[0]
+        connection._jobs_clock = looked  # type: ignore[attr-defined]
+    at: datetime = looked[1]
+    return at + timedelta(seconds=time.monotonic() - looked[0])
+
+
+def replace_if_lost(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that is of no more use, so that the next use opens another."""
+    connection.close_if_unusable_or_obsolete()
+
+
+def _is_conflict(error: Error) -> bool:
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):  # what was read is no longer so; another writer is waited for by SQLite itself
+        return getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY_SNAPSHOT
+    return getattr(cause, "sqlstate", None) in CONFLICTS
+
+
+@checks.register()
+def check_autocommit(**_: Any) -> list[checks.CheckMessage]:
+    """Check at start that what is written is committed."""
+    alias = router.db_for_write(ProcessingJob)
+    if settings.DATABASES.get(alias, {}).get("AUTOCOMMIT", True):
+        return []
+    words = f"The database {alias!r} has AUTOCOMMIT off: no job could be written but within atomic(). Leave it on."
+    return [checks.Error(words, id="jobs.E004")]

@@ -1,0 +1,24 @@
+"""The tests of the jobs run on SQLite, and those that can on PostgreSQL as well: `test_on_postgres.py`."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, connections
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "postgres: needs DATABASE_URL to name a PostgreSQL; test_on_postgres.py runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if connection.vendor != "postgresql":
+        others = [item for item in items if item.get_closest_marker("postgres")]
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture(autouse=True)
+def _own_clock() -> Iterator[None]:
+    """A test that sets the clock leaves no trace of that: what the database's clock said is remembered by ours."""
+    yield
+    vars(connections["default"]).pop("_jobs_clock", None)

@@ -1,0 +1,43 @@
+"""What the tests of the jobs say, on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.installation import ROOT
+
+FILES = (
+    "test_attempts",
+    "test_changes",
+    "test_clocks",
+    "test_conflicts",
+    "test_in_users_tests",
+    "test_lifecycle",
+    "test_lifecycle_bounds",
+    "test_lost_connections",
+    "test_ordinary_callers",
+    "test_property",
+    "test_reporter",
+    "test_transactions",
+)
+
+
+def run(postgres_url: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:xdist", "-p", "no:cacheprovider", *arguments]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(command, cwd=ROOT, env={**env, "DATABASE_URL": postgres_url}, capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(done.stdout[-10_000:] + done.stderr[-2_000:], pytrace=False)
+
+
+@pytest.mark.timeout(180)
+def test_jobs__on_postgres(postgres_url: str) -> None:
+    run(postgres_url, *(f"tests/jobs/{name}.py" for name in FILES))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_property__on_postgres(postgres_url: str) -> None:
+    run(postgres_url, "-m", "slow", "tests/jobs/test_property.py")
