@@ -77,7 +77,7 @@ class ProcessingJobLifecycle:
             self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
         self.job_id = bounds.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._unclear: list[tuple[Decision, Event]] = []  # written when the connection was lost, committed or not
+        self._unclear: list[tuple[Decision, Write]] = []  # sent as the connection was lost
         self._rate = RateEstimator()
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
@@ -287,7 +287,7 @@ class ProcessingJobLifecycle:
         except Error:
             if sent and not connection.is_usable():
                 with self._lock:
-                    self._unclear.append((decide, sent[-1].event))
+                    self._unclear.append((decide, sent[-1]))
             raise
 
     def _write_at_known_position(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> bool:
@@ -314,11 +314,10 @@ class ProcessingJobLifecycle:
         job = self._read(connection, lock=True)
         held = self._held(connection)
         attempt, is_done = (self._attempt if held is None else held.attempt), False
-        for wanted, event in list(self._unclear):
-            if is_logged(connection, event):
-                attempt = birth(event.epoch), event.metadata.get("attempt", job.attempt)
-                is_done = is_done or _is_same(wanted, decide)
-                connection.on_commit(partial(tell, event), robust=True)
+        for wanted, earlier in list(self._unclear):
+            if is_logged(connection, earlier.event):
+                attempt, is_done = _attempt_of(earlier.after), is_done or _is_same(wanted, decide)
+                connection.on_commit(partial(tell, earlier.event), robust=True)
         if self._unclear:
             connection.on_commit(self._clear_up)
         if attempt is not None and attempt != _attempt_of(job):

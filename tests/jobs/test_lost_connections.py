@@ -11,7 +11,7 @@ from django.core import mail
 from django.db import Error, OperationalError, connection, connections, transaction
 
 from jobs import database, reporter, threads
-from jobs.exceptions import DuplicateJob, JobCancelled, JobNotFound
+from jobs.exceptions import DuplicateJob, JobCancelled, JobNotFound, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.reporter import Reporter
@@ -157,33 +157,84 @@ def test_lost__in_the_callers_transaction_the_caller_hears_of_it(make_job: Any) 
     assert_whole(lifecycle.job_id)
 
 
-def test_unclear__and_the_database_stays_away__the_callers_own_repetition_is_no_second_one(make_job: Any) -> None:
-    lifecycle = make_job(status="in_progress")
-    with pytest.MonkeyPatch.context() as patch:
-        here, is_away = connections["default"], False
-        real = type(here).get_new_connection
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """``with away("after"):`` cuts at the next INSERT, and lets nobody connect within the block any more."""
+    here, is_away = connections["default"], False
+    connect, replace_if_lost = type(here).get_new_connection, database.replace_if_lost
 
-        def refuse(self: Any, params: Any) -> Any:
-            if is_away:
-                raise OperationalError("connection refused")
-            return real(self, params)
+    def refuse(self: Any, params: Any) -> Any:
+        if is_away:
+            raise OperationalError("connection refused")
+        return connect(self, params)
 
-        with cut("after", word="INSERT") as met:
-            patch.setattr(type(here), "get_new_connection", refuse)
-            real_replace = database.replace_if_lost
+    @contextlib.contextmanager
+    def go_away(moment: str) -> Iterator[None]:
+        nonlocal is_away
 
-            def then_away(lost: Any) -> None:
-                nonlocal is_away
-                real_replace(lost)
-                is_away = bool(met)
+        def then_away(lost: Any) -> None:
+            nonlocal is_away
+            replace_if_lost(lost)
+            is_away = bool(met)
 
-            patch.setattr(database, "replace_if_lost", then_away)
+        with cut(moment, word="INSERT") as met:
+            monkeypatch.setattr(database, "replace_if_lost", then_away)
             with pytest.raises(OperationalError, match="refused"):
-                lifecycle.mark_completed("done")
-    assert row(lifecycle.job_id)["status"] == "completed"
+                yield
+        monkeypatch.setattr(database, "replace_if_lost", replace_if_lost)
+        is_away = False
+
+    monkeypatch.setattr(type(here), "get_new_connection", refuse)
+    return go_away
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_unclear__and_the_database_stays_away__the_callers_own_repetition_is_no_second_one(
+    make_job: Any, committed: list[Any], away: Any, moment: str
+) -> None:
+    lifecycle = make_job(status="in_progress")
+    with away(moment):
+        lifecycle.mark_completed("done")
+    assert row(lifecycle.job_id)["status"] == ("completed" if moment == "after" else "in_progress")
     lifecycle.mark_completed("done")
     assert_whole(lifecycle.job_id)
-    assert len(log(lifecycle.job_id)) == 3
+    assert [event.seq for event in committed] == [1, 2, 3]
+
+
+def test_unclear__what_is_done_next_is_done_as_well(make_job: Any, committed: list[Any], away: Any) -> None:
+    lifecycle = make_job(status="in_progress")
+    with away("after"):
+        lifecycle.mark_progress(10)
+    lifecycle.mark_progress(20)
+    lifecycle.mark_progress(20)
+    assert [event.progress for event in committed] == [0.0, 0.0, 10.0, 20.0, 20.0]
+    assert_whole(lifecycle.job_id)
+
+
+@pytest.mark.parametrize("name", ["log", "mark_progress"])
+def test_unclear__a_late_repetition_is_still_of_its_attempt(make_job: Any, away: Any, name: str) -> None:
+    _, change = CHANGES[name]
+    lifecycle = make_job(status="in_progress")
+    with away("after"):
+        change(lifecycle)
+    rightful = ProcessingJobLifecycle(lifecycle.job_id)
+    rightful.mark_queued()
+    rightful.mark_started()
+    for again in (change, CHANGES["log"][1], CHANGES["mark_completed"][1]):
+        with pytest.raises(StaleAttempt):
+            again(lifecycle)
+    assert row(lifecycle.job_id)["status"] == "in_progress"
+    assert_whole(lifecycle.job_id)
+
+
+def test_unclear__a_new_attempt_is_the_callers_own(make_job: Any, away: Any) -> None:
+    lifecycle = make_job(status="failed")
+    with away("after"):
+        lifecycle.retry()
+    lifecycle.retry()
+    lifecycle.mark_started()
+    assert row(lifecycle.job_id)["attempt"] == 2
+    assert_whole(lifecycle.job_id)
 
 
 def test_unclear__but_another_was_faster(make_job: Any) -> None:

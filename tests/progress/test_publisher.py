@@ -104,6 +104,40 @@ def test_put__a_burst_is_one_message(own, layer):
     assert layer.seqs() == list(range(1, 101))
 
 
+def test_flush__waits_for_what_is_being_sent(own, layer):
+    hold(own, layer)
+    flushing = threading.Thread(target=own.flush)
+    flushing.start()
+    flushing.join(0.1)
+    assert flushing.is_alive()
+    layer.gate.set()
+    flushing.join(WAIT_SECONDS)
+    assert not flushing.is_alive()
+
+
+def test_run__sleeps_while_there_is_nothing(own, layer, monkeypatch):
+    monkeypatch.setattr(publisher, "GATHER_SECONDS", 0.001)
+    turns, notify_all = [], own._sent.notify_all
+    monkeypatch.setattr(own._sent, "notify_all", lambda: (turns.append(1), notify_all()))
+    own.put(an_event(1))
+    own.flush()
+    threading.Event().wait(0.05)
+    assert len(turns) <= 2
+
+
+def test_send__all_at_once_where_the_layer_can(own, layer):
+    many: list[list[tuple[str, Any]]] = []
+
+    async def group_send_many(messages: Any) -> None:
+        many.append(list(messages))
+
+    layer.group_send_many = group_send_many
+    own.put(an_event(1, kind=EventKind.STATUS))
+    own.flush()
+    assert [[group for group, _ in messages] for messages in many] == [["job.job-1", FEED_GROUP]]
+    assert layer.sent == []
+
+
 def test_put__never_waits_and_drops_the_oldest(own, layer, settings):
     settings.PROGRESS_PUBLISH_QUEUE = 10
     hold(own, layer)
