@@ -5,6 +5,7 @@ import json
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.installation import Kind, Site
 
@@ -52,13 +53,18 @@ async def test_recovery__all_that_was_missed_in_order(
     epoch = sqlite_site.worker(JOB, str(events)).strip()
     (sqlite_site.folder / "suspending.py").write_text(SUSPENDING)
     application = "suspending:application" if suspends else "progress_site.asgi:application"
-    served = sqlite_site.serve(kind=kind, application=application, PYTHONPATH=str(sqlite_site.folder))
+    told = {"PYTHONPATH": str(sqlite_site.folder), "DJANGO_LOG_LEVEL": "DEBUG"}
+    served = sqlite_site.serve(kind=kind, application=application, **told)
     address = f"{served.ws_url}/progress/ws/job-123?epoch={epoch}&seq=2"
-    async with asyncio.timeout(WAIT_SECONDS), connect(address, max_queue=None, ping_interval=None) as socket:
-        frames = [json.loads(await socket.recv())]
-        while frames[-1]["type"] != "snapshot":
-            frames.append(json.loads(await socket.recv()))
-        assert [frame["seq"] for frame in frames] == [*range(3, events + 3), events + 2]
-        assert frames[-1]["recovered"] is True
-        await socket.send('{"type": "ping"}')
-        assert json.loads(await socket.recv())["type"] == "pong"  # and nothing came behind the snapshot
+    try:
+        async with asyncio.timeout(WAIT_SECONDS), connect(address, max_queue=None, ping_interval=None) as socket:
+            frames = [json.loads(await socket.recv())]
+            while frames[-1]["type"] != "snapshot":
+                frames.append(json.loads(await socket.recv()))
+            assert [frame["seq"] for frame in frames] == [*range(3, events + 3), events + 2]
+            assert frames[-1]["recovered"] is True
+            await socket.send('{"type": "ping"}')
+            assert json.loads(await socket.recv())["type"] == "pong"  # and nothing came behind the snapshot
+    except ConnectionClosed as closed:
+        closed.add_note(served.log_text()[-4_000:])
+        raise

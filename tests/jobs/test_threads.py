@@ -10,6 +10,8 @@ from jobs import threads
 from jobs.threads import ThreadPool
 from tests.conftest import MakeSite
 
+pytestmark = pytest.mark.django_db  # of which some checks of Django's make use
+
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "4", True, 1_001, None])
 def test_check__the_size_is_a_number_of_threads(settings: Any, size: Any) -> None:
