@@ -19,7 +19,8 @@ class DataVersion:
         # In autocommit mode: within a transaction the counter would stand still. Without a timeout,
         # since the event loop reads it.
         self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=0)
-        self._seen = self._read()
+        self._seen: int | None = None
+        self.has_changed()  # since now; or, while the file is locked, as by the first who opens it, since ever
 
     @classmethod
     def of_database(cls) -> "DataVersion | None":
@@ -31,7 +32,7 @@ class DataVersion:
         return cls(unquote(urlsplit(path).path) if path.startswith("file:") else path)
 
     def has_changed(self) -> bool:
-        """Tell whether anything was committed since the last call."""
+        """Tell whether anything was committed since the last call, or may have been."""
         try:
             before, self._seen = self._seen, self._read()
         except sqlite3.OperationalError:

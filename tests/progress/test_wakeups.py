@@ -46,6 +46,18 @@ def test_has_changed__a_locked_file_is_being_written(path):
         assert version.has_changed()
 
 
+def test_data_version__of_a_file_that_is_locked_just_then(path):
+    """As it is while its first user opens it, or its last one closes it: the first client is not refused for that."""
+    write(path, "PRAGMA journal_mode=DELETE")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with closing(DataVersion(str(path))) as version:
+            assert version.has_changed()
+            writer.execute("COMMIT")
+            assert version.has_changed()
+            assert not version.has_changed()
+
+
 def test_data_version__of_no_file(tmp_path):
     with pytest.raises(sqlite3.OperationalError):
         DataVersion(str(tmp_path / "absent"))
