@@ -1,9 +1,8 @@
 """Writes a decided change: the job's row, the event in its log, the word to those who watch. For the lifecycle only."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,8 +19,7 @@ POSITION = ("id", "epoch", "attempt", "seq")
 EVENT_FIELDS = ("job", "seq", "kind", "status", "progress", "message", "metadata", "timestamp")
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A change, ready to be written, once: what the job is before and after it, and the event that tells of it."""
 
     before: ProcessingJob
