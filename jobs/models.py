@@ -90,12 +90,13 @@ class ProcessingJob(models.Model):
         """Save name, owner and ``public``: an object that was read a while ago knows nothing of the reports since.
 
         Raises:
-            InvalidValue: ``update_fields`` names another field.
+            InvalidValue: ``update_fields`` names another field; but for times, which `update_or_create` adds to any.
 
         """
         if not self._state.adding and not options.get("force_insert"):
             given = options.get("update_fields")
-            options["update_fields"] = ["name", "owner", "public"] if given is None else _editable(given)
+            times = {field.name for field in self._meta.fields if isinstance(field, models.DateTimeField)}
+            options["update_fields"] = _editable({"name", "owner", "public"} if given is None else set(given) - times)
         super().save(*args, **options)
 
     def get_absolute_url(self) -> str:

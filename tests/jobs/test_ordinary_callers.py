@@ -61,6 +61,19 @@ def test_save__of_what_the_lifecycle_owns_is_refused_by_name(make_job: Any) -> N
     assert row(job.pk)["name"] == "bulk"
 
 
+def test_update_or_create__of_what_is_everybodys(make_job: Any) -> None:
+    lifecycle = make_job(status="in_progress")
+    before = row(lifecycle.job_id)
+    job, is_new = ProcessingJob.objects.update_or_create(pk=lifecycle.job_id, defaults={"name": "another"})
+    assert (job.name, is_new) == ("another", False)
+    assert row(lifecycle.job_id) == {**before, "name": "another"}
+    with pytest.raises(InvalidValue, match="'status'"):
+        ProcessingJob.objects.update_or_create(pk=lifecycle.job_id, defaults={"status": "failed"})
+    job.full_clean()
+    lifecycle.mark_completed()
+    assert_whole(lifecycle.job_id)
+
+
 async def test_save__its_asynchronous_form_as_well() -> None:
     lifecycle = await ProcessingJobLifecycle.acreate("job-1")
     job = await ProcessingJob.objects.aget()
