@@ -51,13 +51,13 @@ def repeated(work: Callable[[BaseDatabaseWrapper], R]) -> R:
     for tries in itertools.count(1):
         if not connection.in_atomic_block and not connection.get_autocommit():  # which connects, if need be
             raise TransactionManagementError("Jobs are written with autocommit on, or within atomic().")
+        session = connection.connection
         try:
             return work(connection)
         except Error as error:
             if connection.in_atomic_block:
                 raise
-            replace_if_lost(connection)
-            if tries == TRIES or not (connection.connection is None or _is_conflict(error)):
+            if tries == TRIES or not (is_lost(connection, session) or _is_conflict(error)):
                 raise
         time.sleep(random.uniform(0, PAUSE_SECONDS * tries))  # noqa: S311
     raise AssertionError("unreachable")
@@ -81,9 +81,16 @@ def now(connection: BaseDatabaseWrapper) -> datetime:
     return at + timedelta(seconds=time.monotonic() - looked[0])
 
 
-def replace_if_lost(connection: BaseDatabaseWrapper) -> None:
-    """Close a connection that is of no more use, so that the next use opens another."""
-    connection.close_if_unusable_or_obsolete()
+def is_lost(connection: BaseDatabaseWrapper, session: Any) -> bool:
+    """Tell, after an error, whether the session is over that was open before; and then make room for another.
+
+    Django may have opened another already, as it leaves ``atomic()``.
+    """
+    if connection.connection is session and connection.is_usable():
+        return False
+    if connection.connection is session:
+        connection.close()
+    return True
 
 
 def _is_conflict(error: Error) -> bool:

@@ -280,12 +280,13 @@ class ProcessingJobLifecycle:
             self._write_under_lock(connection, decide, [])
             return
         sent: list[Write] = []
+        session = connection.connection
         try:
             if self._unclear or not self._write_at_known_position(connection, decide, sent):
                 with transaction.atomic(using=connection.alias):
                     self._write_under_lock(connection, decide, sent)
         except Error:
-            if sent and not connection.is_usable():
+            if sent and database.is_lost(connection, session):
                 with self._lock:
                     self._unclear.append((decide, sent[-1]))
             raise

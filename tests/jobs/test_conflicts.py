@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from jobs.exceptions import StaleAttempt
@@ -167,3 +167,21 @@ def test_job__read_in_a_transaction_binds_the_object_only_there(make_job: Any) -
     by_id.retry()
     assert row(job_id)["attempt"] == 2
     assert_whole(job_id)
+
+
+def test_error__that_is_no_conflict_is_the_callers_at_once(make_job: Any) -> None:
+    """Whatever the age that connections may have, which makes Django close them after any error."""
+    lifecycle = make_job(status="in_progress")
+    tries = []
+
+    def locked(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "INSERT" in sql:
+            tries.append(sql)
+            raise OperationalError("database is locked")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(locked), pytest.raises(OperationalError, match="locked"):
+        lifecycle.log("a line")
+    assert len(tries) == 1
+    lifecycle.log("another")
+    assert_whole(lifecycle.job_id)

@@ -24,6 +24,13 @@ pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 MOMENTS = "before", "after", "at commit", "after commit"
 
 
+@pytest.fixture(autouse=True, params=[0, 600], ids=["age 0", "age 600"])
+def _age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long connections are kept: of age, Django closes one after any error."""
+    connection.close()
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", request.param)
+
+
 def terminate_backend() -> None:
     """End this thread's session, as a restart of the server does: the client hears of it at its next use."""
     pid = connection.connection.info.backend_pid
@@ -161,7 +168,7 @@ def test_lost__in_the_callers_transaction_the_caller_hears_of_it(make_job: Any) 
 def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """``with away("after"):`` cuts at the next INSERT, and lets nobody connect within the block any more."""
     here, is_away = connections["default"], False
-    connect, replace_if_lost = type(here).get_new_connection, database.replace_if_lost
+    connect, is_lost = type(here).get_new_connection, database.is_lost
 
     def refuse(self: Any, params: Any) -> Any:
         if is_away:
@@ -172,16 +179,17 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     def go_away(moment: str) -> Iterator[None]:
         nonlocal is_away
 
-        def then_away(lost: Any) -> None:
+        def then_away(*arguments: Any) -> bool:
             nonlocal is_away
-            replace_if_lost(lost)
+            was_lost = is_lost(*arguments)
             is_away = bool(met)
+            return was_lost
 
         with cut(moment, word="INSERT") as met:
-            monkeypatch.setattr(database, "replace_if_lost", then_away)
+            monkeypatch.setattr(database, "is_lost", then_away)
             with pytest.raises(OperationalError, match="refused"):
                 yield
-        monkeypatch.setattr(database, "replace_if_lost", replace_if_lost)
+        monkeypatch.setattr(database, "is_lost", is_lost)
         is_away = False
 
     monkeypatch.setattr(type(here), "get_new_connection", refuse)
@@ -244,15 +252,16 @@ def test_unclear__but_another_was_faster(make_job: Any) -> None:
         lifecycle.log("mine")
     other = ProcessingJobLifecycle(lifecycle.job_id)
     with cut("before", word="INSERT") as met:
-        real = database.replace_if_lost
+        real = database.is_lost
 
-        def overtaken(lost: Any) -> None:
-            real(lost)
+        def overtaken(*arguments: Any) -> bool:
+            was_lost = real(*arguments)
             if met and not other._known:
                 in_thread(lambda: other.log("mine"))
+            return was_lost
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(database, "replace_if_lost", overtaken)
+            patch.setattr(database, "is_lost", overtaken)
             lifecycle.log("mine")
     assert [event["message"] for event in log(lifecycle.job_id)][2:] == ["mine", "mine", "mine"]
     assert_whole(lifecycle.job_id)
