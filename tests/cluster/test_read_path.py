@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from jobs import threads
 from progress import reads
 from progress.codes import CloseCode
 from tests.cluster.follower import Follower
@@ -131,3 +133,17 @@ async def test_redis__nothing_is_left_of_those_who_have_left(make_site: Any, red
         await nothing_is_left()
     finally:
         server.close()
+
+
+def test_pages__leave_no_session_open(postgres_site: Site) -> None:
+    """Under ASGI each request has a thread of its own: a session that was kept would be found by nobody."""
+    postgres_site.worker(CREATE, "job-123")
+    served = postgres_site.serve()
+    for _ in range(30):
+        with urllib.request.urlopen(f"{served.url}/jobs/job-123/") as page:
+            assert page.status == 200
+    with psycopg.connect(postgres_site.database_url) as connection:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        row = connection.execute(count).fetchone()
+    assert row is not None
+    assert row[0] <= 2 * threads.MAX_THREADS
