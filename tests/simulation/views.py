@@ -176,6 +176,8 @@ class View:
         is_far = frame["seq"] - self.seq > conf.REPLAY_EVENTS
         may_be = is_gone or is_anew or is_far or self.doubtful or self.is_lenient
         self.claim(may_be, f"a snapshot instead of events {self.seq + 1}…")
+        if self.doubtful and self.answered is not None:
+            self.logs |= self.answered.logs  # it may be the answer to what an unasked frame was taken for
         self.doubtful = False
 
     def error(self, frame: dict[str, Any]) -> None:
@@ -195,7 +197,7 @@ class View:
         was_replaced = self.is_live and asked is not None
         self.doubtful |= was_replaced
         if asked is not None:
-            self.requests.popleft()
+            self.answered = self.requests.popleft()
         # Whether a subscription stays that could not be replaced by another, nobody says: the client asks again.
         self.is_unsure = was_replaced and frame["code"] == "unavailable"
         self.is_live = self.is_unsure
