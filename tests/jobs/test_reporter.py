@@ -441,9 +441,13 @@ def test_insist__ends_after_its_time_with_pauses_between(make_job: Any, monkeypa
     flaky = Flaky(lifecycle.mark_started, failures=10_000)
     monkeypatch.setattr(lifecycle, "mark_started", flaky)
     monkeypatch.setattr(reporter, "connection_to_write", lambda: SimpleNamespace(in_atomic_block=False))
+    warned: list[str] = []
+    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
     with pytest.raises(OperationalError), Reporter(lifecycle):
         raise AssertionError("the body runs")
     assert pauses == [1.0] * 301
+    assert len(warned) == 301
+    assert "locked); trying again" in warned[0]
 
 
 def test_report__messages_and_stages_are_told_with_the_next(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
