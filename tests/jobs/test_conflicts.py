@@ -185,3 +185,27 @@ def test_error__that_is_no_conflict_is_the_callers_at_once(make_job: Any) -> Non
     assert len(tries) == 1
     lifecycle.log("another")
     assert_whole(lifecycle.job_id)
+
+
+class Deadlock(Exception):
+    """As PostgreSQL's driver raises it: of two transactions that wait for each other, one is given up."""
+
+    sqlstate = "40P01"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_deadlock__whose_victim_was_ours_is_repeated(make_job: Any, committed: list[Any], is_known: bool) -> None:
+    lifecycle = make_job(status="in_progress")
+    if not is_known:
+        lifecycle = ProcessingJobLifecycle(lifecycle.job_id)
+    failures = [Deadlock("deadlock detected")] * 3
+
+    def gives_up(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "INSERT" in sql and failures:
+            raise OperationalError("deadlock detected") from failures.pop()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(gives_up):
+        lifecycle.log("a line")
+    assert [event.message for event in committed] == ["", "", "a line"]
+    assert_whole(lifecycle.job_id)
