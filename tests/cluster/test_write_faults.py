@@ -71,13 +71,15 @@ print(json.dumps(confirmed))
 @contextlib.contextmanager
 def crashed(site: Site) -> Iterator[None]:
     """Kill one session of PostgreSQL as the kernel may: the server cuts all others and recovers."""
-    with psycopg.connect(site.database_url, autocommit=True) as connection:
-        os.kill(connection.info.backend_pid, signal.SIGKILL)
-        with contextlib.suppress(psycopg.OperationalError):
-            connection.execute("SELECT 1")
+    url = site.database_url
+    with psycopg.connect(url, autocommit=True) as victim, psycopg.connect(url, autocommit=True) as witness:
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+        # Until the server has noticed, it lets new sessions in: only another one that is cut says that it has.
+        with pytest.raises(psycopg.OperationalError):
+            witness.execute("SELECT pg_sleep(%s)", [WAIT_SECONDS])
     yield
     while True:
-        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(site.database_url):
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
             return
 
 
