@@ -1,13 +1,50 @@
-"""Checks at start that every ``PROGRESS_*`` setting is known, of its type and sensible."""
+"""Checks at start that every ``PROGRESS_*`` setting is known, of its type and within its bounds."""
 
 import difflib
-import sys
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from progress.conf import PREFIX, conf, types
+
+
+class Bounds(NamedTuple):
+    """From where to where a number makes sense, both included, and why."""
+
+    low: float
+    high: float
+    why: str
+
+
+BOUNDS = {
+    "HEARTBEAT_SECONDS": Bounds(0.1, 600, "each socket gets one, and a dead link is noticed no sooner"),
+    "SYNC_SECONDS": Bounds(0.01, 3600, "each time is a query, and what Redis lost is seen no sooner"),
+    "SWEEP_SECONDS": Bounds(0.01, 60, "each time is a query, and nothing is seen sooner"),
+    "POLL_SECONDS": Bounds(0.001, 1, "each time takes the event loop, and nothing is seen sooner"),
+    "FEED_OVERLAP_SECONDS": Bounds(1, 3600, "transactions last as long, and all that is newer is read each time"),
+    "RING_EVENTS": Bounds(1, 100_000, "each watched job keeps as many in memory"),
+    "REPLAY_EVENTS": Bounds(1, 1_000_000, "a replay of more takes longer than anybody waits"),
+    "FEED_JOBS": Bounds(1, 1_000, "a page shows them all, and one frame carries them"),
+    "OUTBOX_BYTES": Bounds(65_536, 2**30, "the longest frame must fit, and a slow watcher may take as much memory"),
+    "SEND_SECONDS": Bounds(0.1, 3600, "a network stalls for moments, and a dead client keeps its memory as long"),
+    "PUBLISH_QUEUE": Bounds(1, 1_000_000, "a worker keeps as many in memory"),
+    "FLUSH_SECONDS": Bounds(0.01, 60, "a worker that ends waits as long"),
+    "MAX_MESSAGE_BYTES": Bounds(1_024, 2**20, "a token must fit, and each client may have the server parse as much"),
+    "MAX_SUBSCRIPTIONS": Bounds(1, 10_000, "each takes memory, and a query when it begins"),
+    "MAX_MESSAGES_PER_SECOND": Bounds(0.1, 10_000, "a page sends a few, and a server can't take more"),
+    "MAX_MESSAGES_BURST": Bounds(1, 100_000, "a page that opens sends a few, and others wait meanwhile"),
+    "MAX_CLIENT_MESSAGES_PER_SECOND": Bounds(1, 1_000_000, "all sockets of an address share it"),
+    "MAX_BODY_BYTES": Bounds(1_024, 2**30, "a form must fit, and Daphne holds all of a request in memory"),
+    "MAX_CONNECTIONS_PER_CLIENT": Bounds(1, 1_000_000, "each is a file that the process has open"),
+    "MAX_WATCHERS_PER_JOB": Bounds(1, 10_000_000, "each is told of each event"),
+    "ACCEPT_BACKLOG": Bounds(1, 65_535, "the kernel takes no other"),
+    "PROXIES": Bounds(1, 10, "each has added an address to the header"),
+    "DRAIN_SECONDS": Bounds(0.01, 600, "the machine is shut down meanwhile"),
+    "TOKEN_SECONDS": Bounds(1, 31_536_000, "a client must have the time to use it, and nobody can take it back"),
+}
+MODE = re.compile(r"0?[67][0-7]{2}")
 
 
 @register()
@@ -27,8 +64,20 @@ def _unknown(name: str, known: list[str]) -> Error:
 
 def _wrong(name: str, kind: type) -> Error | None:
     value = getattr(conf, name)
+    wanted = _wanted_mode(value) if kind is str else _wanted_number(value, kind, BOUNDS[name])
+    return Error(f"{PREFIX}{name} must be {wanted}, not {value!r:.50}.", id="progress.E002") if wanted else None
+
+
+def _wanted_number(value: Any, kind: type, bounds: Bounds) -> str | None:
+    """Return what is wanted in place of a value, or None if it is good."""
     is_number = isinstance(value, int) or (kind is float and isinstance(value, float))
-    if isinstance(value, bool) or not is_number or not 0 < value <= sys.maxsize:  # NaN is not between any two
-        words = "a whole number" if kind is int else "a number"
-        return Error(f"{PREFIX}{name} must be {words} above 0, not {value!r}.", id="progress.E002")
-    return None
+    if is_number and not isinstance(value, bool) and bounds.low <= value <= bounds.high:  # NaN is not between any two
+        return None
+    words = "a whole number" if kind is int else "a number"
+    return f"{words} from {bounds.low:,} to {bounds.high:,} ({bounds.why})"
+
+
+def _wanted_mode(value: Any) -> str | None:
+    if isinstance(value, str) and MODE.fullmatch(value):
+        return None
+    return "the mode of a file in octal, such as 660, in which the owner may read and write"

@@ -38,10 +38,14 @@ class Conf:
     MAX_SUBSCRIPTIONS: int = 128  # jobs watched by one socket
     MAX_MESSAGES_PER_SECOND: float = 20.0  # inbound, one socket, sustained
     MAX_MESSAGES_BURST: int = 200  # inbound, one socket, at once: room to subscribe to every job of a page
+    MAX_CLIENT_MESSAGES_PER_SECOND: float = 1000.0  # inbound, all sockets of one address; more waits
+    MAX_BODY_BYTES: int = 3_145_728  # longest body of a request; Django's own limit of 2.5 MiB leaves out files
     MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user, per process
     MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
+    UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`: its owner and its group may open it
+    PROXIES: int = 1  # before `serve --proxy-headers`: so many of the last addresses of X-Forwarded-For are believed
     DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its goodbyes; few are 20 ms apart
 
     TOKEN_SECONDS: float = 3600.0  # how long a token admits its holder
@@ -71,7 +75,7 @@ def settings_from_environment(env: "Env") -> dict[str, Any]:
 
     """
     known = types()
-    parsers: dict[type, Any] = {float: env.float, int: env.int}
+    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}
     found: dict[str, Any] = {}
     for variable in os.environ:
         name = variable.removeprefix(PREFIX)

@@ -14,11 +14,12 @@ from progress.protocol import Frame
 
 logger = logging.getLogger(__name__)
 
+FRAME_WRITER = "progress.frames"  # in scope["extensions"]: the socket's `Writer`, where the server has one
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Writer(Protocol):
-    """What a server may offer: a way to write ready-made frames to the socket (`progress.server`)."""
+    """What a server may offer: a way to write ready-made frames to the socket (`progress.daphne`)."""
 
     on_empty: Callable[[], None] | None
 

@@ -19,7 +19,7 @@ from progress import hub, protocol, reads
 from progress.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
 from progress.codes import CloseCode, ErrorCode
 from progress.conf import conf
-from progress.connection import Connection
+from progress.connection import FRAME_WRITER, Connection
 from progress.exceptions import Refused
 from progress.limits import MessageRate, Places
 from progress.protocol import (
@@ -35,7 +35,7 @@ from progress.protocol import (
 
 logger = logging.getLogger(__name__)
 
-FRAME_WRITER = "progress.frames"  # what `manage.py serve` offers in a scope's extensions
+
 GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
 
 Work = Callable[[], Awaitable[None]]

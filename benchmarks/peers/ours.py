@@ -90,6 +90,6 @@ def _reporting(lifecycle: ProcessingJobLifecycle) -> Callable[[dict[str, Any]], 
 
 
 if __name__ == "__main__":
-    from progress.server import ServeCommandLine
+    from progress.daphne.server import ServeCommandLine
 
     ServeCommandLine().run(["-b", "127.0.0.1", "-p", sys.argv[1], "-v", "0", "benchmarks.peers.ours:application"])

@@ -1,10 +1,12 @@
 """What is said at start about wrong settings."""
 
 import math
+from typing import Any
 
 import pytest
 
-from progress.checks import check_settings
+from progress.checks import BOUNDS, check_settings
+from progress.conf import types
 
 
 def test_check_settings__the_defaults_are_good():
@@ -18,14 +20,14 @@ def test_check_settings__bad_number(settings, value):
     settings.PROGRESS_HEARTBEAT_SECONDS = value
     (problem,) = check_settings()
     assert problem.id == "progress.E002"
-    assert "PROGRESS_HEARTBEAT_SECONDS must be a number above 0" in problem.msg
+    assert "PROGRESS_HEARTBEAT_SECONDS must be a number from 0.1 to 600 (" in problem.msg
 
 
 @pytest.mark.parametrize("value", [1.5, "256", None, False, 0, -3], ids=repr)
 def test_check_settings__bad_whole_number(settings, value):
     settings.PROGRESS_RING_EVENTS = value
     (problem,) = check_settings()
-    assert "PROGRESS_RING_EVENTS must be a whole number above 0" in problem.msg
+    assert "PROGRESS_RING_EVENTS must be a whole number from 1 to 100,000 (" in problem.msg
 
 
 def test_check_settings__a_whole_number_is_a_number(settings):
@@ -51,3 +53,29 @@ def test_check_settings__tells_of_all_at_once(settings):
     settings.PROGRESS_RING_EVENTS = 0
     settings.PROGRESS_SYNC_SECONDS = "x"
     assert len(check_settings()) == 3
+
+
+def test_bounds__every_number_has_its_own():
+    assert list(BOUNDS) == [name for name, kind in types().items() if kind is not str]
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds__hold_at_both_ends(settings: Any, name: str) -> None:
+    low, high, why = BOUNDS[name]
+    for good in (low, high):
+        setattr(settings, f"PROGRESS_{name}", good)
+        assert check_settings() == []
+    for bad in (low / 2 if low < 1 else low - 1, high + 1):
+        setattr(settings, f"PROGRESS_{name}", bad)
+        (problem,) = check_settings()
+        assert name in problem.msg
+        assert why in problem.msg
+
+
+@pytest.mark.parametrize(
+    ("value", "is_good"),
+    [("660", True), ("0600", True), ("060", False), ("0o660", False), ("777 ", False), (0o660, False), ("", False)],
+)
+def test_check_settings__mode(settings: Any, value: Any, is_good: bool) -> None:
+    settings.PROGRESS_UNIX_SOCKET_MODE = value
+    assert (check_settings() == []) == is_good

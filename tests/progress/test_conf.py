@@ -26,7 +26,7 @@ def test_conf__an_unknown_name_is_an_error():
 
 def test_types__every_setting_has_one():
     assert set(types()) == {name for name in vars(Conf) if name.isupper()}
-    assert set(types().values()) <= {int, float}
+    assert set(types().values()) <= {int, float, str}
 
 
 def test_settings_from_environment__none_given(monkeypatch):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from jobs import access
+from progress.checks import BOUNDS
 from progress.conf import PREFIX, Conf, types
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +28,14 @@ def test_settings_page__defaults():
     assert shown == {PREFIX + name: repr(vars(Conf)[name]) for name in types()}
 
 
+def test_settings_page__bounds():
+    shown = {name: cells[1] for name, cells in rows("Of the progress app").items()}
+    bounds = {PREFIX + name: f"{low:,} – {high:,}" for name, (low, high, _) in BOUNDS.items()}
+    assert shown == {"PROGRESS_UNIX_SOCKET_MODE": "octal"} | bounds
+
+
 def test_settings_page__units_are_those_that_the_names_tell():
-    units = {name: cells[1] for name, cells in rows("Of the progress app").items()}
+    units = {name: cells[2] for name, cells in rows("Of the progress app").items()}
     assert all(unit for unit in units.values())
     for unit in ("seconds", "bytes"):
         of_that_unit = {name for name in units if units[name] == unit}
