@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
+WAITING_MESSAGES = 32  # while the database is asked for one; more are not read yet
 
 Work = Callable[[], Awaitable[None]]
 
@@ -56,16 +57,19 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     _client: str | None = None
     _expiry: asyncio.TimerHandle | None = None
     _working: asyncio.Task[None] | None = None
+    _is_room: asyncio.Event | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
         self.connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
         self.scope, self.base_send = scope, send
-        self._waiting: list[Work] = []  # no deque, since an empty one takes 0.6 KiB of each socket
+        self._waiting: list[tuple[Work, int]] = []  # with their bytes; an empty deque takes 0.6 KiB
         try:
             # Without a channel to listen to as well, this is all that the base class does, in a task less.
             while True:
                 await self.dispatch(await receive())
+                while self._is_much_waiting():
+                    await self._worked()  # nothing more is taken meanwhile, so that the server reads no more
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -170,29 +174,46 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             if isinstance(command, Ping):
                 self.connection.send(protocol.pong())
             else:
-                self._do(partial(self._handle, command))
+                self._do(partial(self._handle, command), len(text_data or ""))
         except Refused as refused:
             self._refuse(refused)
 
-    def _do(self, work: Work) -> None:
+    def _do(self, work: Work, size: int = 0) -> None:
         """Do one thing after another, in a task that is there while there is something to do."""
-        if len(self._waiting) >= conf.MAX_MESSAGES_BURST:
-            sentence = "Too many messages wait"
-            raise Refused(ErrorCode.TOO_MANY_MESSAGES, sentence, close=CloseCode.TOO_MANY_MESSAGES)
-        self._waiting.append(work)
+        self._waiting.append((work, size))
         if self._working is None:
             self._working = asyncio.ensure_future(self._work())
 
     async def _work(self) -> None:
         while self._waiting and self.connection.is_accepting:
+            work, _ = self._waiting.pop(0)
+            self._say_room()
             try:
-                await self._waiting.pop(0)()
+                await work()
             except Refused as refused:
                 self._refuse(refused)
             except Exception:
                 logger.exception("%s can't be served", self._client or "A client")
                 self.connection.close(CloseCode.RESYNC)
         self._working = None
+        self._say_room()
+
+    def _say_room(self) -> None:
+        if self._is_room is not None:
+            self._is_room.set()
+
+    def _is_much_waiting(self) -> bool:
+        """Tell whether as much waits as may, of a client that is still served."""
+        if len(self._waiting) < 2 or not self.connection.is_accepting:
+            return False
+        size = sum(size for _, size in self._waiting)
+        return size > conf.MAX_MESSAGE_BYTES or len(self._waiting) >= WAITING_MESSAGES
+
+    async def _worked(self) -> None:
+        """Wait until something is done of what waits."""
+        self._is_room = asyncio.Event()
+        await self._is_room.wait()
+        self._is_room = None
 
     def _check(self, text: str | None, data: bytes | None) -> None:
         if not self._rate.allows(time.monotonic()):

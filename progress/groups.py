@@ -9,12 +9,16 @@ from progress.protocol import event_text
 
 logger = logging.getLogger(__name__)
 
-FEED_GROUP = "jobs"  # learns of every job that is new or has changed its status
+# Groups and types have a prefix, since the layer may be shared with the consumers of a host: one of them in our group
+# would be told what it has no handler for, and die of it.
+FEED_GROUP = "progress.feed"  # learns of every job that is new or has changed its status
+EVENTS = "progress.events"
+CHANGED = "progress.changed"
 
 
 def job_group(job_id: str) -> str:
     """Return the group that the events of a job are sent to."""
-    return f"job.{job_id}"
+    return f"progress.job.{job_id}"
 
 
 class Hint(NamedTuple):
@@ -45,12 +49,12 @@ def encoded(events: Iterable[Event]) -> list[Hint]:
 
 def job_message(hints: list[Hint]) -> dict[str, Any]:
     """Return the message that carries events to a job's group."""
-    return {"type": "job.events", "events": [list(hint) for hint in hints]}
+    return {"type": EVENTS, "events": [list(hint) for hint in hints]}
 
 
 def feed_message(job_ids: list[str]) -> dict[str, Any]:
     """Return the message that tells the feed which jobs have changed."""
-    return {"type": "jobs.changed", "job_ids": job_ids}
+    return {"type": CHANGED, "job_ids": job_ids}
 
 
 def hints_of(message: dict[str, Any]) -> list[Hint]:

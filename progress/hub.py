@@ -26,7 +26,7 @@ from progress.conf import conf
 from progress.connection import Connection
 from progress.exceptions import Refused, job_not_found, unavailable
 from progress.feed import Feed
-from progress.groups import FEED_GROUP, Hint, encoded, hints_of, job_group
+from progress.groups import CHANGED, EVENTS, FEED_GROUP, Hint, encoded, hints_of, job_group
 from progress.link import Link
 from progress.log_reader import LogReader
 from progress.protocol import FeedName, Position
@@ -245,9 +245,9 @@ class Hub:
 
     def _receive(self, message: dict[str, Any]) -> None:
         """Take a message of the channel layer."""
-        if message.get("type") == "job.events":
+        if message.get("type") == EVENTS:
             self.offer(hints_of(message))
-        elif message.get("type") == "jobs.changed":
+        elif message.get("type") == CHANGED:
             for job_id in message["job_ids"]:
                 self.feed.mark(job_id)
 

@@ -39,10 +39,13 @@ class BoundedRequest(WebRequest):
         if not self._is_refused:
             super().handleContentChunk(data)
 
+    def requestReceived(self, *args: Any) -> None:  # noqa: N802
+        """Go on with a request that is whole, unless it was answered already."""
+        if not self._is_refused:
+            super().requestReceived(*args)
+
     def process(self) -> Any:
         """Hand the request to the application, with headers that nobody made up."""
-        if self._is_refused:
-            return None
         # A client can name any path here, even «javascript:», and find it in the page's links: --root-path is for that.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         if self.server.proxy_forwarded_address_header:

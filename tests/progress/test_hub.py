@@ -59,7 +59,7 @@ async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, m
         assert all(seqs(each) == [4, 5, 6, 7, 7] for each in many)
         assert calls["get_jobs"] == 1
         assert calls["events_between"] == 1
-        assert layer.calls == [("add", f"job.{JOB}")]
+        assert layer.calls == [("add", f"progress.job.{JOB}")]
     assert hub.current().jobs == {}
 
 
@@ -292,7 +292,7 @@ async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_g
     async with watchers() as [watcher]:
         await eventually(lambda: hub.current().link.is_whole)
         await watch(watcher)
-        assert layer.groups == {f"job.{JOB}"}
+        assert layer.groups == {f"progress.job.{JOB}"}
         layer.passing = asyncio.Event()  # to leave the group takes a while
     async with watchers():
         pass

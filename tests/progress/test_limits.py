@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from progress.limits import MessageRate, Places
+from progress import limits
+from progress.limits import Allowances, MessageRate, Places, network_of
 
 
 def test_message_rate__lets_a_burst_through_and_no_more():
@@ -57,3 +58,37 @@ def test_places__leave_no_trace():
 @pytest.mark.parametrize("limit", [0, -1])
 def test_places__there_may_be_none(limit):
     assert not Places().take("a", limit)
+
+
+def test_spend__goes_into_debt_that_time_pays():
+    rate = MessageRate(10, 5, now=0.0)
+    assert rate.spend(5, 0.0) == 0
+    assert rate.spend(20, 0.0) == 2.0
+    assert not rate.allows(1.0)
+    assert rate.spend(1, 2.0) == pytest.approx(0.1)
+
+
+def test_allowances__are_kept_while_they_are_owed(monkeypatch):
+    monkeypatch.setattr(limits, "KEPT_CLIENTS", 2)
+    allowances = Allowances(2.0)
+    assert allowances.of("a", 10, 0.0) is allowances.of("a", 10, 0.0)
+    owing = allowances.of("b", 10, 0.0)
+    owing.spend(100, 0.0)
+    for number in range(100):
+        allowances.of(f"client {number}", 10, 1.0)
+    assert allowances.of("b", 10, 1.0) is owing
+    assert len(allowances._of) <= 4
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_network_of__an_address(address, network):
+    assert network_of(address) == network

@@ -42,7 +42,7 @@ class Layer(ScriptedLayer):
         await super().group_send(group, message)
 
     def seqs(self, job_id: str = "job-1") -> list[int]:
-        messages = [message for group, message in self.sent if group == f"job.{job_id}"]
+        messages = [message for group, message in self.sent if group == f"progress.job.{job_id}"]
         return [hint[2] for message in messages for hint in message["events"]]
 
 
@@ -134,7 +134,7 @@ def test_send__all_at_once_where_the_layer_can(own, layer):
     layer.group_send_many = group_send_many
     own.put(an_event(1, kind=EventKind.STATUS))
     own.flush()
-    assert [[group for group, _ in messages] for messages in many] == [["job.job-1", FEED_GROUP]]
+    assert [[group for group, _ in messages] for messages in many] == [["progress.job.job-1", FEED_GROUP]]
     assert layer.sent == []
 
 
@@ -194,7 +194,7 @@ def test_feed__learns_once_of_each_job_that_changed_its_status(own, layer):
     layer.gate.set()
     own.flush()
     assert [message for group, message in layer.sent if group == FEED_GROUP] == [
-        {"type": "jobs.changed", "job_ids": ["job-1"]}
+        {"type": "progress.changed", "job_ids": ["job-1"]}
     ]
 
 

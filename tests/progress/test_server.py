@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 
 from progress.daphne.frame_writer import BUFFER_BYTES, FrameWriter
 from progress.daphne.server import ProgressServer, ServeCommandLine, _completed, _spacing
+from progress.daphne.websocket import STEPS_A_TURN, FrameProtocol
 from progress.protocol import websocket_frame
 from tests.installation import Served, Site
 from tests.servers import free_port
@@ -136,6 +137,42 @@ def test_writer__nothing_follows_a_frame_that_failed(code: int) -> None:
     assert writer.write(b"four")
     assert (descriptor.sent, descriptor.waiting) == (b"one", b"")
     assert descriptor.is_aborted
+
+
+async def test_frames__wait_for_the_turn_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket from which much has come takes a few frames, and goes on when all others had their turn."""
+    protocol = FrameProtocol()
+    protocol.transport, protocol.state, protocol.data = Paused(), FrameProtocol.STATE_OPEN, b"x" * 1000
+    steps = 0
+
+    def step() -> bool:
+        nonlocal steps
+        steps += 1
+        protocol.data = protocol.data[1:]
+        return bool(protocol.data)
+
+    monkeypatch.setattr(protocol, "processData", step)
+    protocol.consumeData()
+    for turns in range(1, 5):
+        assert steps == turns * STEPS_A_TURN
+        assert protocol.transport.is_paused
+        await asyncio.sleep(0)
+    while protocol.data:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert steps == 1000
+    assert not protocol.transport.is_paused
+
+
+class Paused:
+    """A transport that knows whether it is read from."""
+
+    is_paused = False
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self.is_paused = False
 
 
 @pytest.mark.parametrize(
