@@ -30,10 +30,27 @@ class Visitor:
     expires: datetime | None = None
 
 
+class Session(dict[str, Any]):
+    """A session as it was read. Django would change it when it was signed with a former key, and end it when with none:
+    the browser learns of neither through a socket, and would be signed out.
+    """
+
+    def cycle_key(self) -> None:
+        """Leave the session's key as it is."""
+
+    def flush(self) -> None:
+        """Leave the session where it is."""
+
+
 def request_of(scope: dict[str, Any]) -> HttpRequest:
     """Return the handshake of a WebSocket as a request, so that Django's own rules of hosts and cookies apply."""
     scheme = scope.get("scheme", "ws")
-    return ASGIRequest({**scope, "method": "GET", "scheme": SCHEMES.get(scheme, scheme)}, BytesIO())
+    request = ASGIRequest({**scope, "method": "GET", "scheme": SCHEMES.get(scheme, scheme)}, BytesIO())
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name = settings.SECURE_PROXY_SSL_HEADER[0]
+        if (said := request.META.get(name)) in SCHEMES:
+            request.META[name] = SCHEMES[said]  # Traefik says wss where others say https
+    return request
 
 
 def is_foreign(request: HttpRequest) -> bool:
@@ -71,7 +88,7 @@ def identify(request: HttpRequest) -> Visitor:
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if key is None or "HTTP_ORIGIN" not in request.META:
         return Visitor(AnonymousUser())
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    request.session = Session(import_module(settings.SESSION_ENGINE).SessionStore(key).items())
     return Visitor(auth.get_user(request))
 
 

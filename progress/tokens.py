@@ -29,7 +29,7 @@ def issue(user: AbstractBaseUser, *, seconds: float | None = None) -> str:
     """
     lasts = conf.TOKEN_SECONDS if seconds is None else seconds
     expires = int((datetime.now(UTC) + timedelta(seconds=lasts)).timestamp())
-    return signing.dumps({"u": str(user.pk), "x": expires, "h": _fingerprint(user)}, salt=SALT)
+    return signing.dumps({"u": str(user.pk), "x": expires, "h": _fingerprints(user)[0]}, salt=SALT)
 
 
 def admit(token: str) -> Admission:
@@ -49,10 +49,12 @@ def admit(token: str) -> Admission:
     if expires <= datetime.now(UTC):
         raise InvalidToken("The token has expired.")
     user = get_user_model()._default_manager.filter(pk=user_id).first()
-    if user is None or not user.is_active or _fingerprint(user) != fingerprint:
+    if user is None or not user.is_active or fingerprint not in _fingerprints(user):
         raise InvalidToken("The token's user may not sign in, or has a new password.")
     return Admission(user, expires)
 
 
-def _fingerprint(user: AbstractBaseUser) -> str:
-    return user.get_session_auth_hash()[:16]
+def _fingerprints(user: AbstractBaseUser) -> list[str]:
+    """Return what tells that a user's password is still the same, by the secret key, then by each of its fallbacks."""
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return [each[:16] for each in hashes]

@@ -162,3 +162,25 @@ def test_identify__a_bad_token_is_refused_rather_than_passed_over(user, token):
 
 def test_identify__another_scheme_of_authorization_is_not_ours(db):
     assert auth.identify(a_request(("authorization", "Basic YTpi"))).user.is_anonymous
+
+
+@pytest.mark.parametrize("fallbacks", [True, False])
+def test_identify__changes_no_session_when_the_secret_key_was_rotated(user, settings, fallbacks):
+    """Django gives such a session a new key, and one of a key that is no more it ends; but nobody tells the browser."""
+    name, cookie = cookie_of(user)
+    former = settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 9, [former] if fallbacks else []
+    for _ in range(2):
+        assert (auth.identify(a_request(OURS, (name, cookie))).user == user) is fallbacks
+    assert import_module(settings.SESSION_ENGINE).SessionStore().exists(cookie.partition("=")[2])
+
+
+@pytest.mark.parametrize(
+    ("said", "foreign"), [("https", False), ("wss", False), ("http", True), ("ws", True), ("", True), (None, True)]
+)
+def test_is_foreign__a_trusted_proxy_says_the_scheme(settings, said, foreign):
+    settings.SECURE_PROXY_SSL_HEADER = "HTTP_X_FORWARDED_PROTO", "https"
+    headers = [("origin", "https://localhost")] + ([("x-forwarded-proto", said)] if said is not None else [])
+    assert auth.is_foreign(a_request(*headers, host="localhost")) is foreign
+    others = [("origin", "http://localhost"), *headers[1:]]
+    assert auth.is_foreign(a_request(*others, host="localhost")) is not foreign

@@ -127,3 +127,13 @@ def test_admit__odd_claims(user, changed):
 def test_admit__claims_of_another_shape(whole):
     with pytest.raises(InvalidToken):
         tokens.admit(signing.dumps(whole, salt=tokens.SALT))
+
+
+def test_admit__after_the_secret_key_was_rotated(user, settings):
+    token = tokens.issue(user, seconds=60)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 9, [settings.SECRET_KEY]
+    assert tokens.admit(token).user == user
+    assert tokens.admit(tokens.issue(user)).user == user
+    settings.SECRET_KEY_FALLBACKS = []
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
