@@ -31,8 +31,10 @@ class Visitor:
 
 
 class Session(dict[str, Any]):
-    """A session as it was read. Django would change it when it was signed with a former key, and end it when with none:
-    the browser learns of neither through a socket, and would be signed out.
+    """A session as it was read.
+
+    Django would change one that was signed with a former key, and end one that was signed with none that it knows; the
+    browser learns of neither through a socket, and would be signed out.
     """
 
     def cycle_key(self) -> None:
@@ -88,7 +90,8 @@ def identify(request: HttpRequest) -> Visitor:
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if key is None or "HTTP_ORIGIN" not in request.META:
         return Visitor(AnonymousUser())
-    request.session = Session(import_module(settings.SESSION_ENGINE).SessionStore(key).items())
+    store = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    request.session = Session(store.items())  # type: ignore[assignment]  # all that Django asks of it
     return Visitor(auth.get_user(request))
 
 
