@@ -1,6 +1,7 @@
 """The project's settings; with `progress.conf`, the only module that reads the environment."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env
+from environs import Env, validate
 
 from progress.conf import settings_from_environment
 
@@ -83,7 +84,7 @@ def database() -> dict[str, Any]:
     url = env.str("DATABASE_URL", "") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}"
     # Under ASGI each request has a thread of its own, so that none finds a connection again that another has kept.
     # The threads that read and write for asynchronous code are few, and keep theirs whatever this says.
-    age = env.int("DATABASE_CONN_MAX_AGE", 0)
+    age = env.int("DATABASE_CONN_MAX_AGE", 0, validate=validate.Range(0))
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=age, conn_health_checks=True))
     except ValueError:  # without the address, which may hold a password
@@ -111,6 +112,27 @@ def is_redis_url(url: str) -> bool:
     return named and (
         (parts.scheme in ("redis", "rediss") and bool(parts.hostname)) or (parts.scheme == "unix" and bool(parts.path))
     )
+
+
+def proxy_header(parts: list[str]) -> tuple[str, str] | None:
+    """Return the header by which a proxy says that it was asked by HTTPS, and what it says then, as Django wants it."""
+    if not parts:
+        return None
+    if len(parts) != 2 or not parts[0].startswith("HTTP_") or not parts[1]:
+        raise ImproperlyConfigured(
+            "DJANGO_SECURE_PROXY_SSL_HEADER is a header as Django names it and its value: HTTP_X_FORWARDED_PROTO,https"
+        )
+    return parts[0], parts[1]
+
+
+def trusted_origins(origins: list[str]) -> list[str]:
+    """Return the origins whose pages may open sockets and send forms here."""
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^\s/@]+", origin):
+            raise ImproperlyConfigured(
+                f"DJANGO_CSRF_TRUSTED_ORIGINS: {origin!r} is no origin; write https://example.org or https://*.example.org."
+            )
+    return origins
 
 
 DATABASES = {"default": database()}
@@ -158,6 +180,13 @@ WHITENOISE_USE_FINDERS = True  # serve static files from the apps, with no colle
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT", False)
+SECURE_HSTS_SECONDS = env.int("DJANGO_SECURE_HSTS_SECONDS", 0, validate=validate.Range(0))
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_SECURE_HSTS_INCLUDE_SUBDOMAINS", False)
+SECURE_HSTS_PRELOAD = env.bool("DJANGO_SECURE_HSTS_PRELOAD", False)
+# Without one, the server says whether it was asked by HTTPS: `serve --proxy-headers` hears it from its proxy.
+SECURE_PROXY_SSL_HEADER = proxy_header(env.list("DJANGO_SECURE_PROXY_SSL_HEADER", []))
+CSRF_TRUSTED_ORIGINS = trusted_origins(env.list("DJANGO_CSRF_TRUSTED_ORIGINS", []))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("DJANGO_SECURE_COOKIES", not DEBUG)
 
 # Everything comes from the site itself; no inline script or style runs.

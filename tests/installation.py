@@ -4,14 +4,13 @@
 """
 
 import contextlib
+import http.client
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 import textwrap
-import urllib.error
-import urllib.request
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, Literal
@@ -118,12 +117,12 @@ class Served:
             raise AssertionError(f"{self.kind} did not end on {how.name}:\n{self.log_text()}") from None
 
     def _answers(self) -> bool:
-        try:
-            urllib.request.urlopen(f"{self.url}/", timeout=5).close()
-        except urllib.error.HTTPError as answer:
-            answer.close()  # whatever it says, it answers
-        except OSError:
-            return False
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/")
+                connection.getresponse()  # whatever it says, it answers
+            except (OSError, http.client.HTTPException):
+                return False
         return True
 
 

@@ -123,3 +123,18 @@ def test_testing__its_tests_run(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert "Ran 3 tests" in done.stderr, done.stderr
     assert done.returncode == 0, done.stderr
+
+
+def test_production__check_deploy_has_nothing_to_say(tmp_path: Path) -> None:
+    (code,) = [code for code in snippets("") if "HSTS" in code]
+    settings = dict(re.findall(r"(DJANGO_\w+)=(\S+)", code)) | {"DJANGO_SECRET_KEY": "long and r4ndom " * 4}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "DATABASE_"))}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "INFO"],
+        cwd=ROOT,
+        env={**kept, **settings, "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "no issues" in done.stdout

@@ -56,7 +56,8 @@ class BoundedRequest(WebRequest):
         """Leave of the headers of a proxy what it said itself, and only what can be read."""
         server, headers = self.server, self.requestHeaders
         address = _client_of(_values(headers, server.proxy_forwarded_address_header), conf.PROXIES)
-        _replace(headers, server.proxy_forwarded_address_header, address)
+        peer = getattr(self.client, "host", None)  # Daphne hears of the scheme only where there is an address
+        _replace(headers, server.proxy_forwarded_address_header, address or peer)
         for name, known in (
             (server.proxy_forwarded_port_header, _port),
             (server.proxy_forwarded_proto_header, _scheme),
