@@ -112,7 +112,7 @@ class JsonDisplay(nullcontext[None]):
 
     def frame(self, frame: Frame) -> None:
         """Write the frame."""
-        self.stream.write(json.dumps(frame, ensure_ascii=False) + "\n")
+        self.stream.write(json.dumps(frame) + "\n")  # ASCII, which every encoding has
         self.stream.flush()
 
     def link(self, link: Link) -> None:

@@ -22,12 +22,18 @@ Start = Callable[..., subprocess.Popen[str]]
 def showcase(sqlite_site: Site) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(*options: str) -> subprocess.Popen[str]:
+    def start(*options: str, **settings: str) -> subprocess.Popen[str]:
         command = [sys.executable, "manage.py", "showcase", *options]
         pipe = subprocess.PIPE
         started.append(
             subprocess.Popen(
-                command, cwd=ROOT, env=sqlite_site.env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+                command,
+                cwd=ROOT,
+                env={**sqlite_site.env, **settings},
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                start_new_session=True,
             )
         )
         return started[-1]
@@ -122,6 +128,29 @@ def test_showcase__stop_at_start_leaves_no_process(showcase: Start, slow: list[s
     family = children(process)
     os.killpg(process.pid, signal.SIGINT)
     assert ends(process, family) == (0, "")
+
+
+def test_showcase__prints_what_the_encoding_has(showcase: Start, tmp_path: Path) -> None:
+    (tmp_path / "работа").mkdir()
+    path = str(tmp_path / "работа")
+    process = showcase("--port", str(free_port()), "--path", path, PYTHONIOENCODING="ascii")
+    read_until(process, r"^completed ")
+    read_until(process, r"Still serving")
+    family = children(process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert ends(process, family) == (0, "")
+
+
+def test_showcase__reader_that_goes_away_ends_it(showcase: Start, sqlite_site: Site, slow: list[str]) -> None:
+    process = showcase("--port", str(free_port()), *slow)
+    job_id = read_until(process, r"http://").rstrip("/\n").rpartition("/")[2]
+    family = children(process)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait(30)) == ("", 4)
+    assert not [command for command, pid in family.items() if is_alive(pid)]
+    assert sqlite_site.job(job_id)["status"] == "cancelled"
 
 
 def test_showcase__death_of_the_worker_is_said(showcase: Start, sqlite_site: Site, slow: list[str]) -> None:

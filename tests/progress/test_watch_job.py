@@ -1,4 +1,6 @@
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.installation import ROOT, Served
+from tests.jobs.test_commands import encodings, printed, to_nobody
 
 MAKE = """
 import sys
@@ -25,6 +28,17 @@ lifecycle.mark_started()
 lifecycle.mark_progress(50, stage="one")
 lifecycle.log("half way")
 lifecycle.mark_completed("Done")
+"""
+STATUSES = """
+from jobs.models import ProcessingJob
+print(*ProcessingJob.objects.values_list("status", flat=True))
+"""
+IN_ALL_SCRIPTS = """
+from jobs.lifecycle import ProcessingJobLifecycle
+lifecycle = ProcessingJobLifecycle.create("job-1", name="Импорт → 輸入", public=True)
+lifecycle.mark_started("输入 → 3 ½ rows…")
+lifecycle.log("ключ")
+lifecycle.mark_failed("Конец → rows")
 """
 
 
@@ -124,6 +138,56 @@ def test_watch_job__reader_that_goes_away_is_no_error(serve: Served, watch: Any)
     assert process.wait(30) == 4
 
 
+@encodings
+def test_watch_job__prints_what_the_encoding_has(serve: Served, settings: dict[str, str]) -> None:
+    serve.site.worker(IN_ALL_SCRIPTS)
+    code, output, errors = printed(serve.site, "watch_job", "job-1", "--url", serve.ws_url, **settings)
+    assert (code, errors) == (1, "")
+    assert output.startswith("failed ")
+    assert output.endswith(" rows\n")
+
+
+@encodings
+def test_watch_job__json_is_exact_in_every_encoding(serve: Served, settings: dict[str, str]) -> None:
+    serve.site.worker(IN_ALL_SCRIPTS)
+    code, output, errors = printed(serve.site, "watch_job", "job-1", "--url", serve.ws_url, "--json", **settings)
+    assert (code, errors) == (1, "")
+    assert (json.loads(output)["name"], json.loads(output)["message"]) == ("Импорт → 輸入", "Конец → rows")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_watch_job__nobody_reads(serve: Served, options: list[str]) -> None:
+    serve.site.worker(IN_ALL_SCRIPTS)
+    assert to_nobody(serve.site, "watch_job", "job-1", "--url", serve.ws_url, *options) == (4, "")
+
+
+@encodings
+@pytest.mark.parametrize("options", [[], ["--logs"]])
+def test_watch_job__a_terminal_shows_what_the_encoding_has(
+    serve: Served, options: list[str], settings: dict[str, str]
+) -> None:
+    serve.site.worker(IN_ALL_SCRIPTS)
+    code, output = on_terminal(serve, "watch_job", "job-1", "--url", serve.ws_url, *options, **settings)
+    assert code == 1, output
+    assert "failed" in output
+    assert "Traceback" not in output
+
+
+def on_terminal(serve: Served, *arguments: str, **settings: str) -> tuple[int, str]:
+    """Run a command on a terminal of its own; return how it exits and what is shown, as ASCII."""
+    ours, its = os.openpty()
+    env = {**serve.env, "TERM": "xterm", "COLUMNS": "100", **settings}
+    command = [sys.executable, "manage.py", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while read := os.read(ours, 65_536):
+                shown += read
+        os.close(ours)
+        return process.wait(30), shown.decode("ascii", "replace")
+
+
 @pytest.mark.parametrize(
     ("url", "words"), [("ws://127.0.0.1:1", "Can't connect to ws://127.0.0.1:1"), ("127.0.0.1", "is no address")]
 )
@@ -140,6 +204,19 @@ def test_demo_progress__shows_every_stage_through_the_socket(serve: Served) -> N
     for stage in range(1, 5):
         assert any(f"stage_{stage}" in line for line in printed)
     assert any(line.startswith("completed · 100 %") for line in printed)
+
+
+@encodings
+def test_demo_progress__prints_what_the_encoding_has(serve: Served, settings: dict[str, str]) -> None:
+    code, output, errors = printed(serve.site, "demo_progress", "--url", serve.ws_url, "--duration", "0.5", **settings)
+    assert (code, errors) == (0, "")
+    assert "stage_4" in output
+    assert "\ncompleted " in output
+
+
+def test_demo_progress__nobody_reads(serve: Served) -> None:
+    assert to_nobody(serve.site, "demo_progress", "--url", serve.ws_url) == (4, "")
+    assert serve.site.worker(STATUSES).split() == ["cancelled"]
 
 
 def test_demo_progress__without_a_server_says_how_to_start_one(serve: Served) -> None:

@@ -6,8 +6,9 @@ from argparse import ArgumentParser
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from jobs.commands import PrintingCommand
 from jobs.exceptions import DuplicateJob, JobError
 from jobs.folder import FolderHasher, words
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -21,7 +22,7 @@ CANCELLED = 2  # exit codes
 INTERRUPTED = 130
 
 
-class Command(BaseCommand):
+class Command(PrintingCommand):
     """Hash a folder as a job that can be watched and cancelled."""
 
     help = (
@@ -46,8 +47,7 @@ class Command(BaseCommand):
             raise CommandError(f"--max-rate must be above 0, not {options['max_rate']:g}.")
         try:
             lifecycle = self.job(options)
-            self.stdout.write(lifecycle.job_id)
-            self.stdout.flush()
+            self.say(lifecycle.job_id)
             self.run(lifecycle, options)
         except JobError as error:
             raise CommandError(str(error)) from error
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         if lifecycle.job.status == Status.CANCELLED:
             self.stderr.write("Cancelled.")
             sys.exit(CANCELLED)
-        self.stdout.write(f"{result.sha256}  {result.summary()}")
+        self.say(f"{result.sha256}  {result.summary()}")
 
 
 @contextmanager

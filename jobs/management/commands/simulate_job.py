@@ -7,9 +7,10 @@ from argparse import ArgumentParser
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 
+from jobs.commands import PrintingCommand
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.simulation import Plan, run
@@ -22,7 +23,7 @@ DURATION = 10.0  # seconds
 MAX_JOBS = 100  # each is a thread with a database connection
 
 
-class Command(BaseCommand):
+class Command(PrintingCommand):
     """Run simulated jobs in threads of this process until all have ended; Ctrl-C cancels them."""
 
     help = (
@@ -65,8 +66,7 @@ class Command(BaseCommand):
         threads = [threading.Thread(target=self.run_one, args=(each, plan, stop)) for each in lifecycles]
         for lifecycle in lifecycles:
             lifecycle.mark_queued()
-            self.stdout.write(lifecycle.job_id)
-        self.stdout.flush()  # --die-at leaves no time for it
+            self.say(lifecycle.job_id)
         for thread in threads:
             thread.start()
         for thread in threads:

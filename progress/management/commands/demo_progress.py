@@ -5,9 +5,10 @@ import threading
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 
+from jobs.commands import PrintingCommand
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.simulation import Plan, run
@@ -44,7 +45,7 @@ class Starter:
         self.display.link(link)
 
 
-class Command(BaseCommand):
+class Command(PrintingCommand):
     """Show the whole path: worker, log, server, socket, terminal."""
 
     help = "Creates a demo job, watches it through the WebSocket, and takes it through several stages meanwhile."
@@ -76,6 +77,7 @@ class Command(BaseCommand):
 
         Raises:
             CommandError: It can't be watched; the job is cancelled then.
+            BrokenPipeError: Nobody reads what is printed; then as well.
 
         """
         try:
@@ -86,6 +88,9 @@ class Command(BaseCommand):
                 words = f"The server at {url} does not know the job: does it use the same database?"
             lifecycle.request_cancel("Nobody could watch")
             raise CommandError(words, returncode=code) from error
+        except BrokenPipeError:
+            lifecycle.request_cancel("Nobody could watch")
+            raise
         except KeyboardInterrupt:
             lifecycle.request_cancel("Interrupted")
             raise SystemExit(Exit.INTERRUPTED) from None

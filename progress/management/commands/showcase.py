@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
+from jobs.commands import PrintingCommand
 from jobs.exceptions import JobError
 from jobs.folder import words
 from jobs.ids import new_job_id
@@ -36,7 +37,7 @@ MIN_RATE = 1.0  # megabytes a second, so that a small folder does not take as lo
 MAX_LISTED = 50_000  # files; more of them take long by themselves
 
 
-class Command(BaseCommand):
+class Command(PrintingCommand):
     """Serve, work and watch, until Ctrl-C."""
 
     help = "Starts a server, hashes a folder in a worker process, and shows the job live. Ctrl-C stops everything."

@@ -6,8 +6,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from jobs.commands import PrintingCommand
 from progress.client import WatchError
 from progress.terminal import Exit, JsonDisplay, display_for, explain, show
 
@@ -18,12 +17,12 @@ The exit code says how the job ended:
   1  failed
   2  cancelled
   3  the job was not found, or is not for you to see
-  4  anything else: no server answers, a bad address, …
+  4  anything else: no server answers, a bad address, nobody reads what is printed, …
   130  Ctrl-C
 """
 
 
-class Command(BaseCommand):
+class Command(PrintingCommand):
     """Show a job live until it ends: a bar on a terminal, else lines, or JSON."""
 
     help = "Shows a job live until it ends. A lost connection is made again and resumed."
@@ -60,7 +59,4 @@ class Command(BaseCommand):
             self.stderr.write(words)
         except KeyboardInterrupt:
             code = Exit.INTERRUPTED
-        except BrokenPipeError:  # as in `watch_job … --json | head -1`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no complaint at exit
-            code = Exit.OTHER
         sys.exit(code)
