@@ -2,7 +2,7 @@
 
 import json
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_pro
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
+QUIET_SECONDS = 10.0  # without a report, after which it is shown when the last one was
 
 
 class Exit(IntEnum):
@@ -216,6 +217,8 @@ class BarDisplay:
 
     def _doing(self, frame: Frame) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
+        if frame["status"] == "in_progress" and (quiet := quiet_words(frame)):
+            line.append(f"{quiet}  ", style="yellow")
         if self.trouble:
             return line.append(self.trouble, style="yellow")
         error = frame["metadata"].get("error") if frame["status"] == "failed" else None
@@ -251,6 +254,14 @@ def amounts(frame: Frame) -> str:
         if (eta := facts.get("eta_seconds")) is not None:
             parts.append(f"{timedelta(seconds=round(eta))} left")
     return " · ".join(parts)
+
+
+def quiet_words(frame: Frame, now: datetime | None = None) -> str:
+    """Return how long ago the job last reported, or nothing while that is not long."""
+    quiet = (now or datetime.now(UTC)) - datetime.fromisoformat(frame["timestamp"])
+    if quiet < timedelta(seconds=QUIET_SECONDS):
+        return ""
+    return f"last report {timedelta(seconds=round(quiet.total_seconds()))} ago"
 
 
 def link_words(link: Link) -> str:

@@ -1,13 +1,13 @@
 import io
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from progress.client import Link, ServerUnreachable, WatchRefused
-from progress.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, amounts, explain, plain
+from progress.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, amounts, explain, plain, quiet_words
 from tests.progress.scripted_server import log, progress, snapshot
 
 
@@ -67,6 +67,33 @@ def test_bar__lost_connection_says_since_when_it_is_old() -> None:
     at = datetime(2026, 1, 1, 12, 3, 7).astimezone()
     shown = bar(snapshot(1), link=Link(False, "no server answers", 1, at))
     assert "reconnecting, as of 12:03:07 (no server answers)" in shown
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def test_bar__says_when_a_quiet_job_last_reported() -> None:
+    facts = {"stage": "users"}
+    assert "last report 0:01:0" in bar(snapshot(1, timestamp=ago(62), metadata=facts))
+    assert "last report" not in bar(snapshot(1, timestamp=ago(1)))
+    assert "last report" not in bar(snapshot(1, "completed", timestamp=ago(62)))
+    assert "last report" not in bar(snapshot(1, "queued", timestamp=ago(62)))
+
+
+def test_bar__lost_connection_hides_no_quiet_job() -> None:
+    shown = bar(snapshot(1, timestamp=ago(62)), link=Link(False, "no server answers", 1, datetime.now(UTC)))
+    assert "last report 0:01:0" in shown
+    assert "reconnecting, as of " in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, ""), (0, ""), (9.9, ""), (10, "last report 0:00:10 ago"), (90_000, "last report 1 day, 1:00:00 ago")],
+)
+def test_quiet_words__of_a_job_that_reported_so_long_ago(seconds: float, words: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert quiet_words(snapshot(1), now) == words
 
 
 def test_bar__fits_a_narrow_terminal() -> None:
