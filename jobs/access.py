@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
-from jobs.models import ProcessingJob
+from jobs.models import ProcessingJob, readable
 
 type_of_user = AbstractBaseUser | AnonymousUser
 
@@ -45,8 +45,8 @@ class AccessPolicy:
         A query for each way in which a job can be seen: of all at once, a database makes a scan of all jobs.
         """
         if type(self).visible is not AccessPolicy.visible or self._sees_all(user):
-            return list(self.visible(user, jobs).order_by("-created_at")[:limit])
-        found = [job for way in self._ways(user) for job in jobs.filter(way).order_by("-created_at")[:limit]]
+            return readable(self.visible(user, jobs).order_by("-created_at")[:limit])
+        found = [job for way in self._ways(user) for job in readable(jobs.filter(way).order_by("-created_at")[:limit])]
         newest = {job.pk: job for job in sorted(found, key=lambda job: job.created_at, reverse=True)}
         return list(newest.values())[:limit]
 

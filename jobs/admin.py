@@ -1,5 +1,6 @@
 """The admin: shows jobs and their log, edits nothing by hand; cancel, retry and create go through the lifecycle."""
 
+import json
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -92,13 +93,13 @@ class ProcessingJobAdmin(ModelAdmin):
     list_filter = ("status", "public", "created_at")
     list_select_related = ("owner",)
     search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}")
-    readonly_fields = ("status_badge", "bar", "event_log")
+    readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "event_log")
     actions = ("cancel_jobs", "retry_jobs")
 
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
     fieldsets = (
         (None, {"fields": ("id", "name", "owner", "public", "status_badge", "bar", "message", "attempt")}),
-        ("Outcome", {"fields": ("error", "result", "metadata")}),
+        ("Outcome", {"fields": ("error", "result_json", "metadata_json")}),
         (
             "Times",
             {
@@ -122,8 +123,11 @@ class ProcessingJobAdmin(ModelAdmin):
     # Who may do what
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[ProcessingJob]":
-        """Return the jobs that the user may see, by the one policy."""
-        return policy().visible(request.user, super().get_queryset(request))
+        """Return the jobs that the user may see, by the one policy.
+
+        Their JSON is read where it is shown: what an import has stored there may be more than Python takes.
+        """
+        return policy().visible(request.user, super().get_queryset(request)).defer("result", "metadata")
 
     def has_change_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
         """Nobody edits a job by hand."""
@@ -159,25 +163,35 @@ class ProcessingJobAdmin(ModelAdmin):
     @admin.display(description="Status", ordering="status")
     def status_badge(self, job: ProcessingJob) -> SafeString:
         """Show the status as a badge."""
-        return format_html('<span class="job-status job-status-{}">{}</span>', job.status, Status(job.status).label)
+        return format_html('<span class="job-status job-status-{}">{}</span>', job.status, job.get_status_display())
 
     @admin.display(description="Progress", ordering="progress")
     def bar(self, job: ProcessingJob) -> SafeString:
         """Show the progress as a bar, which is in motion while the job runs and the percentage is unknown."""
-        if job.progress is None:
+        percent = _percent(job.progress)
+        if not percent:
             if job.status != Status.IN_PROGRESS:
                 return EMPTY_BAR
             return format_html('<span class="job-bar"><progress aria-label="{}"></progress></span>', "Progress unknown")
-        percent = f"{job.progress:g}"
         return format_html(
             '<span class="job-bar"><progress max="100" value="{0}" aria-label="Progress"></progress> {0} %</span>',
             percent,
         )
 
+    @admin.display(description="Result")
+    def result_json(self, job: ProcessingJob) -> str:
+        """Show the result."""
+        return _in_json(job, "result")
+
+    @admin.display(description="Metadata")
+    def metadata_json(self, job: ProcessingJob) -> str:
+        """Show the metadata."""
+        return _in_json(job, "metadata")
+
     @admin.display(description="Events, newest first")
     def event_log(self, job: ProcessingJob) -> SafeString:
         """Show the most recent events as a table, and how many came before."""
-        events = list(job.events.order_by("-seq")[:EVENTS_SHOWN])
+        events = list(job.events.defer("metadata").order_by("-seq")[:EVENTS_SHOWN])
         rows = format_html_join("", "<tr>" + "<td>{}</td>" * 6 + "</tr>", map(_cells, events))
         head = format_html_join(
             "", "<th>{}</th>", ((name,) for name in ("Seq", "Time", "Kind", "Status", "%", "Message"))
@@ -216,6 +230,9 @@ class ProcessingJobAdmin(ModelAdmin):
                 logger.warning("Job %s can't be written: %s", job.pk, error)
                 self.message_user(request, f"Job {str(job)!r}: {AWAY}", messages.ERROR)
                 break
+            except Exception as error:  # whatever is wrong with a row, it harms its own job only
+                logger.warning("Job %s can't be changed: %r", job.pk, error)
+                level, outcome = messages.ERROR, f"Job {str(job)!r}: what is stored of it makes no sense."
             if number < RESULTS_TOLD:
                 self.message_user(request, outcome, level)
             else:
@@ -238,8 +255,23 @@ def _retry(lifecycle: ProcessingJobLifecycle) -> str:
 
 def _cells(event: JobEvent) -> tuple[Any, ...]:
     time = timezone.localtime(event.timestamp).isoformat(sep=" ", timespec="milliseconds")
-    percent = "" if event.progress is None else f"{event.progress:g}"
-    return event.seq, time, event.get_kind_display(), Status(event.status).label, percent, event.message
+    status, percent = event.get_status_display(), _percent(event.progress)
+    return event.seq, time, event.get_kind_display(), status, percent, event.message
+
+
+def _percent(progress: float | None) -> str:
+    """Return a percentage in words, empty where it is unknown or none; 100 is for what is done."""
+    if not isinstance(progress, int | float) or not 0 <= progress <= 100:
+        return ""
+    return f"{progress if progress == 100 else min(progress, 99.99):g}"
+
+
+def _in_json(job: ProcessingJob, field: str) -> str:
+    try:
+        value = getattr(job, field)
+    except Exception as error:  # whatever Python does not take of it
+        return f"It can't be read: {error}"
+    return "-" if value is None else json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def _counted(number: int, one: str, many: str) -> str:

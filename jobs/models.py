@@ -1,10 +1,11 @@
 """What is stored of a job: its present state and the log of its events."""
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import models
+from django.db import Error, models
 from django.urls import reverse
 from django.utils import timezone
 
@@ -16,6 +17,8 @@ from jobs.states import TERMINAL, EventKind, Status
 
 if TYPE_CHECKING:
     from jobs.lifecycle import ProcessingJobLifecycle
+
+logger = logging.getLogger(__name__)
 
 STATUS_CHOICES = [(status.value, status.label) for status in Status]
 KIND_CHOICES = [(kind.value, kind.value.capitalize()) for kind in EventKind]
@@ -114,6 +117,29 @@ class ProcessingJob(models.Model):
         from jobs.lifecycle import ProcessingJobLifecycle
 
         return ProcessingJobLifecycle(self)
+
+
+def readable(jobs: "models.QuerySet[ProcessingJob]") -> list[ProcessingJob]:
+    """Return jobs but for those whose row can't be read: an import may store what Python does not take.
+
+    Raises:
+        Error: The database does not answer.
+
+    """
+    try:
+        return list(jobs)
+    except Error:
+        raise
+    except Exception:
+        found: list[ProcessingJob] = []
+    for pk in jobs.values_list("pk", flat=True):
+        try:
+            found += ProcessingJob.objects.using(jobs.db).filter(pk=pk)
+        except Error:
+            raise
+        except Exception as error:  # whatever is wrong with a row, it harms its own job only
+            logger.warning("Job %s can't be read: %r", pk, error)
+    return found
 
 
 class JobEvent(models.Model):

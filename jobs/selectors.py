@@ -8,7 +8,7 @@ from django.db import router
 from django.db.models import Q
 
 from jobs.access import policy, type_of_user
-from jobs.models import JobEvent, ProcessingJob
+from jobs.models import JobEvent, ProcessingJob, readable
 
 T = TypeVar("T")
 
@@ -40,13 +40,13 @@ def database_alias() -> str:
 
 
 def get_visible_job(user: type_of_user, job_id: str) -> ProcessingJob | None:
-    """Return a job that the user may see; None if there is none, or it is hidden from them."""
-    job = ProcessingJob.objects.filter(pk=job_id).first()
+    """Return a job that the user may see; None if there is none, it is hidden from them, or can't be read."""
+    job = next(iter(readable(ProcessingJob.objects.filter(pk=job_id))), None)
     return job if job is not None and policy().may_view(user, job) else None
 
 
 def recent_jobs(user: type_of_user, limit: int, *, own: bool = False) -> list[ProcessingJob]:
-    """Return the newest jobs that the user may see, or that are the user's own, newest first."""
+    """Return the newest jobs that the user may see, or that are their own, newest first, but for unreadable ones."""
     if own and not user.is_authenticated:
         return []  # a job without an owner is nobody's own
     jobs = ProcessingJob.objects.filter(owner_id=user.pk) if own else ProcessingJob.objects.all()

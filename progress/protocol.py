@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from jobs.events import Event
-from jobs.states import EventKind
+from jobs.states import EventKind, Status
 from progress.codes import ErrorCode
 from progress.exceptions import Refused
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
+STATUSES = frozenset(Status)
 MAX_SEQ = 2**63 - 1
 MAX_JOBS = 128  # in one message: as many as a socket may watch by default, PROGRESS_MAX_SUBSCRIPTIONS
 HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
@@ -86,8 +87,16 @@ def websocket_payload(frame: bytes) -> bytes:
 
 
 def encode(message: dict[str, Any]) -> str:
-    """Return a message as the text of a frame."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Return a message as the text of a frame.
+
+    Raises:
+        ValueError: It holds NaN, infinity or half of a surrogate pair, which JSON or UTF-8 does not have.
+
+    """
+    text = json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if not _is_text(text):
+        raise ValueError("half of a surrogate pair is no character")
+    return text
 
 
 def timestamp(moment: datetime) -> str:
@@ -96,7 +105,13 @@ def timestamp(moment: datetime) -> str:
 
 
 def event_text(event: Event) -> str:
-    """Return the text of the frame that shows an event."""
+    """Return the text of the frame that shows an event.
+
+    Raises:
+        ValueError: It can't be shown.
+
+    """
+    _require_showable(event)
     if event.kind is EventKind.LOG:
         return encode(
             {
@@ -123,7 +138,13 @@ def event_text(event: Event) -> str:
 
 
 def job_state(job: "ProcessingJob") -> dict[str, Any]:
-    """Return the fields that show a job as it stands: those of its last ``progress`` frame."""
+    """Return the fields that show a job as it stands: those of its last ``progress`` frame.
+
+    Raises:
+        ValueError: It can't be shown.
+
+    """
+    _require_showable(job)
     return {
         "type": "progress",
         "job_id": job.pk,
@@ -136,6 +157,16 @@ def job_state(job: "ProcessingJob") -> dict[str, Any]:
     }
 
 
+def _require_showable(stored: "Event | ProcessingJob") -> None:
+    """Check what others than the lifecycle may have stored, an import, say: clients rely on these types and bounds."""
+    if stored.status not in STATUSES:
+        raise ValueError(f"{stored.status!r} is no status")
+    if stored.progress is not None and not 0 <= stored.progress <= 100:
+        raise ValueError(f"{stored.progress} is no percentage")
+    if not isinstance(stored.metadata, dict):
+        raise ValueError(f"the metadata is a {type(stored.metadata).__name__}")
+
+
 def whole_state(job: "ProcessingJob") -> dict[str, Any]:
     """Return all that a page shows of a job, and the position of it."""
     state = job_state(job)
@@ -145,8 +176,8 @@ def whole_state(job: "ProcessingJob") -> dict[str, Any]:
 
 def listed_state(job: "ProcessingJob") -> dict[str, Any]:
     """Return a job as lists show it: without its result, of which many would be too much for a frame."""
-    metadata = {key: value for key, value in job.metadata.items() if key != "result"}
-    return {**whole_state(job), "metadata": metadata}
+    state = whole_state(job)
+    return {**state, "metadata": {key: value for key, value in state["metadata"].items() if key != "result"}}
 
 
 def feed_entry(job: "ProcessingJob") -> str:
@@ -384,6 +415,8 @@ def _text(value: object, what: str) -> str:
 
 def _is_text(value: str) -> bool:
     """Tell whether a string can be sent: JSON can spell half of a surrogate pair, which UTF-8 can't."""
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:

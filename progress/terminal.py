@@ -19,6 +19,7 @@ COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_pro
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
+MAX_COUNT = 1e18  # what the lifecycle stores at most
 QUIET_SECONDS = 10.0  # without a report, after which it is shown when the last one was
 
 
@@ -244,14 +245,14 @@ def amounts(frame: Frame) -> str:
     """Return how much is done of how much, how fast, and how long it will take, as far as known."""
     facts = frame["metadata"]
     unit = plain(facts.get("unit", ""))
+    current, total, rate, eta = (_number(facts.get(key)) for key in ("current", "total", "rate", "eta_seconds"))
     parts = []
-    if (current := facts.get("current")) is not None:
-        total = facts.get("total")
+    if current is not None:
         parts.append(_count(current, unit) if total is None else f"{_count(current, unit)} of {_count(total, unit)}")
     if frame["status"] == "in_progress":
-        if rate := facts.get("rate"):
+        if rate:
             parts.append(f"{_count(rate, unit)}/s")
-        if (eta := facts.get("eta_seconds")) is not None:
+        if eta is not None and eta < timedelta.max.total_seconds():
             parts.append(f"{timedelta(seconds=round(eta))} left")
     return " · ".join(parts)
 
@@ -269,6 +270,12 @@ def link_words(link: Link) -> str:
     if link.as_of is None:
         return f"connecting … ({plain(link.reason)})"
     return f"reconnecting, as of {link.as_of.astimezone():%H:%M:%S} ({plain(link.reason)})"
+
+
+def _number(value: object) -> float | None:
+    """Return a number that can be shown; metadata need not hold one where it should."""
+    known = isinstance(value, int | float) and 0 <= value <= MAX_COUNT
+    return value if known else None  # type: ignore[return-value]
 
 
 def _count(number: float, unit: str) -> str:

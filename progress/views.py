@@ -1,5 +1,6 @@
 """The pages: recent jobs, and one job, both live."""
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +14,22 @@ from django.views.decorators.http import require_safe
 from jobs.bounds import is_job_id
 from jobs.selectors import get_visible_job, recent_jobs
 from progress.conf import conf
-from progress.protocol import listed_state, whole_state
+from progress.protocol import encode, listed_state, whole_state
 
 if TYPE_CHECKING:
     from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
 
 
 @never_cache
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
     """Show the newest jobs that the user may see."""
-    jobs = recent_jobs(request.user, conf.FEED_JOBS)
+    jobs = [shown for job in recent_jobs(request.user, conf.FEED_JOBS) if (shown := _shown(job))]
     context = {
-        "jobs": [_shown(job) for job in jobs],
-        "states": _feed(*map(listed_state, jobs)),
+        "jobs": jobs,
+        "states": _feed(*(listed_state(shown["job"]) for shown in jobs)),
         "limit": conf.FEED_JOBS,
         "subscriptions": conf.MAX_SUBSCRIPTIONS,
         "heartbeat": conf.HEARTBEAT_SECONDS,
@@ -42,6 +45,8 @@ def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     if job is None:
         return _not_found(request)
     shown = _shown(job)
+    if shown is None:
+        return render(request, "progress/unavailable.html", status=503)
     context = {**shown, "states": _feed(shown["state"]), "heartbeat": conf.HEARTBEAT_SECONDS}
     return render(request, "progress/job.html", context)
 
@@ -59,20 +64,32 @@ def _feed(*states: dict[str, Any]) -> dict[str, Any]:
     return {"type": "feed", "subject": "page", "jobs": states}
 
 
-def _shown(job: "ProcessingJob") -> dict[str, Any]:
-    """Return what a template shows of a job, in the same words as the scripts do."""
+def _shown(job: "ProcessingJob") -> dict[str, Any] | None:
+    """Return what a template shows of a job, in the same words as the scripts do; None of one that can't be shown."""
+    try:
+        state = whole_state(job)
+        encode(state)
+    except Exception as error:  # whatever is wrong with a row, it harms its own job only
+        logger.warning("Job %s can't be shown: %r", job.pk, error)
+        return None
     return {
         "job": job,
-        "state": whole_state(job),
+        "state": state,
         "status": "Cancelling" if job.cancel_requested_at and not job.is_finished else job.get_status_display(),
         "percent": "" if job.progress is None else f"{math.floor(job.progress)}%",
         "is_indeterminate": job.progress is None and job.status == "in_progress",
-        "stage": job.metadata.get("stage", ""),
+        "stage": _text(job, "stage"),
         "error": _distinct_error(job),
     }
 
 
+def _text(job: "ProcessingJob", key: str) -> str:
+    """Return a text of the metadata, which are the caller's own, and need not hold text."""
+    value = job.metadata.get(key)
+    return value if isinstance(value, str) else ""
+
+
 def _distinct_error(job: "ProcessingJob") -> str:
     """Return the error of a failed job, unless the message says it already."""
-    error = str(job.metadata.get("error", ""))
+    error = _text(job, "error")
     return error if job.status == "failed" and error != job.message else ""

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from jobs import admin as jobs_admin
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
+from tests.jobs.bad_rows import of_each_kind, of_each_that_can_not_be_shown, spoil
 from tests.jobs.records import assert_whole, log, row, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,6 +157,28 @@ def test_detail__counts_the_events_beyond_the_most_recent(
 def test_detail__links_to_the_live_page(make_job: Any) -> None:
     job = make_job("job-1").job
     assert f'href="{job.get_absolute_url()}" class="viewsitelink"' in page(staff("view"), detail("job-1"))
+
+
+@of_each_kind
+def test_pages__a_bad_row_harms_itself_only(make_job: Any, bad: dict[str, Any]) -> None:
+    for name in ("job-1", "bad", "job-2"):
+        make_job(name, status="in_progress").log("line")
+    spoil("bad", bad)
+    client = staff("view", "change")
+    text = page(client, LIST)
+    assert all(detail(name) in text for name in ("job-1", "bad", "job-2"))
+    assert "bad" in page(client, detail("bad"))
+    page(client, detail("job-1"))
+
+
+@of_each_that_can_not_be_shown
+def test_cancel__a_bad_row_harms_itself_only(make_job: Any, bad: dict[str, Any]) -> None:
+    for name in ("job-1", "bad", "job-2"):
+        make_job(name, status="queued")
+    spoil("bad", bad)
+    told = act(staff("view", "change"), "cancel_jobs", "job-1", "bad", "job-2")
+    assert {"Job 'job-1': cancelled.", "Job 'job-2': cancelled."} <= set(told)
+    assert len(told) == 3
 
 
 # Never editing

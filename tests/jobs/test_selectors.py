@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.models import JobEvent, ProcessingJob
 from jobs.selectors import Head, Span
+from tests.jobs.bad_rows import UNREADABLE, of_each_kind, spoil
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +76,29 @@ class NamesOnly(AccessPolicy):
 def test_recent_jobs__a_job_of_nobody_is_not_the_anonymous_users_own(make_job: Any) -> None:
     make_job(public=True)
     assert selectors.recent_jobs(AnonymousUser(), 10, own=True) == []
+
+
+@of_each_kind
+@pytest.mark.parametrize("who", ["anonymous", "owner", "superuser"])
+def test_recent_jobs__a_bad_row_harms_itself_only(make_job: Any, bad: dict[str, Any], who: str) -> None:
+    owner = User.objects.create(username="ann", is_staff=True, is_superuser=who == "superuser")
+    for name in ("a", "bad", "c"):
+        make_job(name, public=True, owner=owner)
+    spoil("bad", bad)
+    user = AnonymousUser() if who == "anonymous" else owner
+    seen = ["c", "a"] if bad in UNREADABLE.values() else ["c", "bad", "a"]
+    assert [job.pk for job in selectors.recent_jobs(user, 10)] == seen
+    assert [job.pk for job in selectors.recent_jobs(owner, 10, own=True)] == seen
+    assert (selectors.get_visible_job(user, "bad") is None) is (bad in UNREADABLE.values())
+
+
+def test_recent_jobs__a_database_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_: Any) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr("django.db.models.query.QuerySet._fetch_all", locked)
+    with pytest.raises(OperationalError):
+        selectors.recent_jobs(AnonymousUser(), 10)
 
 
 def test_get_jobs__those_that_exist_however_many(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from jobs.models import ProcessingJob
 from progress import feed, hub, layers, reads
 from progress.exceptions import Refused
 from progress.groups import feed_message
+from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.hubs import swept
 from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers
 
@@ -349,6 +350,20 @@ async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
         await watcher.until(has_told("job-1", "in_progress"))
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
     assert any("bad" in line for line in logged.of("progress.feed"))
+
+
+@of_each_that_can_not_be_shown
+async def test_feed__a_bad_row_harms_itself_only(unheard, no_sweep, bad):
+    jobs = [await a_job(name) for name in ("job-1", "bad", "job-2")]
+    await run(spoil)("bad", bad)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1", "job-2"}
+        await jobs[2].amark_started()
+        for name in ("job-2", "bad"):
+            hub.current().feed.mark(name)
+        await watcher.until(has_told("job-2", "in_progress"))
+    assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1", "job-2"}
 
 
 async def test_tell__more_changes_than_one_query_takes(no_sweep, monkeypatch):

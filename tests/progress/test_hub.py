@@ -15,12 +15,13 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.states import EventKind
 from progress import hub, layers, link, log_reader, reads, window
-from progress.codes import CloseCode
+from progress.codes import CloseCode, ErrorCode
 from progress.connection import Connection
 from progress.exceptions import Refused
 from progress.groups import FEED_GROUP, hint_of, job_message
 from progress.log_reader import LogReader
 from progress.protocol import Position
+from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, swept, watch
 from tests.progress.watching import ScriptedLayer, eventually, run, watchers
 
@@ -572,6 +573,30 @@ async def test_sweep__what_can_not_be_shown_ends_a_socket_that_has_no_other_purp
         await watcher.until(lambda frames: frames[-1].get("code") == "unavailable")
         await eventually(lambda: watcher.codes == ([CloseCode.RESYNC] if is_addressed else []))
     assert job.job_id == JOB
+
+
+@of_each_that_can_not_be_shown
+async def test_subscribe__a_bad_row_harms_itself_only(unheard, no_sweep, bad):
+    """Nor do its events, for those who resume or are watching already."""
+    jobs = {name: await ProcessingJobLifecycle.acreate(name, public=True) for name in ("bad", JOB)}
+    epoch = jobs["bad"].job.epoch
+    async with watchers(3) as [watcher, early, late]:
+        await watch(early, job_id="bad")
+        await watch(early)
+        for job in jobs.values():
+            await job.amark_started()
+        await run(spoil)("bad", bad)
+        await swept()
+        for since in (None, Position(epoch, 1)):
+            with pytest.raises(Refused) as refused:
+                await watch(late, since, job_id="bad")
+            assert refused.value.code == ErrorCode.UNAVAILABLE
+        await watch(watcher)
+        await jobs[JOB].amark_progress(50)
+        await swept()
+        for each in (watcher, early):
+            await each.until(lambda frames: frames[-1].get("progress") == 50)
+        assert [frame["code"] for frame in early.frames if frame["type"] == "error"] == ["unavailable"]
 
 
 async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):

@@ -154,6 +154,34 @@ def test_encode__refuses_what_is_not_json():
         protocol.encode({"progress": float("nan")})
 
 
+@pytest.mark.parametrize("text", ["\ud800", "é\ud800"])
+def test_encode__refuses_half_of_a_surrogate_pair(text):
+    with pytest.raises(ValueError, match="surrogate"):
+        protocol.encode({"message": text})
+
+
+BAD = [
+    *({"metadata": bad} for bad in ([], "text", 5, None)),
+    *({"progress": bad} for bad in (-5, 100.01, float("inf"), float("nan"))),
+    {"status": "weird"},
+    {"metadata": {"current": float("inf")}},
+    {"metadata": {"stage": "\ud800"}},
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=repr)
+def test_frames__of_what_is_out_of_bounds_are_not_made(bad):
+    job = a_job()
+    for name, value in bad.items():
+        setattr(job, name, value)
+    with pytest.raises(ValueError, match=r".+"):
+        protocol.feed_entry(job)
+    with pytest.raises(ValueError, match=r".+"):
+        protocol.snapshot(protocol.job_state(job), name="", position=Position("e1", 1), recovered=False)
+    with pytest.raises(ValueError, match=r".+"):
+        protocol.event_text(event(**bad))
+
+
 def test_timestamp__is_utc_with_a_z():
     east = datetime(2026, 1, 1, 2, 0, tzinfo=timezone(timedelta(hours=2)))
     assert protocol.timestamp(east) == "2026-01-01T00:00:00.000000Z"

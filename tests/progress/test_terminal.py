@@ -138,6 +138,9 @@ def test_json__is_one_frame_a_line() -> None:
         ({"current": 3, "total": 4, "unit": "files"}, "3 files of 4 files"),
         ({"rate": 0.25, "unit": "files"}, "0.2 files/s"),
         ({"eta_seconds": 3725.4}, "1:02:05 left"),
+        ({"current": "a", "total": 4, "rate": [], "eta_seconds": None, "unit": {}}, ""),
+        ({"current": 3, "total": "b", "rate": -1, "eta_seconds": 1e17, "unit": 5}, "3 5"),
+        ({"current": 10**400, "total": 10**400, "rate": 10**400, "eta_seconds": 10**400}, ""),
     ],
 )
 def test_amounts__say_what_is_known(facts: dict[str, Any], words: str) -> None:

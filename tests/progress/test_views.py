@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
@@ -9,6 +10,7 @@ from django.test import Client
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
+from tests.jobs.bad_rows import SHOWABLE, of_each_kind, of_each_that_can_not_be_shown, spoil
 
 POLICY = "Content-Security-Policy"
 
@@ -44,6 +46,40 @@ def test_job_list__embeds_what_a_feed_tells_and_the_page_of_a_job_its_result(cli
 def test_job_list__tells_its_script_how_many_jobs_a_socket_may_watch(client: Client, settings: object) -> None:
     settings.PROGRESS_MAX_SUBSCRIPTIONS = 1234  # type: ignore[attr-defined]
     assert 'data-subscriptions="1234"' in client.get("/").text
+
+
+@of_each_kind
+def test_job_list__a_bad_row_harms_itself_only(client: Client, bad: dict[str, Any]) -> None:
+    for name in ("job-1", "bad", "job-2"):
+        ProcessingJobLifecycle.create(name, public=True).mark_started()
+    spoil("bad", bad)
+    answer = client.get("/")
+    shown = {"job-1", "job-2"} | ({"bad"} if bad in SHOWABLE.values() else set())
+    assert answer.status_code == 200
+    assert set(re.findall(r'data-job-id="([\w-]+)"', answer.text)) == shown
+    assert client.get("/jobs/job-1/").status_code == 200
+
+
+@of_each_that_can_not_be_shown
+def test_job_page__of_a_bad_row_says_so(client: Client, bad: dict[str, Any]) -> None:
+    ProcessingJobLifecycle.create("bad", public=True).mark_started()
+    ProcessingJobLifecycle.create("hidden").mark_started()
+    spoil("bad", bad)
+    spoil("hidden", bad)
+    answer = client.get("/jobs/bad/")
+    assert answer.status_code in (404, 503)
+    assert answer.headers[POLICY]
+    assert "See the recent jobs" in answer.text
+    assert client.get("/jobs/hidden/").status_code == 404
+
+
+@pytest.mark.parametrize("bad", SHOWABLE.values())
+def test_job_page__shows_what_makes_sense(client: Client, bad: dict[str, Any]) -> None:
+    ProcessingJobLifecycle.create("bad", name="The job", public=True).mark_started()
+    spoil("bad", bad)
+    answer = client.get("/jobs/bad/")
+    assert answer.status_code == 200
+    assert "The job" in answer.text
 
 
 def test_favicon__leads_to_the_icon(client: Client) -> None:
