@@ -1,6 +1,7 @@
 """What each change does to a job, decided without touching the database."""
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -218,10 +219,12 @@ def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[
 
 
 def _percent(current: float, total: float | None) -> float | None:
-    """Return how much of a total is done; None if that is not known."""
+    """Return how much of a total is done, rounded down: 100 is for all of it; None if that is not known."""
     if total is None:
         return None
-    return round(100 * (current / total), 2) if total else 100.0
+    if current >= total:
+        return 100.0
+    return min(math.floor(10_000 * current / total + bounds.ROUNDING), 9_999) / 100
 
 
 def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:

@@ -1,6 +1,7 @@
 """What a terminal shows of a job that is followed through its WebSocket: a live bar, lines, or JSON."""
 
 import json
+import math
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -237,8 +238,8 @@ def status_words(frame: Frame) -> str:
 
 
 def percent(frame: Frame) -> str:
-    """Return the percentage, or nothing while it is unknown."""
-    return "" if frame["progress"] is None else f"{frame['progress']:.0f} %"
+    """Return whole percents, rounded down: 100 % is for what is done. Nothing while they are unknown."""
+    return "" if frame["progress"] is None else f"{math.floor(frame['progress'])} %"
 
 
 def amounts(frame: Frame) -> str:

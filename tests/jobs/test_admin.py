@@ -66,6 +66,21 @@ def test_list__unknown_progress_is_a_bar_in_motion(make_job: Any) -> None:
     assert re.search(r'<progress aria-label="[^"]+"></progress>', page(staff("view"), LIST))
 
 
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ({"current": 19_999, "total": 20_000}, "99.99 %"),
+        ({"progress": 99.9999999}, "99.99 %"),
+        ({"current": 3, "total": 3}, "100 %"),
+    ],
+)
+def test_pages__a_hundred_percent_is_for_what_is_done(make_job: Any, report: dict[str, Any], words: str) -> None:
+    make_job("job-1", status="in_progress").mark_progress(**report)
+    client = staff("view")
+    assert f"</progress> {words}</span>" in page(client, LIST)
+    assert f"<td>{words.removesuffix(' %')}</td>" in page(client, detail("job-1"))
+
+
 @pytest.mark.parametrize("status", ["pending", "queued", "failed", "cancelled"])
 def test_list__unknown_progress_of_a_job_that_does_not_run_is_a_bar_at_rest(make_job: Any, status: str) -> None:
     job = make_job(status="pending" if status == "failed" else status)

@@ -48,6 +48,11 @@ def test_bar__shows_what_is_known() -> None:
         assert words in shown
 
 
+@pytest.mark.parametrize(("progress_", "words"), [(0.0, " 0 %"), (99.99, " 99 %"), (100.0, " 100 %")])
+def test_bar__a_hundred_percent_is_for_what_is_done(progress_: float, words: str) -> None:
+    assert words in bar(snapshot(1, progress=progress_))
+
+
 def test_bar__indeterminate_has_no_percentage() -> None:
     assert "%" not in bar(snapshot(1, progress=None))
 

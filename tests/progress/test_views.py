@@ -43,6 +43,17 @@ def test_job_list__embeds_what_a_feed_tells_and_the_page_of_a_job_its_result(cli
     assert listed == {**own, "metadata": {"attempt": 1}}
 
 
+@pytest.mark.parametrize(("current", "words"), [(19_999, "99%"), (20_000, "100%")])
+def test_pages__a_hundred_percent_is_for_what_is_done(client: Client, current: int, words: str) -> None:
+    job = ProcessingJobLifecycle.create("job-1", public=True)
+    job.mark_started()
+    job.mark_progress(current=current, total=20_000)
+    for address in ("/", "/jobs/job-1/"):
+        page = client.get(address).text
+        assert f">{words}</span>" in page
+        assert (embedded(page)["progress"] == 100) is (words == "100%")
+
+
 def test_job_list__tells_its_script_how_many_jobs_a_socket_may_watch(client: Client, settings: object) -> None:
     settings.PROGRESS_MAX_SUBSCRIPTIONS = 1234  # type: ignore[attr-defined]
     assert 'data-subscriptions="1234"' in client.get("/").text
