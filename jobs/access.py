@@ -54,8 +54,10 @@ class AccessPolicy:
         return [Q(public=True), *([Q(owner_id=user.pk)] if user.is_authenticated else [])]
 
     def _sees_all(self, user: type_of_user) -> bool:
+        # A user model need not say who is staff; then its superusers are.
+        is_staff = getattr(user, "is_staff", getattr(user, "is_superuser", False))
         return bool(
-            user.is_active and getattr(user, "is_staff", False) and user.has_perm(VIEW_PERMISSION)  # type: ignore[attr-defined]  # a staff user has permissions
+            user.is_active and is_staff and user.has_perm(VIEW_PERMISSION)  # type: ignore[attr-defined]  # a staff user has permissions
         )
 
 

@@ -60,6 +60,38 @@ def test_default_policy__both_methods_agree(name: str, users: dict[str, Any], jo
     assert {job.name for job in policy().visible(user, ProcessingJob.objects.all())} == SEEN[name]
 
 
+class WithoutStaff:
+    """What a user model has by ``AbstractBaseUser`` and ``PermissionsMixin`` alone."""
+
+    pk = -1
+    is_authenticated = True
+
+    def __init__(self, *, is_superuser: bool = False, is_active: bool = True, may_view: bool = False) -> None:
+        self.is_superuser, self.is_active, self._may_view = is_superuser, is_active, may_view
+
+    def has_perm(self, _: str) -> bool:
+        return self.is_active and (self.is_superuser or self._may_view)
+
+
+@pytest.mark.parametrize(
+    ("user", "sees_all"),
+    [
+        (WithoutStaff(is_superuser=True), True),
+        (WithoutStaff(is_superuser=True, is_active=False), False),
+        (WithoutStaff(may_view=True), False),
+        (WithoutStaff(), False),
+    ],
+)
+def test_default_policy__of_a_user_model_that_knows_no_staff(
+    user: Any, sees_all: bool, jobs: list[ProcessingJob]
+) -> None:
+    seen = {job.name for job in jobs} if sees_all else SEEN["other"]
+    every = ProcessingJob.objects.all()
+    assert {job.name for job in jobs if policy().may_view(user, job)} == seen
+    assert {job.name for job in policy().visible(user, every)} == seen
+    assert {job.name for job in policy().recent(user, every, 10)} == seen
+
+
 class Nobody(AccessPolicy):
     def may_view(self, user: Any, job: Any) -> bool:
         return False
