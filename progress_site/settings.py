@@ -169,6 +169,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "progress:list"  # whoever did not say where to go on
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

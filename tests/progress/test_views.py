@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.test import Client
 
@@ -91,6 +92,17 @@ def test_job_page__shows_what_makes_sense(client: Client, bad: dict[str, Any]) -
     answer = client.get("/jobs/bad/")
     assert answer.status_code == 200
     assert "The job" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "there"),
+    [({}, "/"), ({"next": "https://elsewhere.example/"}, "/"), ({"next": "/admin/"}, "/admin/")],
+)
+def test_sign_in__leads_to_a_page_that_there_is(client: Client, fields: dict[str, str], there: str) -> None:
+    User.objects.create_user("ann", password="secret", is_staff=True)
+    answer = client.post("/admin/login/", {"username": "ann", "password": "secret", **fields})
+    assert answer.headers["Location"] == there
+    assert client.get(there).status_code == 200
 
 
 def test_favicon__leads_to_the_icon(client: Client) -> None:
