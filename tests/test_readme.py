@@ -109,6 +109,17 @@ def test_paths__that_are_named_exist() -> None:
     assert all((ROOT / name).exists() for name in named)
 
 
+def test_loggers__are_those_that_there_are() -> None:
+    (listed,) = re.findall(r"^The loggers are .*?\.$", README, re.MULTILINE | re.DOTALL)
+    modules = [path for app in ("jobs", "progress") for path in (ROOT / app).rglob("*.py")]
+    names = [
+        path.relative_to(ROOT).with_suffix("") for path in modules if "logging.getLogger(__name__)" in path.read_text()
+    ]
+    assert re.findall(r"`([\w.]+)`", listed) == sorted(".".join(name.parts) for name in names)
+    named_otherwise = [path.name for path in modules if re.search(r"getLogger\((?!__name__\))", path.read_text())]
+    assert named_otherwise == []
+
+
 def test_testing__its_tests_run(tmp_path: Path) -> None:
     """In Django's own runner, as they stand there."""
     folder = tmp_path / "examples"
