@@ -156,9 +156,9 @@ class ProcessingJobAdmin(ModelAdmin):
 
     # Showing
 
-    def view_on_site(self, obj: ProcessingJob) -> str:
-        """Return the address of the live page."""
-        return obj.get_absolute_url()
+    def view_on_site(self, obj: ProcessingJob) -> str | None:
+        """Return the address of the live page, which a job of a malformed id has not."""
+        return obj.get_absolute_url() if bounds.is_job_id(obj.pk) else None
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, job: ProcessingJob) -> SafeString:

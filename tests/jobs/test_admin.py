@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.db import OperationalError, connection
@@ -184,6 +185,15 @@ def test_pages__a_bad_row_harms_itself_only(make_job: Any, bad: dict[str, Any]) 
     assert all(detail(name) in text for name in ("job-1", "bad", "job-2"))
     assert "bad" in page(client, detail("bad"))
     page(client, detail("job-1"))
+
+
+def test_pages__a_malformed_id_harms_itself_only(make_job: Any) -> None:
+    make_job("job-1")
+    ProcessingJob.objects.create(id="a/b", name="The job", public=True)
+    client = staff("view")
+    assert "The job" in page(client, LIST)
+    assert "The job" in page(client, detail(quote("a/b")))
+    assert client.get("/").status_code == 200
 
 
 @of_each_that_can_not_be_shown
