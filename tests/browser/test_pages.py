@@ -11,6 +11,7 @@ from tests.browser.conftest import Step
 from tests.browser.helpers import LIVE, RETURN, mark_page, start_job, was_never_reloaded
 from tests.installation import Served
 
+GONE = "this job is no longer here, or not for you"
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 SIGN_IN = """
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
@@ -126,7 +127,33 @@ def test_job_page__says_that_the_job_is_gone(page: Page, serve: Served, worker: 
     serve.kill()
     serve.site.worker("from jobs.models import ProcessingJob; ProcessingJob.objects.all().delete()")
     serve.start()
-    expect(connection).to_have_text("this job is no longer here", timeout=RETURN)
+    expect(connection).to_have_text(GONE, timeout=RETURN)
+
+
+TAKEN_AWAY = {
+    "deleted": "ProcessingJob.objects.all().delete()",  # many at once, which takes leave of nobody
+    "remade for others": "ProcessingJob.objects.all().delete(); L.create('job-1')",
+    "hidden": "L('job-1').edit(public=False)",
+}
+
+
+@pytest.mark.parametrize("how", TAKEN_AWAY)
+def test_job_page__says_that_the_job_is_gone_while_its_socket_lives(
+    how: str, page: Page, serve: Served, worker: Step
+) -> None:
+    start_job(worker)
+    page.goto(f"{serve.url}/jobs/job-1/")
+    connection = page.locator("[data-part=connection]")
+    expect(connection).to_have_text(LIVE)
+    serve.site.worker(f"""
+        from django.db import transaction
+        from jobs.lifecycle import ProcessingJobLifecycle as L
+        from jobs.models import ProcessingJob
+        with transaction.atomic():
+            {TAKEN_AWAY[how]}
+    """)
+    expect(connection).to_have_text(GONE)
+    expect(page.locator("job-progress")).to_have_attribute("data-connection", "stopped")
 
 
 def test_job_page__own_hidden_job_is_watched_with_the_session(page: Page, serve: Served) -> None:

@@ -99,6 +99,15 @@ for (const code of [4500, 4503, 4504, 4505]) {
   });
 }
 
+test("end: a frame that amounts to a close is met like one", () => {
+  const { world, seen, connection } = live();
+  connection.end(4504);
+  assert.ok(world.socket.isClosedByPage);
+  world.pass(3600);
+  assert.equal(world.sockets.length, 1);
+  assert.deepEqual(seen.states.at(-1), ["stopped", { asOf: new Date(0), code: 4504 }]);
+});
+
 test("backoff: each failed try waits longer", () => {
   const { world, connection } = watching();
   connection.environment.random = () => 1;

@@ -66,7 +66,7 @@ test("connection: never silent about what is on the page", () => {
   equal(words.connectionWords("live"), "live");
   equal(words.connectionWords("reconnecting", { asOf: new Date(2026, 0, 1, 12, 3, 7) }), "reconnecting, as of 12:03:07");
   equal(words.connectionWords("reconnecting"), "reconnecting");
-  equal(words.connectionWords("stopped", { code: 4504 }), "this job is no longer here");
+  equal(words.connectionWords("stopped", { code: 4504 }), "this job is no longer here, or not for you");
   equal(words.connectionWords("stopped", { code: 4504, isKnown: false }), "job not found");
   equal(words.connectionWords("stopped", { code: 4500 }), "disconnected; reload the page to go on");
 });

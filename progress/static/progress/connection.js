@@ -77,7 +77,7 @@ export class Connection {
     this.#expectFrameWithin(OPENING_SECONDS);
     socket.onopen = () => this.#opened();
     socket.onmessage = (event) => this.#received(event.data);
-    socket.onclose = (event) => this.#closed(event.code);
+    socket.onclose = (event) => this.end(event.code);
   }
 
   #opened() {
@@ -97,7 +97,8 @@ export class Connection {
     this.onFrame(frame);
   }
 
-  #closed(code) {
+  /** The server has ended it: it closed the socket with this code, or said in a frame what amounts to that. */
+  end(code) {
     this.#abandon();
     if (isFinal(code)) this.#become("stopped", code);
     else this.#retryLater(code);

@@ -8,9 +8,8 @@
  * inside lets it resume from there. Each change is told by the event `job-change`, `detail.job`.
  */
 
-import { socketAddress } from "./address.js";
-import { Connection, wakeWithPage } from "./connection.js";
-import { fold, positionOf } from "./fold.js";
+import { wakeWithPage } from "./connection.js";
+import { JobWatch } from "./job-watch.js";
 import { partsOf, renderConnection, renderJob, soon, write } from "./view.js";
 import { nameWords, statusWords } from "./words.js";
 
@@ -21,60 +20,50 @@ const OWN_PARTS = [
 ];
 
 class JobProgress extends HTMLElement {
-  #jobs = new Map();
+  #watch = null;
   #shownStatus = null;
-  #connection = null;
   #stopWaking = () => {};
 
   connectedCallback() {
     if (!this.querySelector("[data-part]")) this.append(...OWN_PARTS.flatMap((part) => [makePart(part), " "]));
     this.parts = partsOf(this);
     this.render = soon(() => this.#render());
-    this.#takeOver();
-    this.#connection = this.#connect();
-    this.#stopWaking = wakeWithPage(this.#connection);
-    this.#connection.start();
+    this.#watch = this.#makeWatch();
+    this.#render();
+    this.#stopWaking = wakeWithPage(this.#watch.connection);
+    this.#watch.connection.start();
   }
 
   disconnectedCallback() {
     this.#stopWaking();
-    this.#connection.close();
+    this.#watch.connection.close();
   }
 
   get job() {
-    return this.#jobs.get(this.getAttribute("job-id"));
+    return this.#watch?.job;
   }
 
-  /** Begin with the state that came with the page. */
-  #takeOver() {
+  #makeWatch() {
     const state = this.querySelector('script[type="application/json"]')?.textContent;
-    if (!state) return;
-    this.#jobs = fold(this.#jobs, JSON.parse(state));
-    this.#render();
-  }
-
-  #connect() {
-    return new Connection({
-      url: () => socketAddress(location, this.getAttribute("job-id"), positionOf(this.job)),
-      onFrame: (frame) => this.#take(frame),
-      onState: (state, detail) => this.#showConnection(state, detail),
+    return new JobWatch({
+      jobId: this.getAttribute("job-id"),
+      frame: state ? JSON.parse(state) : null,
+      location,
       heartbeatSeconds: Number(this.getAttribute("heartbeat")) || undefined,
-      asOf: this.job ? Date.now() : null,
+      onChange: () => this.#changed(),
+      onState: (state, detail) => this.#showConnection(state, detail),
     });
   }
 
   /** Where nothing is known and nothing will come, a bar would promise too much. */
   #showConnection(state, detail) {
-    const isKnown = Boolean(this.job);
-    renderConnection(this, this.parts.connection, state, { ...detail, isKnown });
-    if (this.parts.bar) this.parts.bar.hidden = state === "stopped" && !isKnown;
+    renderConnection(this, this.parts.connection, state, detail);
+    if (this.parts.bar) this.parts.bar.hidden = state === "stopped" && !detail.isKnown;
   }
 
-  #take(frame) {
-    const before = this.job;
-    this.#jobs = fold(this.#jobs, frame);
-    if (this.job !== before) this.render();
-    if (this.job !== before) this.dispatchEvent(new CustomEvent("job-change", { bubbles: true, detail: { job: this.job } }));
+  #changed() {
+    this.render();
+    this.dispatchEvent(new CustomEvent("job-change", { bubbles: true, detail: { job: this.job } }));
   }
 
   #render() {

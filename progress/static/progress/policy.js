@@ -2,6 +2,7 @@
 
 const BASE_SECONDS = 0.5;
 const MAX_SECONDS = 20;
+export const JOB_NOT_FOUND = 4504; // the close code
 export const GRACE_SECONDS = 10; // beyond the heartbeat interval, before a silent link is taken for dead
 
 /**

@@ -1,5 +1,7 @@
 /** Numbers, times and states in words for people. Pure. */
 
+import { JOB_NOT_FOUND } from "./policy.js";
+
 const STATUS = {
   pending: "Pending",
   queued: "Queued",
@@ -74,7 +76,9 @@ export function momentWords(date, now = new Date()) {
 export function connectionWords(state, { asOf = null, code = null, isKnown = true } = {}) {
   if (state === "live") return "live";
   if (state === "connecting") return "connecting";
-  if (state === "stopped" && code === 4504) return isKnown ? "this job is no longer here" : "job not found";
+  if (state === "stopped" && code === JOB_NOT_FOUND) {
+    return isKnown ? "this job is no longer here, or not for you" : "job not found";
+  }
   if (state === "stopped") return "disconnected; reload the page to go on";
   return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
 }
