@@ -43,6 +43,19 @@ test("live: told by the first frame, not by the handshake", () => {
   assert.deepEqual(names(), ["live"]);
 });
 
+test("live: told by an answer, not by a sign of life, a refusal or what was missed", () => {
+  const { world, seen, names } = watching();
+  world.socket.accept();
+  const refusal = { type: "error", code: "unavailable", temporary: true };
+  for (const frame of [HEARTBEAT, { type: "pong" }, refusal, { ...SNAPSHOT, type: "progress" }]) {
+    world.pass(1);
+    world.socket.tell(frame);
+  }
+  assert.deepEqual(names(), []);
+  world.socket.drop(4010);
+  assert.deepEqual(seen.states, [["reconnecting", { asOf: null, code: 4010 }]], "nothing is known as of any time");
+});
+
 test("resume: the address carries epoch and seq, and is asked for at each try", () => {
   const { world } = watching();
   assert.equal(world.socket.url, "ws://example.org:8000/progress/ws/job-1");

@@ -1,6 +1,6 @@
 /** One WebSocket that is kept up: it reconnects with backoff, notices a dead link, and stops when told to. */
 
-import { backoffSeconds, GRACE_SECONDS, isFinal } from "./policy.js";
+import { backoffSeconds, GRACE_SECONDS, isAnswer, isFinal } from "./policy.js";
 
 const OPEN = 1; // WebSocket.OPEN
 const OPENING_SECONDS = 10; // a handshake takes longer only on a network that drops packets
@@ -16,7 +16,7 @@ export const BROWSER = {
 
 /**
  * States, in the order of a life: `connecting`, `live`, `reconnecting` (and back), `stopped` for good.
- * Live is told by the first frame, not by the handshake: what is on the page may be old until then.
+ * Live is told by the first answer, not by the handshake or a heartbeat: what is on the page may be old until then.
  */
 export class Connection {
   /**
@@ -35,7 +35,7 @@ export class Connection {
     this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
     this.state = "connecting";
     this.failures = 0; // tries in a row without a good frame
-    this.lastFrameAt = asOf;
+    this.trueAt = asOf; // when what is shown was last known to be so
     this.socket = null;
     this.timer = null; // until the next try, or until the link is taken for dead
     this.deadline = Infinity;
@@ -88,12 +88,12 @@ export class Connection {
   #received(text) {
     const frame = parsed(text);
     if (frame === null) return;
-    this.lastFrameAt = this.environment.now();
     this.#expectFrameWithin(this.silenceSeconds);
-    if (frame.type !== "error") {
+    if (isAnswer(frame)) {
       this.failures = 0; // an error may come before a refusal, which must go on backing off
       this.#become("live");
     }
+    if (this.state === "live") this.trueAt = this.environment.now();
     this.onFrame(frame);
   }
 
@@ -135,7 +135,7 @@ export class Connection {
   #become(state, code = null) {
     if (state === this.state && state !== "reconnecting") return;
     this.state = state;
-    const asOf = this.lastFrameAt === null ? null : new Date(this.lastFrameAt);
+    const asOf = this.trueAt === null ? null : new Date(this.trueAt);
     this.onState(state, { asOf, code });
   }
 }

@@ -14,6 +14,11 @@ export function backoffSeconds(failures, random = Math.random) {
   return Math.min(MAX_SECONDS, BASE_SECONDS + jitter);
 }
 
+/** Tell whether a frame answers a subscription: neither a sign of life, nor a refusal, nor an event on the way there. */
+export function isAnswer(frame) {
+  return frame.type === "snapshot" || frame.type === "feed";
+}
+
 /** Tell whether a close code means that the same request would fail again. */
 export function isFinal(code) {
   return code >= 4500 && code <= 4999;
