@@ -26,10 +26,10 @@ SIGN_IN = """
     session.save()
     print(session.session_key)
 """
-EMBED = """async () => {
+EMBED = """async (attributes = {}) => {
     await import("/static/progress/job-progress.js");
     const element = document.createElement("job-progress");
-    element.setAttribute("job-id", "job-1");
+    for (const [name, value] of Object.entries({"job-id": "job-1", ...attributes})) element.setAttribute(name, value);
     document.body.append(element);
 }"""
 
@@ -176,9 +176,20 @@ def test_element__shows_a_job_in_a_page_of_ones_own(page: Page, serve: Served, w
     expect(element.locator("[data-part=connection]")).to_have_text(LIVE)
 
 
-def test_element__of_an_unknown_job_says_so_without_a_bar(page: Page, serve: Served) -> None:
+def test_element__waits_for_a_job_that_its_worker_makes_a_moment_later(page: Page, serve: Served, worker: Step) -> None:
     page.goto(serve.url)
     page.evaluate(EMBED)
+    element = page.locator("job-progress")
+    expect(element.locator("[data-part=connection]")).to_have_text("waiting for the job")
+    expect(element.locator("progress")).to_be_hidden()
+    start_job(worker, name="Import")
+    expect(element.locator("[data-part=connection]")).to_have_text(LIVE)
+    expect(element.get_by_role("progressbar", name="Progress of Import")).to_be_visible()
+
+
+def test_element__of_an_unknown_job_says_so_without_a_bar(page: Page, serve: Served) -> None:
+    page.goto(serve.url)
+    page.evaluate(EMBED, {"wait-seconds": "1"})
     element = page.locator("job-progress")
     expect(element.locator("[data-part=connection]")).to_have_text("job not found")
     expect(element.locator("progress")).to_be_hidden()

@@ -39,6 +39,7 @@ export class World {
   }
 
   #opened(socket) {
+    socket.openedAt = this.seconds;
     this.sockets.push(socket);
     return socket;
   }

@@ -12,7 +12,7 @@ const notFound = (subject) => ({ type: "error", code: "job_not_found", temporary
 const UNAVAILABLE = { type: "error", code: "unavailable", temporary: true, subject: "job-1" };
 
 /** A started watch of job-1, and what it told: its states, and how often the job changed. */
-function watching(options = {}) {
+function watching({ random = () => 0, ...options } = {}) {
   const world = new World();
   const seen = { states: [], changes: 0 };
   const watch = new JobWatch({
@@ -20,7 +20,7 @@ function watching(options = {}) {
     location: LOCATION,
     onChange: () => (seen.changes += 1),
     onState: (state, { code, isKnown }) => seen.states.push({ state, code, isKnown }),
-    environment: world.environment,
+    environment: { ...world.environment, random },
     ...options,
   });
   watch.connection.start();
@@ -60,6 +60,55 @@ test("turned away on an open socket: it stops, and what was known stays", () => 
   world.pass(3600);
   assert.equal(world.sockets.length, 1);
   assert.equal(watch.job.name, "Import");
+});
+
+/** Let so many seconds pass in which each try is refused; return when they were. */
+function missFor(seconds, { world }) {
+  const [tries, end] = [[], world.seconds + seconds];
+  for (let known = 0; world.seconds < end; world.pass(0.1)) {
+    if (world.sockets.length === known) continue;
+    known = world.sockets.length;
+    tries.push(world.socket.openedAt);
+    world.socket.accept();
+    world.socket.tell(notFound("job-1"));
+    world.socket.drop(4504);
+  }
+  return tries;
+}
+
+test("a job that is not there yet is waited for", () => {
+  const watch = watching();
+  const { world, last } = watch;
+  missFor(30, watch);
+  assert.deepEqual(last(), { state: "waiting", code: 4504, isKnown: false });
+  world.pass(5);
+  world.socket.accept();
+  world.socket.tell(SNAPSHOT);
+  assert.equal(last().state, "live");
+  world.socket.tell(notFound("job-1"));
+  assert.deepEqual(last(), { state: "stopped", code: 4504, isKnown: true }, "what was known is not waited for");
+});
+
+for (const [options, seconds] of [[{}, 60], [{ waitSeconds: 3 }, 3], [{ waitSeconds: 0 }, 0]]) {
+  test(`a job that is not there in ${seconds} seconds is not found`, () => {
+    const watch = watching(options);
+    const tries = missFor(100, watch);
+    assert.deepEqual(watch.last(), { state: "stopped", code: 4504, isKnown: false });
+    assert.equal(Math.round(tries.at(-1)), seconds);
+  });
+}
+
+test("a job that came with the page is not waited for", () => {
+  const watch = watching({ frame: LISTED });
+  assert.equal(missFor(100, watch).length, 1);
+  assert.deepEqual(watch.last(), { state: "stopped", code: 4504, isKnown: true });
+});
+
+test("the tries for a job that is not there come more and more slowly, but for 5 seconds at the most", () => {
+  const tries = missFor(100, watching({ random: () => 1 }));
+  const gaps = tries.slice(1).map((at, index) => Math.floor(at - tries[index]));
+  assert.deepEqual(gaps.slice(0, 5), [1, 1, 2, 4, 5]);
+  assert.equal(Math.max(...gaps), 5);
 });
 
 test("turned away for now: it comes back and resumes", () => {

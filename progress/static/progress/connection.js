@@ -4,6 +4,7 @@ import { backoffSeconds, GRACE_SECONDS, isAnswer, isFinal } from "./policy.js";
 
 const OPEN = 1; // WebSocket.OPEN
 const OPENING_SECONDS = 10; // a handshake takes longer only on a network that drops packets
+const WAITING_MAX_SECONDS = 5; // between tries for what may be there any moment
 const PROBE_SECONDS = 5; // how long a link may take to answer after the network or the page came back
 
 export const BROWSER = {
@@ -15,7 +16,8 @@ export const BROWSER = {
 };
 
 /**
- * States, in the order of a life: `connecting`, `live`, `reconnecting` (and back), `stopped` for good.
+ * States, in the order of a life: `connecting`, `waiting` for what is not there yet, `live`, `reconnecting` (and back),
+ * `stopped` for good.
  * Live is told by the first answer, not by the handshake or a heartbeat: what is on the page may be old until then.
  */
 export class Connection {
@@ -25,12 +27,15 @@ export class Connection {
    * @param {() => object[]} [options.greeting] the messages to send on each opening
    * @param {(frame: object) => void} options.onFrame
    * @param {(state: string, detail: {asOf: Date|null, code: number|null}) => void} options.onState
+   * @param {(code: number) => number} [options.secondsLeft] for how long yet to try again after a final close code
    * @param {number} [options.heartbeatSeconds] the server's interval
    * @param {number|null} [options.asOf] when what is already shown was true, in milliseconds
    * @param {object} [options.environment] clock, sockets and chance, for tests
    */
-  constructor({ url, greeting = () => [], onFrame, onState, heartbeatSeconds = 25, asOf = null, environment = {} }) {
-    Object.assign(this, { url, greeting, onFrame, onState });
+  constructor({
+    url, greeting = () => [], onFrame, onState, secondsLeft = () => 0, heartbeatSeconds = 25, asOf = null, environment = {},
+  }) {
+    Object.assign(this, { url, greeting, onFrame, onState, secondsLeft });
     this.environment = { ...BROWSER, ...environment };
     this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
     this.state = "connecting";
@@ -100,13 +105,15 @@ export class Connection {
   /** The server has ended it: it closed the socket with this code, or said in a frame what amounts to that. */
   end(code) {
     this.#abandon();
-    if (isFinal(code)) this.#become("stopped", code);
-    else this.#retryLater(code);
+    if (!isFinal(code)) return this.#retryLater("reconnecting", code);
+    const left = this.secondsLeft(code);
+    if (left > 0) this.#retryLater("waiting", code, Math.min(WAITING_MAX_SECONDS, left));
+    else this.#become("stopped", code);
   }
 
-  #retryLater(code = null) {
-    this.#become("reconnecting", code);
-    const seconds = backoffSeconds(this.failures, this.environment.random);
+  #retryLater(state, code = null, atMost = Infinity) {
+    this.#become(state, code);
+    const seconds = Math.min(atMost, backoffSeconds(this.failures, this.environment.random));
     this.failures += 1;
     this.timer = this.environment.setTimeout(() => this.#connect(), seconds);
   }
@@ -119,7 +126,7 @@ export class Connection {
 
   #giveUp() {
     this.#abandon();
-    this.#retryLater();
+    this.#retryLater("reconnecting");
   }
 
   /** Let go of the socket at once: over a dead link, its own closing would take minutes. */

@@ -4,6 +4,8 @@
  *     <script type="module" src="/static/progress/job-progress.js"></script>
  *     <job-progress job-id="job-123"></job-progress>
  *
+ * A job that is not there yet is waited for, `wait-seconds="60"` unless it says otherwise.
+ *
  * With `data-part` elements inside, it fills those; empty, it brings its own. A JSON script with the job's state
  * inside lets it resume from there. Each change is told by the event `job-change`, `detail.job`.
  */
@@ -49,16 +51,24 @@ class JobProgress extends HTMLElement {
       jobId: this.getAttribute("job-id"),
       frame: state ? JSON.parse(state) : null,
       location,
-      heartbeatSeconds: Number(this.getAttribute("heartbeat")) || undefined,
+      heartbeatSeconds: this.#secondsIn("heartbeat") || undefined,
+      waitSeconds: this.#secondsIn("wait-seconds"),
       onChange: () => this.#changed(),
       onState: (state, detail) => this.#showConnection(state, detail),
     });
   }
 
-  /** Where nothing is known and nothing will come, a bar would promise too much. */
+  /** Return what an attribute says, or undefined where it says nothing of use. */
+  #secondsIn(attribute) {
+    const seconds = Number.parseFloat(this.getAttribute(attribute));
+    return seconds >= 0 ? seconds : undefined;
+  }
+
+  /** Where nothing is known and nothing may come, a bar would promise too much. */
   #showConnection(state, detail) {
     renderConnection(this, this.parts.connection, state, detail);
-    if (this.parts.bar) this.parts.bar.hidden = state === "stopped" && !detail.isKnown;
+    const isNothing = !detail.isKnown && (state === "waiting" || state === "stopped");
+    if (this.parts.bar) this.parts.bar.hidden = isNothing;
   }
 
   #changed() {

@@ -7,6 +7,7 @@ import { JOB_NOT_FOUND } from "./policy.js";
 
 export class JobWatch {
   #jobs = new Map();
+  #missedAt = null; // when the server first knew of no such job
 
   /**
    * @param {object} options
@@ -14,18 +15,20 @@ export class JobWatch {
    * @param {object|null} [options.frame] with the state that came with the page
    * @param {{protocol: string, host: string}} options.location where the server is
    * @param {number} [options.heartbeatSeconds] the server's interval
+   * @param {number} [options.waitSeconds] how long to wait for a job that is not there yet
    * @param {() => void} options.onChange called when what is known has changed
    * @param {(state: string, detail: object) => void} options.onState as of a `Connection`; `detail` has `isKnown` too
    * @param {object} [options.environment] clock, sockets and chance, for tests
    */
-  constructor({ jobId, frame = null, location, heartbeatSeconds, onChange, onState, environment = {} }) {
-    Object.assign(this, { jobId, onChange, onState });
+  constructor({ jobId, frame = null, location, heartbeatSeconds, waitSeconds = 60, onChange, onState, environment = {} }) {
+    Object.assign(this, { jobId, waitSeconds, onChange, onState });
     this.environment = { ...BROWSER, ...environment };
     if (frame) this.#jobs = fold(this.#jobs, frame);
     this.connection = new Connection({
       url: () => socketAddress(location, jobId, positionOf(this.job)),
       onFrame: (received) => this.#take(received),
       onState: (state, detail) => this.onState(state, { ...detail, isKnown: this.isKnown }),
+      secondsLeft: (code) => (code === JOB_NOT_FOUND ? this.#secondsLeft() : 0),
       heartbeatSeconds,
       asOf: this.job ? this.environment.now() : null,
       environment: this.environment,
@@ -45,6 +48,14 @@ export class JobWatch {
     const before = this.job;
     this.#jobs = fold(this.#jobs, frame);
     if (this.job !== before) this.onChange();
+  }
+
+  /** Return for how long yet to wait for a job of which nothing is known: its worker may make it a moment later. */
+  #secondsLeft() {
+    if (this.isKnown) return 0;
+    const now = this.environment.now();
+    this.#missedAt ??= now;
+    return this.waitSeconds - (now - this.#missedAt) / 1000;
   }
 
   /** A watcher who is turned away later is told so by a frame alone; the socket has no purpose then. */

@@ -76,6 +76,7 @@ export function momentWords(date, now = new Date()) {
 export function connectionWords(state, { asOf = null, code = null, isKnown = true } = {}) {
   if (state === "live") return "live";
   if (state === "connecting") return "connecting";
+  if (state === "waiting") return "waiting for the job";
   if (state === "stopped" && code === JOB_NOT_FOUND) {
     return isKnown ? "this job is no longer here, or not for you" : "job not found";
   }
