@@ -7,6 +7,7 @@ from playwright.sync_api import Page
 from tests.browser.conftest import Step
 
 LIVE = re.compile(r"^live$")
+GONE = "this job is no longer here, or not for you"
 SECONDS = 1000.0  # milliseconds
 RETURN = 25 * SECONDS  # the longest wait of the backoff, and some
 

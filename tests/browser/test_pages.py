@@ -8,10 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Step
-from tests.browser.helpers import LIVE, RETURN, mark_page, start_job, was_never_reloaded
+from tests.browser.helpers import GONE, LIVE, RETURN, mark_page, start_job, was_never_reloaded
 from tests.installation import Served
 
-GONE = "this job is no longer here, or not for you"
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 SIGN_IN = """
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
@@ -26,12 +25,6 @@ SIGN_IN = """
     session.save()
     print(session.session_key)
 """
-EMBED = """async (attributes = {}) => {
-    await import("/static/progress/job-progress.js");
-    const element = document.createElement("job-progress");
-    for (const [name, value] of Object.entries({"job-id": "job-1", ...attributes})) element.setAttribute(name, value);
-    document.body.append(element);
-}"""
 
 
 def test_job_page__shows_each_change_live(page: Page, serve: Served, worker: Step) -> None:
@@ -163,36 +156,6 @@ def test_job_page__own_hidden_job_is_watched_with_the_session(page: Page, serve:
     expect(page.locator("[data-part=connection]")).to_have_text(LIVE)
     serve.site.worker("from jobs.lifecycle import ProcessingJobLifecycle as L; L('mine').mark_started('Mine')")
     expect(page.locator("[data-part=message]")).to_have_text("Mine")
-
-
-def test_element__shows_a_job_in_a_page_of_ones_own(page: Page, serve: Served, worker: Step) -> None:
-    start_job(worker, name="Import")
-    page.goto(serve.url)
-    page.evaluate(EMBED)
-    element = page.locator("job-progress")
-    expect(element).to_contain_text("Import In progress")
-    worker("job-1", "mark_progress", progress=42.0)
-    expect(element.get_by_role("progressbar", name="Progress of Import")).to_have_attribute("value", "42")
-    expect(element.locator("[data-part=connection]")).to_have_text(LIVE)
-
-
-def test_element__waits_for_a_job_that_its_worker_makes_a_moment_later(page: Page, serve: Served, worker: Step) -> None:
-    page.goto(serve.url)
-    page.evaluate(EMBED)
-    element = page.locator("job-progress")
-    expect(element.locator("[data-part=connection]")).to_have_text("waiting for the job")
-    expect(element.locator("progress")).to_be_hidden()
-    start_job(worker, name="Import")
-    expect(element.locator("[data-part=connection]")).to_have_text(LIVE)
-    expect(element.get_by_role("progressbar", name="Progress of Import")).to_be_visible()
-
-
-def test_element__of_an_unknown_job_says_so_without_a_bar(page: Page, serve: Served) -> None:
-    page.goto(serve.url)
-    page.evaluate(EMBED, {"wait-seconds": "1"})
-    element = page.locator("job-progress")
-    expect(element.locator("[data-part=connection]")).to_have_text("job not found")
-    expect(element.locator("progress")).to_be_hidden()
 
 
 def test_job_page__reload_keeps_the_state(page: Page, serve: Served, worker: Step) -> None:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { socketAddress } from "../../progress/static/progress/address.js";
+import { isJobId, socketAddress } from "../../progress/static/progress/address.js";
 import { Connection, wakeWithPage } from "../../progress/static/progress/connection.js";
 import { fold, positionOf } from "../../progress/static/progress/fold.js";
 import { FakePage, World } from "./fakes.mjs";
@@ -10,7 +10,7 @@ const HERE = { protocol: "http:", host: "example.org:8000" };
 const SNAPSHOT = { type: "snapshot", job_id: "job-1", seq: 7, epoch: "e1", metadata: {}, recovered: false };
 const HEARTBEAT = { type: "heartbeat" };
 
-/** A started connection that watches job-1, and all that it did. */
+/** A started connection that watches job-1, and all that it did from there on. */
 function watching(options = {}) {
   const world = new World();
   const seen = { states: [], frames: [], jobs: new Map() };
@@ -25,6 +25,7 @@ function watching(options = {}) {
     ...options,
   });
   connection.start();
+  assert.deepEqual(seen.states.splice(0), [["connecting", { asOf: options.asOf ? new Date(options.asOf) : null, code: null }]]);
   return { world, seen, connection, names: () => seen.states.map(([state]) => state) };
 }
 
@@ -254,6 +255,30 @@ test("close: nothing is tried any more", () => {
   assert.equal(world.timers.size, 0);
 });
 
+test("start: after a close it goes on from its position, says as of when, and hears nothing late", () => {
+  const { world, connection, seen, names } = live();
+  const [first] = world.sockets;
+  world.pass(5);
+  connection.close();
+  first.tell({ ...SNAPSHOT, type: "progress", seq: 8 });
+  world.pass(60);
+  connection.start();
+  assert.deepEqual(seen.states.at(-1), ["reconnecting", { asOf: new Date(0), code: null }]);
+  assert.equal(world.socket.url, "ws://example.org:8000/progress/ws/job-1?epoch=e1&seq=7");
+  first.tell({ ...SNAPSHOT, type: "progress", seq: 9 });
+  world.socket.accept();
+  world.socket.tell(SNAPSHOT);
+  assert.deepEqual(names(), ["live", "stopped", "reconnecting", "live"]);
+  assert.equal(seen.frames.length, 2);
+});
+
+test("start: what was never live is connecting again, not reconnecting", () => {
+  const { connection, names } = watching({ asOf: 1234 });
+  connection.close();
+  connection.start();
+  assert.deepEqual(names(), ["stopped", "connecting"]);
+});
+
 test("frames: what is no JSON object is passed over", () => {
   const { world, seen } = live();
   for (const text of ["", "{", "null", "3", '"text"']) world.socket.tell(text);
@@ -263,4 +288,9 @@ test("frames: what is no JSON object is passed over", () => {
 test("address: wss for https, and the id is escaped", () => {
   assert.equal(socketAddress({ protocol: "https:", host: "example.org" }), "wss://example.org/progress/ws");
   assert.equal(socketAddress(HERE, "a/b?c"), "ws://example.org:8000/progress/ws/a%2Fb%3Fc");
+});
+
+test("job ids: well-formed ones and no others, as in tests/jobs/test_bounds.py", () => {
+  for (const id of ["a", "job-123", "0", "A.b_c-d", "x".repeat(64)]) assert.ok(isJobId(id), id);
+  for (const id of ["", "-a", ".a", "_a", "a b", "a/b", "a\n", "x".repeat(65), "é", "a\0"]) assert.ok(!isJobId(id), id);
 });

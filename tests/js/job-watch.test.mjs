@@ -23,7 +23,7 @@ function watching({ random = () => 0, ...options } = {}) {
     environment: { ...world.environment, random },
     ...options,
   });
-  watch.connection.start();
+  watch.start();
   return { world, seen, watch, last: () => seen.states.at(-1) };
 }
 
@@ -97,6 +97,34 @@ for (const [options, seconds] of [[{}, 60], [{ waitSeconds: 3 }, 3], [{ waitSeco
     assert.equal(Math.round(tries.at(-1)), seconds);
   });
 }
+
+test("a job of which only the page knows is not waited for", () => {
+  const watch = watching({ isShown: true });
+  assert.equal(missFor(100, watch).length, 1);
+  assert.deepEqual(watch.last(), { state: "stopped", code: 4504, isKnown: true });
+});
+
+test("a job that is looked for again is waited for again", () => {
+  const watch = watching();
+  missFor(100, watch);
+  watch.watch.stop();
+  watch.watch.start();
+  assert.equal(watch.last().state, "connecting");
+  missFor(30, watch);
+  assert.equal(watch.last().state, "waiting");
+});
+
+test("what can be no job id is not found at once, without a socket, whatever wakes the page", () => {
+  for (const jobId of ["", "a/b", "-x"]) {
+    const { world, watch, last } = watching({ jobId });
+    watch.connection.wake();
+    world.pass(100);
+    assert.deepEqual(last(), { state: "stopped", code: 4504, isKnown: false });
+    assert.equal(world.sockets.length, 0);
+    watch.stop();
+    assert.equal(last().code, 4504);
+  }
+});
 
 test("a job that came with the page is not waited for", () => {
   const watch = watching({ frame: LISTED });

@@ -69,6 +69,7 @@ test("connection: never silent about what is on the page", () => {
   equal(words.connectionWords("stopped", { code: 4504 }), "this job is no longer here, or not for you");
   equal(words.connectionWords("stopped", { code: 4504, isKnown: false }), "job not found");
   equal(words.connectionWords("waiting", { code: 4504, isKnown: false }), "waiting for the job");
+  equal(words.connectionWords("stopped"), "disconnected");
   equal(words.connectionWords("stopped", { code: 4500 }), "disconnected; reload the page to go on");
 });
 

@@ -1,6 +1,11 @@
-/** The addresses of the WebSocket. Pure. */
+/** The addresses of the WebSocket, and the ids in them. Pure. */
 
 const PATH = "/progress/ws";
+const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/; // as in jobs/bounds.py
+
+export function isJobId(value) {
+  return JOB_ID.test(value);
+}
 
 /**
  * Return the address for one job, or without a job id for none.

@@ -17,7 +17,7 @@ export const BROWSER = {
 
 /**
  * States, in the order of a life: `connecting`, `waiting` for what is not there yet, `live`, `reconnecting` (and back),
- * `stopped` for good.
+ * `stopped` for good, or until it is started again.
  * Live is told by the first answer, not by the handshake or a heartbeat: what is on the page may be old until then.
  */
 export class Connection {
@@ -38,15 +38,19 @@ export class Connection {
     Object.assign(this, { url, greeting, onFrame, onState, secondsLeft });
     this.environment = { ...BROWSER, ...environment };
     this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
-    this.state = "connecting";
+    this.state = "stopped";
     this.failures = 0; // tries in a row without a good frame
+    this.hasBeenLive = false;
     this.trueAt = asOf; // when what is shown was last known to be so
     this.socket = null;
     this.timer = null; // until the next try, or until the link is taken for dead
     this.deadline = Infinity;
   }
 
+  /** Begin, or begin again where `close` left off. */
   start() {
+    this.failures = 0;
+    this.#become(this.hasBeenLive ? "reconnecting" : "connecting");
     this.#connect();
   }
 
@@ -96,6 +100,7 @@ export class Connection {
     this.#expectFrameWithin(this.silenceSeconds);
     if (isAnswer(frame)) {
       this.failures = 0; // an error may come before a refusal, which must go on backing off
+      this.hasBeenLive = true;
       this.#become("live");
     }
     if (this.state === "live") this.trueAt = this.environment.now();

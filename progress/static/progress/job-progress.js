@@ -4,7 +4,8 @@
  *     <script type="module" src="/static/progress/job-progress.js"></script>
  *     <job-progress job-id="job-123"></job-progress>
  *
- * A job that is not there yet is waited for, `wait-seconds="60"` unless it says otherwise.
+ * A job that is not there yet is waited for, `wait-seconds="60"` unless it says otherwise. The element follows its
+ * `job-id`, and may be moved, copied, taken out and put back.
  *
  * With `data-part` elements inside, it fills those; empty, it brings its own. A JSON script with the job's state
  * inside lets it resume from there. Each change is told by the event `job-change`, `detail.job`.
@@ -12,7 +13,7 @@
 
 import { wakeWithPage } from "./connection.js";
 import { JobWatch } from "./job-watch.js";
-import { partsOf, renderConnection, renderJob, soon, write } from "./view.js";
+import { clearJob, partsOf, renderConnection, renderJob, soon, write } from "./view.js";
 import { nameWords, statusWords } from "./words.js";
 
 const OWN_PARTS = [
@@ -22,34 +23,83 @@ const OWN_PARTS = [
 ];
 
 class JobProgress extends HTMLElement {
+  static observedAttributes = ["job-id"];
+
   #watch = null;
-  #shownStatus = null;
   #stopWaking = () => {};
+  #shownStatus = null;
+  #renderSoon = soon(() => this.#render());
 
   connectedCallback() {
-    if (!this.querySelector("[data-part]")) this.append(...OWN_PARTS.flatMap((part) => [makePart(part), " "]));
-    this.parts = partsOf(this);
-    this.render = soon(() => this.#render());
-    this.#watch = this.#makeWatch();
-    this.#render();
-    this.#stopWaking = wakeWithPage(this.#watch.connection);
-    this.#watch.connection.start();
+    this.#settle();
   }
 
+  attributeChangedCallback() {
+    this.#settle();
+  }
+
+  /** A move takes the element out and puts it in again at once, which is no reason to hang up. */
   disconnectedCallback() {
-    this.#stopWaking();
-    this.#watch.connection.close();
+    queueMicrotask(() => this.#settle());
   }
 
   get job() {
     return this.#watch?.job;
   }
 
-  #makeWatch() {
-    const state = this.querySelector('script[type="application/json"]')?.textContent;
+  /** Watch the job that is to be watched from here on, if any; called after all that may have changed it. */
+  #settle() {
+    const page = this.ownerDocument;
+    if (!this.isConnected || !page.defaultView) this.#stop();
+    else if (page.readyState === "loading") this.#settleOnceRead(page);
+    else this.#watchJob(this.getAttribute("job-id") ?? "");
+  }
+
+  /** Until the page was read, what is inside the element may be yet to come. */
+  #settleOnceRead(page) {
+    page.addEventListener("DOMContentLoaded", () => this.#settle(), { once: true });
+  }
+
+  #watchJob(jobId) {
+    if (!this.querySelector("[data-part]")) this.append(...OWN_PARTS.flatMap((part) => [makePart(part), " "]));
+    this.parts = partsOf(this);
+    if (this.#watch?.jobId !== jobId) this.#begin(jobId);
+    this.#render();
+    if (this.#watch.isStarted) return;
+    this.#watch.start();
+    this.#stopWaking = wakeWithPage(this.#watch.connection);
+  }
+
+  #stop() {
+    if (!this.#watch?.isStarted) return;
+    this.#stopWaking();
+    this.#watch.stop();
+  }
+
+  /**
+   * `data-shown` says of which job the parts tell. It goes along with a copy of the element, which knows nothing else,
+   * so that the copy leaves them as they are until it is told more.
+   */
+  #begin(jobId) {
+    this.#stop();
+    const { shown } = this.dataset;
+    const frame = this.#takeState();
+    this.#watch = this.#makeWatch(jobId, shown === jobId ? { isShown: true } : { frame });
+    this.#shownStatus = null;
+    if (shown ? shown !== jobId : frame && !this.job) this.#clear();
+  }
+
+  /** Return the state that came with the page, once: it would be old when the element, or a copy of it, begins again. */
+  #takeState() {
+    const script = this.querySelector('script[type="application/json"]');
+    script?.remove();
+    return script?.textContent ? JSON.parse(script.textContent) : null;
+  }
+
+  #makeWatch(jobId, begin) {
     return new JobWatch({
-      jobId: this.getAttribute("job-id"),
-      frame: state ? JSON.parse(state) : null,
+      jobId,
+      ...begin,
       location,
       heartbeatSeconds: this.#secondsIn("heartbeat") || undefined,
       waitSeconds: this.#secondsIn("wait-seconds"),
@@ -72,14 +122,20 @@ class JobProgress extends HTMLElement {
   }
 
   #changed() {
-    this.render();
+    this.#renderSoon();
     this.dispatchEvent(new CustomEvent("job-change", { bubbles: true, detail: { job: this.job } }));
   }
 
   #render() {
     if (!this.job) return;
     renderJob(this, this.parts, this.job);
+    if (this.dataset.shown !== this.job.job_id) this.dataset.shown = this.job.job_id;
     this.#announce();
+  }
+
+  #clear() {
+    clearJob(this, this.parts);
+    delete this.dataset.shown;
   }
 
   /** Changes of status are spoken; ticks are not. */

@@ -2,6 +2,21 @@
 
 import * as words from "./words.js";
 
+/** What each part says of a job. */
+const TEXTS = {
+  name: words.nameWords,
+  status: words.statusWords,
+  percent: words.percentWords,
+  stage: ({ metadata }) => textOf(metadata.stage),
+  message: ({ message }) => message,
+  done: ({ metadata }) => words.doneWords(metadata),
+  rate: (job) => (isRunning(job) ? words.rateWords(job.metadata) : ""),
+  left: (job) => (isRunning(job) ? words.leftWords(job.metadata) : ""),
+  attempt: ({ metadata: { attempt } }) => (attempt > 1 ? `Attempt ${attempt}` : ""),
+  error: ({ status, message, metadata: { error } }) => (status === "failed" && error !== message ? textOf(error) : ""),
+};
+const TIMES = ["updated", "created"];
+
 /** Return the elements below `root` that carry `data-part`, by its value. */
 export function partsOf(root) {
   const found = [...root.querySelectorAll("[data-part]")];
@@ -11,10 +26,18 @@ export function partsOf(root) {
 /** Show a job in those parts that there are; `root` gets the status, for its colours. */
 export function renderJob(root, parts, job) {
   if (root.dataset.status !== job.status) root.dataset.status = job.status;
-  for (const [part, text] of Object.entries(textsOf(job))) write(parts[part], text);
+  for (const [part, say] of Object.entries(TEXTS)) write(parts[part], say(job));
   if (parts.bar) renderBar(parts.bar, job);
   if (parts.updated) renderTime(parts.updated, job.timestamp);
   if (parts.created && job.created_at) renderTime(parts.created, job.created_at);
+}
+
+/** Show no job: what the parts say of another would be taken for this one's. */
+export function clearJob(root, parts) {
+  delete root.dataset.status;
+  for (const part of [...Object.keys(TEXTS), ...TIMES, "announcement"]) write(parts[part], "");
+  for (const part of TIMES) parts[part]?.removeAttribute("datetime");
+  for (const attribute of ["value", "aria-label"]) parts.bar?.removeAttribute(attribute);
 }
 
 /** Write text where it differs: an unchanged node stays quiet for screen readers. Empty parts take no room. */
@@ -40,30 +63,17 @@ export function soon(render, delayMilliseconds = 33) {
   };
 }
 
-function textsOf(job) {
-  const running = job.status === "in_progress";
-  const { stage, attempt, error } = job.metadata;
-  return {
-    name: words.nameWords(job),
-    status: words.statusWords(job),
-    percent: words.percentWords(job),
-    stage: textOf(stage),
-    message: job.message,
-    done: words.doneWords(job.metadata),
-    rate: running ? words.rateWords(job.metadata) : "",
-    left: running ? words.leftWords(job.metadata) : "",
-    attempt: attempt > 1 ? `Attempt ${attempt}` : "",
-    error: job.status === "failed" && error !== job.message ? textOf(error) : "",
-  };
-}
-
 /** Metadata is the caller's own, and need not be text. */
 function textOf(value) {
   return typeof value === "string" ? value : "";
 }
 
+function isRunning(job) {
+  return job.status === "in_progress";
+}
+
 function renderBar(bar, job) {
-  const unknown = job.progress === null && job.status === "in_progress";
+  const unknown = job.progress === null && isRunning(job);
   if (unknown) bar.removeAttribute("value");
   else if (bar.getAttribute("value") !== String(job.progress ?? 0)) bar.setAttribute("value", job.progress ?? 0);
   const label = `Progress of ${words.nameWords(job)}`;
@@ -74,5 +84,5 @@ function renderTime(element, timestamp) {
   if (element.dateTime === timestamp && element.dataset.local) return;
   element.dateTime = timestamp;
   element.dataset.local = "true";
-  element.textContent = words.momentWords(new Date(timestamp));
+  write(element, words.momentWords(new Date(timestamp)));
 }

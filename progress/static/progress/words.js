@@ -80,7 +80,7 @@ export function connectionWords(state, { asOf = null, code = null, isKnown = tru
   if (state === "stopped" && code === JOB_NOT_FOUND) {
     return isKnown ? "this job is no longer here, or not for you" : "job not found";
   }
-  if (state === "stopped") return "disconnected; reload the page to go on";
+  if (state === "stopped") return code === null ? "disconnected" : "disconnected; reload the page to go on";
   return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
 }
 
