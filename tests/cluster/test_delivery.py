@@ -160,7 +160,7 @@ async def test_redis_lost__events_come_from_the_log(make_site: object, redis_ser
 async def _until_subscribed(url: str) -> None:
     """Wait until the server's channel layer has subscribed again, of which only Redis knows."""
     async with asyncio.timeout(30), aioredis.from_url(url) as redis:
-        group = b"asgi__group__job.job-123"
+        group = b"asgi__group__progress.job.job-123"
         while not dict(await redis.pubsub_numsub(group))[group]:  # noqa: ASYNC110  (Redis tells nobody)
             await asyncio.sleep(0.02)
 
