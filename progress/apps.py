@@ -12,8 +12,9 @@ class ProgressConfig(AppConfig):
     def ready(self) -> None:
         """Listen for committed events, and register the checks that run at start."""
         from jobs.signals import job_event_committed
-        from progress import checks, layers  # noqa: F401
+        from progress import checks, layers
         from progress.publisher import publish
 
         layers.load()
+        checks.warn_of_server()
         job_event_committed.connect(publish, dispatch_uid="progress.publisher")

@@ -1,13 +1,17 @@
 """Checks at start that every ``PROGRESS_*`` setting is known, of its type and within its bounds."""
 
 import difflib
+import logging
 import re
+import sys
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from progress.conf import PREFIX, conf, types
+
+logger = logging.getLogger(__name__)
 
 
 class Bounds(NamedTuple):
@@ -45,6 +49,15 @@ BOUNDS = {
     "TOKEN_SECONDS": Bounds(1, 31_536_000, "a client must have the time to use it, and nobody can take it back"),
 }
 MODE = re.compile(r"0?[67][0-7]{2}")
+
+
+def warn_of_server() -> None:
+    """Say so where the site runs on a server that is known not to do. Such a server runs none of Django's checks."""
+    if "granian" in sys.modules:
+        logger.warning(
+            "granian sends no close while it waits for a client's next message, so that clients are not told why they "
+            "are turned away, and stay. Use manage.py serve, or daphne, uvicorn or hypercorn."
+        )
 
 
 @register()

@@ -1,12 +1,16 @@
 """What is said at start about wrong settings."""
 
 import math
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from progress.checks import BOUNDS, check_settings
 from progress.conf import types
+from tests.installation import ROOT
 
 
 def test_check_settings__the_defaults_are_good():
@@ -79,3 +83,11 @@ def test_bounds__hold_at_both_ends(settings: Any, name: str) -> None:
 def test_check_settings__mode(settings: Any, value: Any, is_good: bool) -> None:
     settings.PROGRESS_UNIX_SOCKET_MODE = value
     assert (check_settings() == []) == is_good
+
+
+@pytest.mark.parametrize("server", ["granian", "uvicorn"])
+def test_start__on_a_server_that_sends_no_close_is_warned_of(server: str) -> None:
+    start = f"import sys; sys.modules[{server!r}] = sys; import django; django.setup()"
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "progress_site.settings", "DJANGO_DEBUG": "1"}
+    done = subprocess.run([sys.executable, "-c", start], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert ("WARNING progress.checks: granian sends no close" in done.stderr) == (server == "granian")
