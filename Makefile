@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 SITE := $(VENV)/.installed-site
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Where autobahn has no wheel for a Python (3.15), it is built, without its part in C: nobody needs a compiler.
+PIP := AUTOBAHN_USE_NVX=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # The shell gets these as they were written, whatever characters are in them, and make reads nothing into them.
 export SHOW_PORT := $(value PORT)
