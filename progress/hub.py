@@ -36,6 +36,7 @@ from progress.watched_job import WatchedJob
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0  # before what was broken off is begun again
+ARRIVALS_A_TURN = 128  # events of other threads, some 2 ms of work, before sockets have their turn
 
 
 class Hub:
@@ -239,8 +240,10 @@ class Hub:
     def _take_arrived(self) -> None:
         self._is_called = False  # first: what is put from here on either is taken below or calls again
         arrived = []
-        while self._arrived:
+        while self._arrived and len(arrived) < ARRIVALS_A_TURN:
             arrived.append(self._arrived.popleft())
+        if self._arrived:
+            self.loop.call_soon(self._take_arrived)
         self.offer(encoded(arrived))
 
     def _receive(self, message: dict[str, Any]) -> None:

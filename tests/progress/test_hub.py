@@ -193,6 +193,21 @@ async def test_put__a_burst_wakes_the_loop_once_and_a_closed_one_never(unheard, 
 # With a channel layer
 
 
+async def test_put__a_flood_leaves_others_their_turns(unheard, no_sweep):
+    job = await ProcessingJobLifecycle.acreate(JOB, public=True)
+    await job.amark_started()
+    async with watchers(1):
+        taken = []
+        for _ in range(1000):
+            hub.current().put(unheard[-1])
+        while hub.current()._arrived:
+            before = len(hub.current()._arrived)
+            await asyncio.sleep(0)
+            taken.append(before - len(hub.current()._arrived))
+        assert sum(taken) == 1000
+        assert max(taken) <= hub.ARRIVALS_A_TURN
+
+
 async def test_layer__brings_events(unheard, no_sweep, monkeypatch):
     layer = ScriptedLayer()
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
