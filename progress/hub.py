@@ -239,7 +239,7 @@ class Hub:
 
     def _take_arrived(self) -> None:
         self._is_called = False  # first: what is put from here on either is taken below or calls again
-        arrived = []
+        arrived: list[Event] = []
         while self._arrived and len(arrived) < ARRIVALS_A_TURN:
             arrived.append(self._arrived.popleft())
         if self._arrived:
