@@ -21,7 +21,7 @@ from progress.codes import CloseCode, ErrorCode
 from progress.conf import conf
 from progress.connection import FRAME_WRITER, Connection
 from progress.exceptions import Refused
-from progress.limits import MessageRate, Places
+from progress.limits import MessageRate, Places, network_of
 from progress.protocol import (
     Auth,
     Ping,
@@ -121,7 +121,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
 
     def _take_place(self) -> None:
         user, address = self.visitor.user, (self.scope.get("client") or ["unknown"])[0]
-        client = f"user {user.pk}" if user.is_authenticated else f"address {address}"
+        client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(address)}"
         if not places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
         self._client = client

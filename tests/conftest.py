@@ -22,7 +22,7 @@ serve            a running ``manage.py serve`` on SQLite alone; its installation
 
 site.serve(*options, kind="serve", **environment)   a `Served`, which answers; kinds: serve daphne runserver uvicorn
                                                     hypercorn
-    .url .ws_url .port .pid .env .running .kill() .stop() .start() .signal(n) .wait() .log_text()
+    .url .ws_url .port .pid .env .running .kill() .stop() .start() .signal(n) .wait() .log_text() .wait_for_log(text)
 site.manage("migrate", …, status=0)     runs a command, returns what it prints
 site.worker(source_or_path, *argv)      runs Python in another process with Django set up, returns what it prints
 site.start_worker(…)                    the same as a Popen with pipes; ``installation.finish(process)`` waits

@@ -11,17 +11,19 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, Literal
 
 import psycopg
 
-from tests.servers import free_port, wait_until
+from tests.servers import POLL_SECONDS, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_SECONDS = 60.0  # how long a command may take
 STOP_SECONDS = 20.0  # how long a server may take to stop
+LOG_SECONDS = 30.0  # how long what is awaited in a log may take
 
 Kind = Literal["serve", "daphne", "runserver", "uvicorn", "hypercorn"]
 APPLICATION = "progress_site.asgi:application"
@@ -102,6 +104,13 @@ class Served:
         """Wait until it has ended, and return its exit status."""
         assert self._process is not None, "it was never started"
         return self._process.wait(STOP_SECONDS)
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Wait until it has printed something so often, of which nothing else tells."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while self.log_text().count(text) < times:
+            assert time.monotonic() < deadline, f"{text!r} was not logged:\n{self.log_text()}"
+            time.sleep(POLL_SECONDS)
 
     def log_text(self) -> str:
         """Return all that it has printed, over all its starts."""

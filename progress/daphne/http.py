@@ -74,7 +74,6 @@ class BoundedRequest(WebRequest):
         self.content.close()
         words = f"A request may have {conf.MAX_BODY_BYTES:,} bytes (PROGRESS_MAX_BODY_BYTES).\n".encode()
         transport = self.channel.transport
-        self.channel.loseConnection = transport.loseConnection
         transport.write(TOO_LARGE % (len(words), words))
         transport.loseWriteConnection()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.loseConnection)

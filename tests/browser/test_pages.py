@@ -243,3 +243,15 @@ def status_and_text(url: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def test_socket__a_browser_learns_how_it_was_closed(page: Page, serve: Served) -> None:
+    """A reset of the connection behind the close would hide the code from it, or call it unclean."""
+    page.goto(f"{serve.url}/")
+    closed = page.evaluate(
+        """() => new Promise((resolve) => {
+            const socket = new WebSocket(`ws://${location.host}/progress/ws/nope`);
+            socket.onclose = ({ code, wasClean }) => resolve([code, wasClean]);
+        })"""
+    )
+    assert closed == [4504, True]

@@ -152,9 +152,7 @@ async def test_redis_lost__events_come_from_the_log(make_site: object, redis_ser
         await worker.go()
         await follower.until_finished()
         assert follower.seqs == list(range(2, 201))
-        async with asyncio.timeout(30):
-            while "The channel layer does not answer" not in served.log_text():  # noqa: ASYNC110  (only the log tells)
-                await asyncio.sleep(0.02)
+        await asyncio.to_thread(served.wait_for_log, "The channel layer does not answer")
 
 
 async def _until_subscribed(url: str) -> None:

@@ -57,6 +57,17 @@ async def test_limit__connections_of_one_address(settings):
         assert await third.so_far() == []
 
 
+async def test_limit__connections_of_one_network_of_ipv6(settings):
+    """Whoever has one of its addresses has all of them."""
+    settings.PROGRESS_MAX_CONNECTIONS_PER_CLIENT = 1
+    async with watching(address="2001:db8::1") as first:
+        assert await first.so_far() == []
+        async with watching(address="2001:db8::2") as second:
+            await refused(second, "too_many_connections", CloseCode.TOO_MANY_CONNECTIONS)
+        async with watching(address="2001:db8:0:1::1") as elsewhere:
+            assert await elsewhere.so_far() == []
+
+
 async def test_limit__connections_of_one_user(settings):
     settings.PROGRESS_MAX_CONNECTIONS_PER_CLIENT = 1
     token = await a_token(await a_user())

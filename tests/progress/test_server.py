@@ -257,8 +257,7 @@ def unix_path() -> Iterator[str]:
 
 async def told(served: Served, clients: int) -> None:
     """Wait until so many clients were closed as too slow, which only the log tells."""
-    while served.log_text().count("Closing a socket with 4008") < clients:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
+    await asyncio.to_thread(served.wait_for_log, "Closing a socket with 4008", clients)
 
 
 async def read_to_the_end(reader: ClientConnection) -> int:
