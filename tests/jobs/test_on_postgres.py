@@ -33,6 +33,7 @@ def run(postgres_url: str, *arguments: str) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.slow
 def test_jobs__on_postgres(postgres_url: str) -> None:
     run(postgres_url, *(f"tests/jobs/{name}.py" for name in FILES))
 
