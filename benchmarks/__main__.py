@@ -19,6 +19,7 @@ CLAIMS = (
     "idle_memory",
     "reconnect_storm",
     "slow_watchers",
+    "strangers",
     "write_path",
     "two_servers",
     "where_time_goes",

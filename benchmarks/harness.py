@@ -61,7 +61,7 @@ class Program:
         cores = CORES if core is None else [core]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=env, stdout=output, stderr=output, preexec_fn=lambda: _settle(cores)
+                command, cwd=ROOT, env=env, stdout=output, stderr=output, preexec_fn=lambda: settle(cores)
             )
 
     def wait_for_port(self, port: int) -> None:
@@ -97,7 +97,8 @@ class Program:
         self.process.wait()
 
 
-def _settle(cores: list[int]) -> None:
+def settle(cores: list[int]) -> None:
+    """Keep this process to these cores, and let it have as many files as it may."""
     os.sched_setaffinity(0, cores)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -152,7 +153,7 @@ class Load:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: _settle(cores),
+            preexec_fn=lambda: settle(cores),
         )
 
     def read(self) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import ipaddress
 from collections import Counter
 
 KEPT_CLIENTS = 1024  # whose debts are looked through at a time
+DEBT_SECONDS = 20.0  # after which what was taken in advance is paid, however much; others may share the address
+COST_BYTES = 1_024  # that count as one more message: to check and to parse them takes as long
 
 
 class MessageRate:
@@ -25,8 +27,8 @@ class MessageRate:
         return True
 
     def spend(self, cost: float, now: float) -> float:
-        """Take what is there already, and return the seconds after which it is paid."""
-        self._left = self.left(now) - cost
+        """Take what is there, or in advance what will be, and return the seconds after which it is paid."""
+        self._left = max(self.left(now) - cost, -DEBT_SECONDS * self._rate)
         return max(0.0, -self._left / self._rate)
 
     def left(self, now: float) -> float:

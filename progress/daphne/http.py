@@ -2,12 +2,14 @@
 
 import asyncio
 import ipaddress
+import time
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.web.http_headers import Headers
 
 from progress.conf import conf
+from progress.limits import COST_BYTES, MessageRate
 
 LINGER_SECONDS = 2.0  # in which a client that sends on can read why it was refused; cut off, it would see a reset
 TOO_LARGE = (
@@ -22,7 +24,7 @@ class BoundedRequest(WebRequest):
 
     client_addr = None  # until it is processed; Daphne logs it of one that never was
     _bytes_left = 0
-    _is_refused = False
+    _allowance: MessageRate | None = None  # of a client whose body was refused, for what it sends nevertheless
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """Refuse a body that says that it is too long, before any of it has come."""
@@ -36,12 +38,14 @@ class BoundedRequest(WebRequest):
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             self._refuse()
-        if not self._is_refused:
+        if self._allowance is None:
             super().handleContentChunk(data)
+        else:
+            self._discard(data)
 
     def requestReceived(self, *args: Any) -> None:  # noqa: N802
         """Go on with a request that is whole, unless it was answered already."""
-        if not self._is_refused:
+        if self._allowance is None:
             super().requestReceived(*args)
 
     def process(self) -> Any:
@@ -55,9 +59,8 @@ class BoundedRequest(WebRequest):
     def _check_forwarded(self) -> None:
         """Leave of the headers of a proxy what it said itself, and only what can be read."""
         server, headers = self.server, self.requestHeaders
-        address = _client_of(_values(headers, server.proxy_forwarded_address_header), conf.PROXIES)
-        peer = getattr(self.client, "host", None)  # Daphne hears of the scheme only where there is an address
-        _replace(headers, server.proxy_forwarded_address_header, address or peer)
+        # Daphne hears of the scheme only where there is an address
+        _replace(headers, server.proxy_forwarded_address_header, self._address())
         for name, known in (
             (server.proxy_forwarded_port_header, _port),
             (server.proxy_forwarded_proto_header, _scheme),
@@ -65,11 +68,17 @@ class BoundedRequest(WebRequest):
             if name:
                 _replace(headers, name, known(_values(headers, name)))
 
+    def _address(self) -> str | None:
+        """Return the client's address, as far as it is known."""
+        header = self.server.proxy_forwarded_address_header
+        forwarded = _client_of(_values(self.requestHeaders, header), conf.PROXIES) if header else None
+        return forwarded or getattr(self.client, "host", None)
+
     def _refuse(self) -> None:
         """Answer and close, and take no notice of what else comes."""
-        if self._is_refused:
+        if self._allowance is not None:
             return
-        self._is_refused = True
+        self._allowance = self.server.allowance_of(self._address())
         self.requestHeaders.removeHeader(b"Expect")  # or Twisted would ask for the body
         self.content.close()
         words = f"A request may have {conf.MAX_BODY_BYTES:,} bytes (PROGRESS_MAX_BODY_BYTES).\n".encode()
@@ -77,6 +86,16 @@ class BoundedRequest(WebRequest):
         transport.write(TOO_LARGE % (len(words), words))
         transport.loseWriteConnection()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.loseConnection)
+
+    def _discard(self, data: bytes) -> None:
+        """Throw away what comes after the answer, in turns, as long as its client has an allowance for it."""
+        assert self._allowance is not None
+        wait, transport = self._allowance.spend(len(data) / COST_BYTES, time.monotonic()), self.channel.transport
+        if wait > LINGER_SECONDS:
+            transport.loseConnection()
+        elif wait:
+            transport.pauseProducing()
+            asyncio.get_running_loop().call_later(wait, transport.resumeProducing)
 
 
 class BoundedHTTPFactory(HTTPFactory):

@@ -44,12 +44,12 @@ class ProgressServer(Server):
             allowNullOrigin=True,  # as Daphne has it, and this call would undo: whom to let in is the application's
         )
 
-    def allowance_of(self, client: list[Any] | None) -> MessageRate:
+    def allowance_of(self, address: str | None) -> MessageRate:
         """Return what a client may send; one whose address is not known is told from no other, so it has its own."""
         rate, now = conf.MAX_CLIENT_MESSAGES_PER_SECOND, time.monotonic()
-        if client is None:
+        if address is None:
             return MessageRate(rate, rate * BURST_SECONDS, now)
-        return self._allowances.of(network_of(client[0]), rate, now)
+        return self._allowances.of(network_of(address), rate, now)
 
     def listen_success(self, port: Any) -> None:
         """Keep a port that is listened on."""

@@ -12,7 +12,7 @@ from twisted.internet import tcp, unix
 from progress.codes import CloseCode
 from progress.conf import conf
 from progress.daphne.frame_writer import FrameWriter
-from progress.limits import MessageRate
+from progress.limits import COST_BYTES, MessageRate
 
 if TYPE_CHECKING:
     from progress.daphne.server import ProgressServer
@@ -23,7 +23,6 @@ SEND_BUFFER_BYTES = 65_536  # in the kernel, which doubles it, for each watcher;
 STEPS_A_TURN = 8  # of Autobahn's parser, two for a frame, before others have their turn
 QUEUED_MESSAGES = 4  # that the application has not taken yet; a long one may only wait alone
 LONG_MESSAGE_BYTES = 4_096
-COST_BYTES = 1_024  # that count as one more message: to check and to parse them takes as long
 PATIENCE_SECONDS = 10.0  # with a client that is behind: to read what is under way, and the code of the close after it
 REFUSED_SECONDS = 1.0  # for another to answer the close
 BEHIND = frozenset({CloseCode.TOO_SLOW, CloseCode.RESYNC, CloseCode.GOING_AWAY})
@@ -66,7 +65,7 @@ class FrameProtocol(WebSocketProtocol):
         """Begin a connection, but for one that asks for it when the server is stopping."""
         self.transport.bufferSize = READ_BYTES
         handshake = super().onConnect(request)
-        self._allowance = self.server.allowance_of(self.client_addr)
+        self._allowance = self.server.allowance_of(self.client_addr[0] if self.client_addr else None)
         if self.server.is_draining:
             handshake.errback(ConnectionDeny(503, STOPPING))
         return handshake

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import harness, payload, site
+from benchmarks import harness, payload, site, strangers
+from benchmarks.attack import WAYS
 from benchmarks.harness import Server
 from benchmarks.peers import catalogue
 from tests.installation import Site
@@ -57,3 +58,12 @@ def test_run__a_peer_that_loses_events_fails(serving: Server) -> None:
     with pytest.raises(harness.Lost, match="lost"):
         # More are waited for than the server is told to send.
         harness.run(serving, {"watchers": WATCHERS, "events": EVENTS, "trigger": "none", "patience": 0.2})
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != strangers.SILENT])
+def test_attack__takes_the_server_at_its_word(serving: Server, way: str) -> None:
+    with strangers.attack(serving, way) as done:
+        report = harness.run(serving, {"watchers": WATCHERS, "events": EVENTS, "rate": 200})
+    assert (report["got"], report["lost"], report["problems"]) == (WATCHERS * EVENTS, 0, {})
+    assert done["opened"] >= WAYS[way].connections
+    assert done["sent"] > 0 or not WAYS[way].filling

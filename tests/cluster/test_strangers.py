@@ -151,6 +151,16 @@ def test_body__of_the_allowed_length_is_taken(make_site: MakeSite) -> None:
             assert answer.readline().split()[1] == status
 
 
+def test_body__that_goes_on_when_refused_takes_turns_as_messages_do(served: Served) -> None:
+    """The rest is read and thrown away, or a client that reads its answer last would see a reset instead."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", served.port), SECONDS) as link, contextlib.suppress(ConnectionError):
+        link.sendall(b"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\n\r\n")
+        while sent < 1000 * MIB:
+            sent += link.send(bytes(MIB))
+    assert sent < BOUND  # of which the kernel holds ten
+
+
 def test_body__that_never_ends_leaves_nothing_behind(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.port), SECONDS) as link:
         link.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nhalf of it")

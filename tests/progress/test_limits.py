@@ -21,6 +21,13 @@ def test_message_rate__recovers_with_time_up_to_the_burst():
     assert [rate.allows(1000) for _ in range(4)] == [True, True, True, False]
 
 
+def test_spend__no_client_owes_for_longer_than_a_while():
+    """Or all at one address would wait for hours, for messages that came on sockets which are long gone."""
+    rate = MessageRate(rate=10, burst=20, now=0)
+    assert [rate.spend(20, 0), rate.spend(5, 0), rate.spend(1e6, 0)] == [0, 0.5, limits.DEBT_SECONDS]
+    assert rate.spend(1, 1) == limits.DEBT_SECONDS - 1 + 0.1
+
+
 @given(st.lists(st.floats(0, 2), max_size=50), st.floats(0.5, 20), st.integers(1, 20))
 def test_message_rate__never_lets_more_through_than_burst_and_rate(waits, per_second, burst):
     rate, now, allowed = MessageRate(per_second, burst, 0), 0.0, 0
