@@ -63,24 +63,35 @@ def test_rollback__then_another_writer_then_the_first_again(make_job: Any) -> No
     assert_whole(first.job_id)
 
 
-def test_rollback__of_a_job_that_was_read_within_the_transaction(make_job: Any) -> None:
+@pytest.mark.parametrize("by_id", [True, False])
+def test_rollback__of_a_job_that_was_read_within_the_transaction(make_job: Any, by_id: bool) -> None:
     """Its seq is one that another writer then takes, with another state."""
     first = make_job(status="in_progress")
-    kept = []
+    read = []
 
     def work() -> None:
         first.mark_progress(50, message="undone")
-        kept.append(ProcessingJob.objects.get(pk=first.job_id).lifecycle)
-        by_id = ProcessingJobLifecycle(first.job_id)
-        assert by_id.job.message == "undone"
-        kept.append(by_id)
+        job_id = first.job_id
+        read.append(ProcessingJobLifecycle(job_id) if by_id else ProcessingJob.objects.get(pk=job_id).lifecycle)
+        assert read[0].job.message == "undone"
 
     rolled_back(work)
     first.mark_progress(20, message="kept")
-    for number, lifecycle in enumerate(kept):
-        lifecycle.mark_progress(30 + number)
-        assert row(first.job_id)["message"] == "kept"
-        assert_whole(first.job_id)
+    read[0].mark_progress(30)
+    assert log(first.job_id)[-1]["message"] == row(first.job_id)["message"] == "kept"
+    assert_whole(first.job_id)
+
+
+def test_rollback__what_was_read_within_the_transaction_is_read_anew(make_job: Any) -> None:
+    first = make_job(status="in_progress")
+    by_id = ProcessingJobLifecycle(first.job_id)
+
+    def work() -> None:
+        first.mark_progress(50, message="undone")
+        assert by_id.job.message == "undone"
+
+    rolled_back(work)
+    assert by_id.job.message == ""
 
 
 def test_job_changed_by_hand__is_not_what_gets_written(make_job: Any) -> None:
