@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +22,10 @@ from progress.exceptions import Refused
 from progress.groups import FEED_GROUP, hint_of, job_message
 from progress.log_reader import LogReader
 from progress.protocol import Position
+from progress.wakeups import DataVersion
 from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, swept, watch
-from tests.progress.watching import ScriptedLayer, eventually, run, watchers
+from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,14 +127,42 @@ async def test_leave__stops_the_hub():
     await eventually(lambda: asyncio.all_tasks() == before)
 
 
-async def test_enter__again_after_it_stopped():
+@pytest.fixture
+def lively(settings, monkeypatch):
+    """All that the hub does of itself, it does soon."""
+    settings.PROGRESS_SWEEP_SECONDS = settings.PROGRESS_SYNC_SECONDS = settings.PROGRESS_HEARTBEAT_SECONDS = 0.01
+    monkeypatch.setattr(DataVersion, "of_database", lambda: None)
+
+
+async def watch_all(watcher: Watcher) -> None:
+    await watch(watcher)
+    await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
+
+
+async def all_comes(watcher: Watcher, change: Awaitable[None]) -> None:
+    """Wait until a change of status that nobody tells of has come, of the job and in the feed; and a heartbeat."""
+    del watcher.frames[:]
+    await change
+    await watcher.until(lambda frames: {"progress", "feed", "heartbeat"} <= {frame["type"] for frame in frames})
+
+
+async def test_leave__of_one_lets_the_hub_go_on(unheard, lively):
     job = await a_job()
-    for _ in range(2):
+    async with watchers(2) as [one, other]:
+        await watch_all(other)
+        hub.current().leave(one.connection)
+        await all_comes(other, job.amark_started())
+
+
+async def test_enter__again_after_it_stopped(unheard, lively, monkeypatch):
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job()
+    for change in (job.amark_queued, job.amark_started):
         async with watchers() as [watcher]:
-            await watch(watcher)
-            reached = job.job.seq
-            await (job.amark_started() if reached == 1 else job.amark_progress(5))
-            await watcher.until_seq(reached + 1)
+            await watch_all(watcher)
+            await eventually(lambda: hub.current().link.is_whole)
+            await all_comes(watcher, change())
 
 
 async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unheard, no_sweep):
@@ -628,6 +658,19 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
                 ]
                 assert [frame.seq for frame in frames] == [3, 4]
                 assert ('"snapshot"' in frames[-1].text) is is_asked
+
+
+async def test_answer__with_log_lines_is_none_without(no_sweep):
+    """All end alike; two begin alike, and two are equally long."""
+    job = await a_job(ticks=1)
+    await job.alog("a line")
+    await job.amark_progress(5)
+    async with watchers(4) as [here_first, *resuming]:
+        await watch(here_first)
+        with hub.current().jobs[JOB].in_demand():
+            for watcher, (after, logs) in zip(resuming, [(2, True), (2, False), (3, True)], strict=True):
+                await watch(watcher, Position(job.job.epoch, after), logs=logs)
+    assert [seqs(watcher) for watcher in resuming] == [[3, 4, 5, 5], [3, 5, 5], [4, 5, 5]]
 
 
 @pytest.mark.parametrize(("missed", "recovered"), [(3, True), (4, False)])
