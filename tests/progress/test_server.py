@@ -19,6 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from daphne.ws_protocol import WebSocketProtocol
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
@@ -106,6 +107,9 @@ class Descriptor:
     def hold(self, why: int) -> None:
         self.is_held = True
 
+    def release(self, why: int) -> None:
+        self.is_held = False
+
     def abortConnection(self) -> None:  # noqa: N802
         self.is_aborted = True
 
@@ -137,6 +141,36 @@ def test_writer__nothing_follows_a_frame_that_failed(code: int) -> None:
     assert writer.write(b"four")
     assert (descriptor.sent, descriptor.waiting) == (b"one", b"")
     assert descriptor.is_aborted
+
+
+def test_writer__goes_on_as_often_as_the_buffer_is_empty() -> None:
+    descriptor = Descriptor()
+    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
+    emptied: list[bool] = []
+    writer.on_empty = lambda: emptied.append(descriptor.is_held)
+    for times in (1, 2):
+        descriptor.fails = OSError(errno.EAGAIN, "no room")
+        assert writer.write(b"x" * BUFFER_BYTES)
+        assert not descriptor.is_held
+        assert not writer.write(b"x")
+        assert descriptor.is_held
+        descriptor.fails, descriptor.waiting = None, b""
+        writer.resumeProducing()
+        assert emptied == [False] * times
+
+
+def test_writer__nothing_follows_a_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes: Autobahn does so by itself with a client that breaks the protocol, and events go on coming."""
+    descriptor, protocol = Descriptor(), FrameProtocol()
+    protocol.transport, protocol.state = descriptor, FrameProtocol.STATE_OPEN
+    monkeypatch.setattr(WebSocketProtocol, "sendCloseFrame", lambda *_: descriptor.write(b"close"))
+    writer = FrameWriter(protocol)
+    assert writer.write(b"one")
+    protocol.sendCloseFrame(1002)
+    assert writer.write(b"two")
+    writer.resumeProducing()
+    assert writer.write(b"three")
+    assert (descriptor.sent, descriptor.waiting) == (b"one", b"close")
 
 
 async def test_frames__wait_for_the_turn_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
