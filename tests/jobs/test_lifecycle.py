@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -221,6 +222,24 @@ def test_events__every_change_leaves_a_log_that_folds_to_the_row(make_job: Any) 
         lifecycle.log(method)
         assert_whole(lifecycle.job_id)
         assert lifecycle.job.metadata == row(lifecycle.job_id)["metadata"]
+
+
+def test_job__is_what_the_object_wrote_last(make_job: Any) -> None:
+    lifecycle = make_job()
+    for change in (
+        lifecycle.mark_queued,
+        lifecycle.mark_started,
+        partial(lifecycle.mark_progress, 50, stage="reading", metadata={"file": "a.csv"}),
+        partial(lifecycle.log, "a line"),
+        lifecycle.request_cancel,
+        partial(lifecycle.mark_failed, error="boom"),
+        lifecycle.retry,
+        lifecycle.mark_started,
+        partial(lifecycle.mark_completed, result={"rows": 3}),
+    ):
+        change()
+        there = row(lifecycle.job_id)
+        assert {name: getattr(lifecycle.job, name) for name in there} == there
 
 
 def test_metadata__changed_by_the_caller_afterwards_changes_nothing(make_job: Any) -> None:
