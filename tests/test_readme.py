@@ -1,30 +1,24 @@
-"""What the README and the pages of docs/ name is there, and the README's Python runs."""
+"""What the README and docs/testing.md show runs, and works as they say."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import get_commands
 
 from jobs.models import JobEvent, ProcessingJob
+from tests.documents import FENCE, PAGES, rows, section
 from tests.installation import ROOT
 
-README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README = PAGES["README.md"]
 
 
 def snippets(language: str) -> list[str]:
     return [code for named, code in FENCE.findall(README) if named == language]
-
-
-def section(heading: str) -> str:
-    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
 def run(code: str, **names: object) -> None:
@@ -40,7 +34,7 @@ def test_report__runs() -> None:
     assert converted == ["one", "two"]
     assert (job.status, job.progress, job.public) == ("completed", 100.0, True)
     assert JobEvent.objects.filter(job=job).exists()
-    assert f'job-id="{job.pk}"' in section("Show")
+    assert f'job-id="{job.pk}"' in section("README.md", "Show")
 
 
 def test_python__all_of_it_is_known() -> None:
@@ -53,7 +47,7 @@ def test_python__all_of_it_is_known() -> None:
 def test_report__names_methods_that_there_are() -> None:
     from jobs.lifecycle import ProcessingJobLifecycle
 
-    named = re.findall(r"`(?!a?mark_progress`)(\w+)(?:\([^`]*\))?`", section("Report"))
+    named = re.findall(r"`(?!a?mark_progress`)(\w+)(?:\([^`]*\))?`", section("README.md", "Report"))
     assert "mark_failed" in named
     for name in [*named, "mark_progress"]:
         for twin in {name, f"a{name}"} - {"aamark_progress"}:
@@ -68,56 +62,10 @@ def test_show__the_script_is_there() -> None:
 
 
 def test_commands__exist() -> None:
-    table = re.findall(r"^\| `(\w+)[^`]*` \|", section("Use it in earnest"), re.MULTILINE)
-    assert "serve" in table
+    table = [command.split()[0] for command in rows(section("README.md", "Use it in earnest"))]
     ours = {path.stem for app in ("jobs", "progress") for path in (ROOT / app / "management/commands").glob("[!_]*.py")}
     assert set(table) == ours
     assert set(re.findall(r"manage\.py (\w+)", README)) <= set(get_commands())
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_make__targets_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
-    assert named <= targets
-    assert page.name != "README.md" or {"run", "test"} <= named
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links__resolve(page: Path) -> None:
-    text = FENCE.sub("", page.read_text())
-    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
-    for link in links:
-        if re.match(r"\w+:", link):
-            continue
-        name, _, anchor = link.partition("#")
-        target = page.parent / unquote(name) if name else page
-        assert target.exists(), link
-        if anchor:
-            assert anchor in anchors(target.read_text()), link
-
-
-def anchors(text: str) -> set[str]:
-    """Return the anchors that GitHub gives the headings."""
-    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_paths__that_are_named_exist() -> None:
-    named = re.findall(r"`((?:jobs|progress|tests|docs|benchmarks)/[\w/.-]+)`", README)
-    assert "progress/hub.py" in named
-    assert all((ROOT / name).exists() for name in named)
-
-
-def test_loggers__are_those_that_there_are() -> None:
-    (listed,) = re.findall(r"^The loggers are .*?\.$", README, re.MULTILINE | re.DOTALL)
-    modules = [path for app in ("jobs", "progress") for path in (ROOT / app).rglob("*.py")]
-    names = [
-        path.relative_to(ROOT).with_suffix("") for path in modules if "logging.getLogger(__name__)" in path.read_text()
-    ]
-    assert re.findall(r"`([\w.]+)`", listed) == sorted(".".join(name.parts) for name in names)
-    named_otherwise = [path.name for path in modules if re.search(r"getLogger\((?!__name__\))", path.read_text())]
-    assert named_otherwise == []
 
 
 def test_testing__its_tests_run(tmp_path: Path) -> None:
@@ -125,8 +73,7 @@ def test_testing__its_tests_run(tmp_path: Path) -> None:
     folder = tmp_path / "examples"
     folder.mkdir()
     (folder / "__init__.py").touch()
-    page = (ROOT / "docs" / "testing.md").read_text()
-    for number, (language, code) in enumerate(FENCE.findall(page)):
+    for number, (language, code) in enumerate(FENCE.findall(PAGES["docs/testing.md"])):
         assert language == "python"
         (folder / f"test_{number}.py").write_text(code)
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "DJANGO_DEBUG": "1"}

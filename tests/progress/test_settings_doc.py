@@ -1,41 +1,37 @@
 """The page of settings, against the settings."""
 
 import re
-from pathlib import Path
 
-from jobs import access
+from jobs import access, threads
 from progress.checks import BOUNDS
 from progress.conf import PREFIX, Conf, types
+from tests.documents import rows, section, spans
+from tests.installation import ROOT
 
-ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "settings.md").read_text()
+PAGE = "docs/settings.md"
+OF_THE_SITE = rows(section(PAGE, "Of the site"))
+OF_JOBS = rows(section(PAGE, "Of the jobs app"))
+OF_PROGRESS = rows(section(PAGE, "Of the progress app"))
 SOURCE = (ROOT / "progress_site" / "settings.py").read_text()
 
 
-def rows(heading: str) -> dict[str, list[str]]:
-    """Return the cells of each row of the table under a heading, by the name in the first."""
-    section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
-    lines = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
-    return {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in lines}
-
-
 def test_settings_page__lists_every_setting_in_order():
-    assert list(rows("Of the progress app")) == [PREFIX + name for name in types()]
+    assert list(OF_PROGRESS) == [PREFIX + name for name in types()]
 
 
 def test_settings_page__defaults():
-    shown = {name: cells[0].strip("`") for name, cells in rows("Of the progress app").items()}
+    shown = {name: cells[0].strip("`") for name, cells in OF_PROGRESS.items()}
     assert shown == {PREFIX + name: repr(vars(Conf)[name]) for name in types()}
 
 
 def test_settings_page__bounds():
-    shown = {name: cells[1] for name, cells in rows("Of the progress app").items()}
+    shown = {name: cells[1] for name, cells in OF_PROGRESS.items()}
     bounds = {PREFIX + name: f"{low:,} – {high:,}" for name, (low, high, _) in BOUNDS.items()}
     assert shown == {"PROGRESS_UNIX_SOCKET_MODE": "octal"} | bounds
 
 
 def test_settings_page__units_are_those_that_the_names_tell():
-    units = {name: cells[2] for name, cells in rows("Of the progress app").items()}
+    units = {name: cells[2] for name, cells in OF_PROGRESS.items()}
     assert all(unit for unit in units.values())
     for unit in ("seconds", "bytes"):
         of_that_unit = {name for name in units if units[name] == unit}
@@ -44,11 +40,17 @@ def test_settings_page__units_are_those_that_the_names_tell():
 
 def test_settings_page__lists_every_variable_that_the_site_reads():
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', SOURCE))
-    assert read == set(rows("Of the site"))
+    assert read == set(OF_THE_SITE)
 
 
 def test_settings_page__every_setting_of_the_jobs_app():
     sources = "".join(path.read_text() for path in (ROOT / "jobs").rglob("*.py"))
-    table = rows("Of the jobs app")
-    assert set(re.findall(r'settings, "(JOBS_\w+)"', sources)) == set(table)
-    assert table["JOBS_ACCESS_POLICY"][0] == f"`{access.DEFAULT}`"
+    assert set(re.findall(r'settings, "(JOBS_\w+)"', sources)) == set(OF_JOBS)
+    shown = {name: cells[0].strip("`") for name, cells in OF_JOBS.items()}
+    assert shown == {"JOBS_ACCESS_POLICY": access.DEFAULT, "JOBS_MAX_THREADS": repr(threads.MAX_THREADS)}
+
+
+def test_settings_page__methods_of_an_access_policy():
+    named = spans(OF_JOBS["JOBS_ACCESS_POLICY"][1])
+    assert len(named) == 2
+    assert all(callable(getattr(access.AccessPolicy, name, None)) for name in named), named
