@@ -1,18 +1,14 @@
-"""The wire protocol, against its own document and the golden vectors."""
+"""The wire protocol, and the golden vectors against it."""
 
 import json
-import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobs.events import Event
-from jobs.models import ProcessingJob
 from jobs.states import EventKind
 from progress import protocol
-from progress.codes import TEMPORARY, CloseCode, ErrorCode
+from progress.codes import ErrorCode
 from progress.conf import Conf
 from progress.exceptions import Refused
 from progress.protocol import (
@@ -26,96 +22,10 @@ from progress.protocol import (
     Unsubscribe,
     UnsubscribeMany,
 )
+from tests.progress.frames import a_job, built, event
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "protocol.md").read_text()
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "frames.json").read_text())
-AT = datetime(2026, 1, 1, tzinfo=UTC)
-
-FROM_SERVER, FROM_CLIENT = DOCUMENT.split("## From the client")
-
-
-def blocks(text: str) -> list[Any]:
-    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
-
-
-def event(kind: EventKind = EventKind.TICK, **fields: Any) -> Event:
-    values: dict[str, Any] = {
-        "job_id": "job-123",
-        "epoch": "e1",
-        "seq": 17,
-        "kind": kind,
-        "status": "in_progress",
-        "progress": 75.0,
-        "message": "Processing stage 3",
-        "metadata": {"level": "warning"} if kind is EventKind.LOG else {"stage": "stage_3", "attempt": 1},
-        "timestamp": AT,
-    }
-    return Event(**{**values, **fields})
-
-
-def a_job() -> ProcessingJob:
-    return ProcessingJob(id="job-123", name="Import", seq=2, epoch="e1", created_at=AT, updated_at=AT)
-
-
-def built() -> dict[str, Any]:
-    """One frame of each type, as the builders make it."""
-    snapshot = protocol.snapshot(
-        protocol.job_state(a_job()), name="Import", position=Position("e1", 2), recovered=False
-    )
-    refused = Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject="job-123")
-    texts = [
-        protocol.event_text(event()),
-        protocol.event_text(event(EventKind.LOG)),
-        snapshot.text,
-        protocol.feed("all", [protocol.feed_entry(a_job())]).text,
-        protocol.pong().text,
-        protocol.heartbeat().text,
-        protocol.unsubscribed("job-123").text,
-        protocol.authenticated(AT).text,
-        protocol.error(refused).text,
-    ]
-    frames = [json.loads(text) for text in texts]
-    return {frame["type"]: frame for frame in frames}
-
-
-# The document
-
-
-@pytest.mark.parametrize("message", blocks(FROM_CLIENT), ids=json.dumps)
-def test_document__client_messages_parse(message):
-    assert protocol.parse(json.dumps(message))
-
-
-@pytest.mark.parametrize("message", blocks(FROM_SERVER), ids=lambda message: message["type"])
-def test_document__server_messages_have_the_builders_fields(message):
-    assert set(message) == set(built()[message["type"]])
-    if message["type"] == "feed":
-        assert set(message["jobs"][0]) == set(built()["feed"]["jobs"][0])
-
-
-def test_document__shows_every_type_of_both_sides():
-    assert {message["type"] for message in blocks(FROM_SERVER)} == set(built())
-    assert {message["type"] for message in blocks(FROM_CLIENT)} == {"ping", "subscribe", "unsubscribe", "auth"}
-
-
-def test_document__lists_every_error_code():
-    assert set(
-        re.findall(r"^\| `(\w+)` \|", DOCUMENT.split("### `error`")[1].split("## From")[0], re.MULTILINE)
-    ) == set(ErrorCode)
-
-
-def test_document__lists_every_close_code():
-    listed = re.findall(r"^\| (\d{4}) \|", DOCUMENT.split("## Close codes")[1], re.MULTILINE)
-    assert {int(code) for code in listed} == {int(code) for code in CloseCode} | {1009}
-
-
-def test_document__temporary_errors_are_those_that_ask_to_come_back():
-    table = DOCUMENT.split("### `error`")[1].split("## From")[0]
-    coming_back = {
-        code for code, then in re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", table, re.MULTILINE) if "40" in then
-    }
-    assert coming_back == set(TEMPORARY)
 
 
 # Frames
