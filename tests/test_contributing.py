@@ -1,0 +1,15 @@
+"""What is written for those who work on the project agrees with what the project does."""
+
+import re
+
+from tests.installation import ROOT
+
+CHECKS = ROOT / ".ci" / "run"
+WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
+def test_workflow__runs_all_checks_with_the_pythons_that_they_look_for() -> None:
+    version = r"\b3\.\d+\b"
+    assert set(re.findall(version, WORKFLOW)) == set(re.findall(version, CHECKS.read_text())) >= {"3.11"}
+    assert re.findall(r"run: (.+)", WORKFLOW) == [CHECKS.relative_to(ROOT).as_posix()]
+    assert CHECKS.stat().st_mode & 0o111, "it is run as a program"
