@@ -21,3 +21,12 @@ def test_pre_commit__calls_what_the_checks_call() -> None:
     (targets,) = re.findall(r"make --keep-going ([a-z ]+) \|\|", CHECKS.read_text())
     assert re.findall(r"entry: (.+)", hooks) == [f"make {target}" for target in targets.split()]
     assert re.findall(r"repo: (.+)", hooks) == ["local"]
+
+
+def test_contributing__names_what_the_tests_need() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    needed = re.findall(r"missing\+=\((.+)\)", CHECKS.read_text())
+    named = re.findall(r"^\|[^|]+\| `([\w-]+)`", page, re.MULTILINE)
+    assert sorted(["make", *named]) == sorted(needed)
+    wheels = re.findall(r'python_version < "(.+)"', (ROOT / "requirements-dev.txt").read_text())
+    assert re.findall(r"below Python ([\d.]+\d)", page) == wheels
