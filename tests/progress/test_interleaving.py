@@ -27,6 +27,7 @@ from jobs.states import EventKind
 from progress import hub as hub_module
 from progress import layers, log_reader, pages, reads, window
 from progress.codes import CloseCode
+from progress.conf import conf
 from progress.exceptions import Refused
 from progress.groups import hint_of
 from progress.hub import Hub
@@ -38,7 +39,8 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 JOB = "job-1"
 SELECTORS = "get_jobs", "heads", "events_between"
 
-ACTIONS = ["tick", "tick", "status", "stage", "log", "bring", "bring", "repeat", "prune", "anew"]
+ACTIONS = ["tick", "tick", "status", "stage", "log", "bring", "bring", "repeat"]
+BREAKS = ["prune", "anew"]  # after which a client can't have every event
 WAIT_SECONDS = 3.0  # for what must come by itself
 
 
@@ -48,6 +50,7 @@ class World:
     def __init__(self, chance: random.Random, *, has_layer: bool) -> None:
         self.chance = chance
         self.has_layer = has_layer
+        self.actions = ACTIONS + BREAKS * (chance.random() < 0.5)
         self.writes = 0
         self.quiet = False
         self.streams = 0
@@ -97,7 +100,7 @@ class World:
             self.hub.offer([hint])
 
     def some_actions(self, most: int) -> list[str]:
-        return [self.chance.choice(ACTIONS) for _ in range(self.chance.randint(0, most))]
+        return [self.chance.choice(self.actions) for _ in range(self.chance.randint(0, most))]
 
     async def moment(self) -> None:
         """A point where others may run and things may happen."""
@@ -115,6 +118,11 @@ class World:
         result = function(*args)
         await self.moment()
         return result
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every event could be had at any time."""
+        return not self.pruned and self.streams == 1 and self.job.seq <= conf.REPLAY_EVENTS
 
     # The log, as the selectors show it
 
@@ -229,10 +237,9 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         await asyncio.gather(*world.hub._tasks, return_exceptions=True)
         assert not world.hub.jobs
 
-    check(world, client, watcher)
-    plain = Client(logs=False)
+    check(world, client, watcher, since)
     if other.frames:
-        check(world, plain, other)
+        check(world, Client(logs=False), other, None)
 
 
 async def subscribe(hub: Hub, watcher: Watcher, client: Client, since: Position | None) -> None:
@@ -266,7 +273,7 @@ def is_told(world: World) -> bool:
     return is_there and not any(each.stopped_at for each in job.subscriptions.values())
 
 
-def check(world: World, client: Client, watcher: Watcher) -> None:
+def check(world: World, client: Client, watcher: Watcher, since: Position | None) -> None:
     for frame in watcher.frames:
         client.fold(frame)
     assert client.is_answered
@@ -274,6 +281,18 @@ def check(world: World, client: Client, watcher: Watcher) -> None:
     assert client.shown == world.job.message
     if client.logs:
         assert client.seq == world.job.seq
+    if world.is_whole:
+        check_has_all(world, client, watcher, since)
+
+
+def check_has_all(world: World, client: Client, watcher: Watcher, since: Position | None) -> None:
+    """No snapshot stands for events but the one that was asked for, and each change of status is there."""
+    begins = [frame["seq"] for frame in watcher.frames if frame["type"] == "snapshot" and not frame["recovered"]]
+    if since is not None:
+        begins.append(since.seq)
+    (begin,) = begins
+    wanted = [event.seq for event in world.log[begin:] if client.logs or event.kind is not EventKind.LOG]
+    assert [frame["seq"] for frame in watcher.frames if frame["type"] in ("progress", "log")] == wanted
 
 
 def a_position(world: World, client: Client) -> Position:
@@ -286,7 +305,7 @@ def a_position(world: World, client: Client) -> Position:
 
 @pytest.mark.parametrize("has_layer", [True, False])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32), ring=st.integers(1, 6), replay=st.integers(0, 20))
+@given(seed=st.integers(0, 2**32), ring=st.integers(1, 6), replay=st.integers(0, 40))
 def test_subscribe__at_any_moment_the_client_ends_with_what_the_log_says(has_layer, seed, ring, replay):
     with override_settings(PROGRESS_RING_EVENTS=ring, PROGRESS_REPLAY_EVENTS=replay, PROGRESS_POLL_SECONDS=1e-6):
         asyncio.run(scenario(random.Random(seed), has_layer=has_layer))
