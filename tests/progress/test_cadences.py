@@ -4,7 +4,7 @@ Each is broken on purpose as well: then nothing is shown in that time, so it is 
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
@@ -36,6 +36,7 @@ class Database:
         self.events: list[JobEvent] = []
         self.version = 0
         self.counts = True
+        self.looks = 0  # how often it was asked where the job stands
 
     def write(self) -> None:
         self.job.seq += 1
@@ -47,6 +48,7 @@ class Database:
         self.version += self.counts
 
     def heads(self, job_ids: Any) -> Any:
+        self.looks += 1
         return {each: Head("e", self.job.seq, self.job.updated_at, None, True) for each in job_ids}
 
     def get_jobs(self, job_ids: Any) -> Any:
@@ -101,6 +103,22 @@ async def seconds_until_shown(database: Database, *, within: float, settle: floa
         hub.leave(watcher.connection)
 
 
+async def looks_in_a_second(database: Database, ask: Callable[[Hub], None]) -> float:
+    """Return how often the database is asked in a second in which there is a reason to in each millisecond."""
+    hub, watcher = Hub(), Watcher()
+    hub.enter(watcher.connection)
+    try:
+        await hub.subscribe(watcher.connection, AnonymousUser(), JOB, None)
+        await asyncio.sleep(1)
+        before = database.looks
+        for _ in range(1000):
+            ask(hub)
+            await asyncio.sleep(0.001)
+        return database.looks - before
+    finally:
+        hub.leave(watcher.connection)
+
+
 async def _waited(reached: Any, within: float) -> float | None:
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -124,6 +142,22 @@ def run(work: Coroutine[Any, Any, float | None]) -> float | None:
 
 def test_sqlite__the_counter_is_looked_at_each_20_ms(database):
     assert run(seconds_until_shown(database, within=0.02 + A_MOMENT)) is not None
+
+
+def test_sqlite__the_log_is_compared_no_more_often_than_each_20_ms(database):
+    """However much is written."""
+
+    def write(_: Hub) -> None:
+        database.version += 1
+
+    assert 30 < (run(looks_in_a_second(database, write)) or 0) <= 51
+
+
+def test_round__is_not_begun_within_5_ms_of_the_last(database):
+    def mark(hub: Hub) -> None:
+        hub.reader.mark(hub.jobs[JOB])
+
+    assert 100 < (run(looks_in_a_second(database, mark)) or 0) <= 201
 
 
 def test_sqlite__every_3_seconds_the_log_is_compared_whatever_the_counter_says(database, settings):

@@ -116,7 +116,9 @@ async def test_subscribe__behind_what_the_client_has_seen_by_more_than_a_round(u
     assert second.frames[-1]["recovered"] is True
 
 
-async def test_leave__stops_the_hub():
+@pytest.mark.parametrize("layer", [None, ScriptedLayer], ids=["no layer", "layer"])
+async def test_leave__stops_the_hub(monkeypatch, layer):
+    monkeypatch.setattr(layers, "configured", layer or (lambda: None))
     await a_job()
     before = asyncio.all_tasks()
     async with watchers(2) as [one, other]:
@@ -252,7 +254,8 @@ async def test_layer__brings_events(unheard, no_sweep, monkeypatch):
 
 
 @pytest.mark.parametrize("trouble", ["broken", "hangs"])
-async def test_layer__in_trouble_events_come_from_the_log(unheard, monkeypatch, trouble):
+async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, monkeypatch, trouble):
+    settings.PROGRESS_SYNC_SECONDS = 1000  # as behind a layer that works
     monkeypatch.setattr(link, "ANSWER_SECONDS", 0.02)
     layer = ScriptedLayer()
     setattr(layer, trouble, True)
@@ -329,6 +332,21 @@ async def test_interested__only_in_what_is_watched():
 def test_interested__where_nobody_watches(monkeypatch):
     monkeypatch.setattr(hub, "_hubs", {})
     assert hub.interested(JOB, EventKind.STATUS) == []
+
+
+async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, monkeypatch):
+    """Though others are there: else the subscriptions in Redis would grow for as long as anybody is."""
+    layer = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    await a_job()
+    async with watchers(2) as [one, other]:
+        await eventually(lambda: hub.current().link.is_whole)
+        await watch(one)
+        await watch(other)
+        hub.current().unsubscribe(one.connection, JOB)
+        assert not hub.current().link._leaving
+        hub.current().unsubscribe(other.connection, JOB)
+        await eventually(lambda: layer.groups == set())
 
 
 async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_go(monkeypatch):

@@ -69,12 +69,13 @@ async def test_leave__soon(layer, linked):
     await eventually(lambda: layer.groups == set())
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("ends_joined", [True, False])
-async def test_join_and_leave__the_last_wish_wins(layer, linked, ends_joined):
+async def test_join_and_leave__the_last_wish_wins(layer, linked, ends_joined, times):
     await whole(linked)
     layer.passing = asyncio.Event()
     joining = []
-    for _ in range(3):
+    for _ in range(times):
         joining.append(asyncio.ensure_future(linked.join("a")))
         await asyncio.sleep(0)
         linked.leave("a")
