@@ -17,7 +17,7 @@ from progress.groups import Hint
 from progress.protocol import Position
 from progress.wakeups import DataVersion
 from tests.progress.hubs import JOB, a_job, offer, seqs, swept, watch
-from tests.progress.watching import run, watchers
+from tests.progress.watching import eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,6 +64,7 @@ async def test_offer__of_another_stream_is_looked_into(unheard, no_sweep):
 
 async def test_sweep__repairs_a_lost_last_event(unheard, settings, monkeypatch):
     settings.PROGRESS_SWEEP_SECONDS = 0.01
+    settings.PROGRESS_SYNC_SECONDS = 1000
     monkeypatch.setattr(DataVersion, "of_database", lambda: None)
     job = await a_job()
     async with watchers() as [watcher]:
@@ -72,13 +73,28 @@ async def test_sweep__repairs_a_lost_last_event(unheard, settings, monkeypatch):
         await watcher.until_seq(2)
 
 
-async def test_data_version__tells_of_a_write_of_others(unheard):
+async def test_data_version__tells_of_a_write_of_others(unheard, settings):
+    settings.PROGRESS_SYNC_SECONDS = 1000
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
         await swept()
         await job.amark_started()
         await watcher.until_seq(2)
+
+
+async def test_run__gives_the_counter_back(monkeypatch):
+    closed, close = [], DataVersion.close
+
+    def noted(self: DataVersion) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(DataVersion, "close", noted)
+    async with watchers():
+        await swept()
+        assert closed == []
+    await eventually(lambda: len(closed) == 1)
 
 
 async def test_start__a_counter_that_can_not_be_read_keeps_nobody_waiting(unheard, monkeypatch):
@@ -186,14 +202,16 @@ async def test_round__too_far_behind_is_a_snapshot(unheard, no_sweep, settings, 
     assert read == []
 
 
-async def test_round__never_goes_back(unheard, no_sweep, monkeypatch):
-    """What was pruned, and more, arrives through the channel layer while the row is read."""
+@pytest.mark.parametrize("has_more", [False, True])
+async def test_round__never_goes_back(unheard, no_sweep, monkeypatch, has_more):
+    """What was pruned, and perhaps more, arrives through the channel layer while the row is read."""
     job, read = await a_job(), reads.in_thread
 
     async def overtaken(function: Any, *args: Any) -> Any:
         result = await read(function, *args)
         if function is log_reader._rows_and_heads and args[0]:
-            await job.amark_progress(6)
+            if has_more:
+                await job.amark_progress(6)
             for event in unheard:
                 offer(event)
         return result
@@ -205,7 +223,7 @@ async def test_round__never_goes_back(unheard, no_sweep, monkeypatch):
         await run(JobEvent.objects.filter(seq=2).delete)()
         monkeypatch.setattr(reads, "in_thread", overtaken)
         await swept()
-    assert seqs(watcher) == [1, 2, 3, 4]
+    assert seqs(watcher) == [1, 2, 3, 4][: 4 if has_more else 3]
 
 
 async def test_round__a_job_made_anew_while_it_reads(unheard, no_sweep, monkeypatch):
