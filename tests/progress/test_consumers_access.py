@@ -14,6 +14,7 @@ from progress import consumers, hub
 from progress.codes import CloseCode
 from tests.progress.sockets import a_job, a_token, a_user
 from tests.progress.test_auth import cookie_of
+from tests.progress.test_connection import timers
 from tests.progress.watching import ORIGIN, Socket, bearer, run, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,6 +183,18 @@ async def test_bearer__bad_token():
     async with watching("/progress/ws", bearer("forged")) as socket:
         assert (await socket.next())["code"] == "not_authenticated"
         assert await socket.close_code() == CloseCode.NOT_AUTHENTICATED
+
+
+async def test_auth__another_tokens_end_takes_the_place_of_the_first_ones():
+    """And none outlives the socket."""
+    ann = await a_user()
+    async with watching("/progress/ws", bearer(await a_token(ann, seconds=60))) as socket:
+        await socket.so_far()
+        (first,) = timers()
+        await socket.ask(type="auth", token=await a_token(ann, seconds=3600))
+        (second,) = timers()
+        assert second.when() > first.when() + 3000
+    assert timers() == []
 
 
 @pytest.mark.parametrize("by_message", [False, True])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from progress import consumers, hub, reads
+from progress import consumers, hub, protocol, reads
 from progress.codes import CloseCode
 from progress.log_reader import LogReader
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, is_without_trace, seqs
@@ -28,7 +28,7 @@ async def test_connect__one_job():
         "status": "pending",
         "progress": 0.0,
         "message": "",
-        "timestamp": frame["timestamp"],
+        "timestamp": protocol.timestamp(job.job.updated_at),
         "metadata": {"k": [1, None], "attempt": 1},
         "seq": 1,
         "name": "Import of March",

@@ -21,7 +21,9 @@ async def refused(socket: Socket, code: str, close: CloseCode) -> None:
     frame = await socket.until("error")
     assert (frame["code"], frame["temporary"]) == (code, close < 4500)
     assert await socket.close_code() == close
-    await socket.send_json_to({"type": "ping"})  # it is closed: nothing is answered
+    await socket.send_json_to({"type": "ping"})
+    await socket.leave()
+    assert socket.output_queue.empty(), "it is closed: nothing is answered"
 
 
 async def test_limit__messages(settings):
@@ -32,6 +34,17 @@ async def test_limit__messages(settings):
             await socket.send_json_to({"type": "ping"})
         assert [(await socket.next())["type"] for _ in range(3)] == ["pong"] * 3
         await refused(socket, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
+
+
+async def test_limit__what_was_under_way_when_it_closed_is_not_looked_at(settings, logged):
+    settings.PROGRESS_MAX_MESSAGES_BURST = 1
+    settings.PROGRESS_MAX_MESSAGES_PER_SECOND = 0.001
+    async with watching() as socket:
+        for _ in range(10):
+            await socket.send_to("{")
+        assert (await socket.next())["code"] == "invalid_message"
+        await refused(socket, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
+    assert len(logged.of("progress.consumers")) == 2
 
 
 async def test_limit__bad_messages_count_as_well(settings):

@@ -8,7 +8,7 @@ from django.db import transaction
 from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress import hub
+from progress import hub, protocol
 from progress.codes import CloseCode
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, seqs
 from tests.progress.watching import Socket, bearer, run, watching
@@ -64,10 +64,14 @@ async def test_unsubscribe__nothing_follows():
         assert hub.current().jobs == {}
 
 
-@pytest.mark.parametrize("fields", [{"job_id": "nope"}, {"feed": "all"}])
-async def test_unsubscribe__what_was_not_watched(fields):
+@pytest.mark.parametrize(
+    ("fields", "subject"),
+    [({"job_id": "nope"}, "nope"), ({"feed": "all"}, "all"), ({"job_id": "x" * 64 + "y"}, "x" * 64)],
+    ids=["job", "feed", "long"],
+)
+async def test_unsubscribe__what_was_not_watched(fields, subject):
     async with watching() as socket:
-        assert (await socket.ask(type="unsubscribe", **fields))["type"] == "unsubscribed"
+        assert await socket.ask(type="unsubscribe", **fields) == {"type": "unsubscribed", "subject": subject}
 
 
 async def test_subscribe_many__each_is_answered_as_if_it_had_come_alone():
@@ -164,8 +168,14 @@ async def test_logs__only_where_asked_for():
         await job.amark_started()
         line = await full.next()
         assert (await plain.next())["seq"] == (await full.next())["seq"] == 3
-    expected = {"type": "log", "subject": "job-1", "seq": 2, "level": "warning", "text": "3 rows skipped"}
-    assert line == {**expected, "timestamp": line["timestamp"]}
+    assert line == {
+        "type": "log",
+        "subject": "job-1",
+        "seq": 2,
+        "level": "warning",
+        "text": "3 rows skipped",
+        "timestamp": protocol.timestamp((await run(JobEvent.objects.get)(seq=2)).timestamp),
+    }
 
 
 # Recovery
@@ -247,6 +257,12 @@ async def test_recovery__no_position_in_the_address(query):
     async with watching(f"/progress/ws/job-1?{query}") as socket:
         assert (await socket.next())["code"] == "invalid_message"
         assert await socket.close_code() == CloseCode.INVALID_REQUEST
+
+
+async def test_recovery__the_highest_position_in_the_address():
+    job = await a_job()
+    async with watching(f"/progress/ws/job-1?epoch={job.job.epoch}&seq={2**63 - 1}") as socket:
+        assert (await socket.next())["recovered"] is False
 
 
 @pytest.mark.parametrize("query", ["", "epoch=e", "seq=1", "epoch=&seq=", "x=1&x=2"])
