@@ -394,6 +394,26 @@ def test_report__a_locked_database_delays_it_and_fails_no_work(make_job: Any, mo
 
 
 @pytest.mark.django_db(transaction=True)
+def test_report__what_came_while_the_database_refused_is_the_newer(make_job: Any, monkeypatch: Any) -> None:
+    """From another thread; it must not be undone by what was refused."""
+    lifecycle = make_job("job-1")
+    mark_progress = lifecycle.mark_progress
+
+    def refuses(**_: Any) -> None:
+        monkeypatch.setattr(lifecycle, "mark_progress", mark_progress)
+        report.report(current=2, message="newer")
+        raise OperationalError("database is locked")
+
+    with Reporter(lifecycle) as report:
+        monkeypatch.setattr(lifecycle, "mark_progress", refuses)
+        report.report(current=1, message="older")
+        report.summary = "done"
+    assert [(event.message, event.metadata["current"]) for event in JobEvent.objects.filter(kind="tick")] == [
+        ("newer", 2)
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_report__after_a_failure_the_database_is_left_alone_for_a_while(make_job: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
     lifecycle = make_job()

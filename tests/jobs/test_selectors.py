@@ -101,11 +101,15 @@ def test_recent_jobs__a_database_that_does_not_answer_is_said(monkeypatch: pytes
         selectors.recent_jobs(AnonymousUser(), 10)
 
 
-def test_get_jobs__those_that_exist_however_many(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_jobs__those_that_exist_however_many(
+    make_job: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
     monkeypatch.setattr(selectors, "MAX_IDS", 1)
     make_job("a")
     make_job("b")
-    assert {job.pk for job in selectors.get_jobs(["a", "b", "c"])} == {"a", "b"}
+    with django_assert_num_queries(3):
+        found = selectors.get_jobs(["a", "b", "c"])
+    assert {job.pk for job in found} == {"a", "b"}
 
 
 def test_jobs_changed_since__oldest_first(make_job: Any) -> None:
