@@ -497,9 +497,14 @@ async def test_tick__is_not_looked_into(no_sweep, monkeypatch):
     async with watchers() as [watcher]:
         await watch(watcher)
         await hub.current().subscribe(watcher.connection, NOBODY, "job-1", None)
+        marked: list[str] = []
+        monkeypatch.setattr(hub.current().feed, "mark", marked.append)
         await job.amark_progress(5)
         await watcher.until(lambda frames: frames[-1]["type"] == "progress")
-        assert hub.current().feed._changed == {}
+        assert marked == []
+        await job.amark_completed()
+        await watcher.until(lambda frames: frames[-1].get("status") == "completed")
+        assert marked == ["job-1"]
 
 
 async def test_sweep__once_asked_is_looked_into_once(alone):

@@ -125,6 +125,15 @@ def test_run__sleeps_while_there_is_nothing(own, layer, monkeypatch):
     assert len(turns) <= 2
 
 
+def test_run__lets_what_comes_after_a_batch_gather(own, layer, monkeypatch):
+    monkeypatch.setattr(publisher, "GATHER_SECONDS", 3600.0)
+    own.put(an_event(1))
+    own.flush()
+    assert layer.tried.acquire(timeout=WAIT_SECONDS)
+    own.put(an_event(2))
+    assert not layer.tried.acquire(timeout=0.05)
+
+
 def test_send__all_at_once_where_the_layer_can(own, layer):
     many: list[list[tuple[str, Any]]] = []
 
@@ -143,7 +152,7 @@ def test_put__never_waits_and_drops_the_oldest(own, layer, settings):
     hold(own, layer)
     for seq in range(1, 101):
         own.put(an_event(seq))
-    assert len(own._queue) == 10
+    assert (len(own._queue), own._dropped) == (10, 90)
     layer.gate.set()
     own.flush()
     assert layer.seqs() == list(range(91, 101))
