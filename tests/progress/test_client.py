@@ -190,6 +190,23 @@ async def test_watch__lost_connection_is_resumed_from_its_position(
     assert await watcher.ends() == [8, 8, 9]
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (4001, "the server is going away"),
+        (4005, "the token has expired"),
+        (4008, "too slow to read"),
+        (4010, "the connection was closed (code 4010)"),
+    ],
+)
+async def test_watch__lost_connection_is_explained(
+    code: int, words: str, server: ScriptedServer, follow: Callable[..., Watcher]
+) -> None:
+    watcher = follow()
+    await (await server.connection()).close(code)
+    assert (await watcher.link()).reason == words
+
+
 async def test_watch__cut_connection_is_resumed_and_told(
     server: ScriptedServer, follow: Callable[..., Watcher]
 ) -> None:
@@ -320,16 +337,33 @@ async def test_watch__says_at_once_that_there_is_no_server(
         await follow(wait_for_server=False).ends()
 
 
+@pytest.mark.parametrize("status", [400, 403, 451])
 async def test_watch__http_refusal_is_final_and_http_trouble_is_not(
-    server: ScriptedServer, follow: Callable[..., Watcher]
+    status: int, server: ScriptedServer, follow: Callable[..., Watcher]
 ) -> None:
-    server.refusals = [503, 429, 403]
+    server.refusals = [503, 429, status]
     watcher = follow()
     assert "503" in (await watcher.link()).reason
     assert "429" in (await watcher.link()).reason
     with pytest.raises(WatchRefused) as raised:
         await watcher.ends()
-    assert raised.value.code == "http_403"
+    assert raised.value.code == f"http_{status}"
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("ws://localhost:8000", None),
+        ("ws://127.0.0.2:8000", None),
+        ("ws://[::1]:8000", None),
+        ("wss://example.com", True),
+        ("ws://10.0.0.1", True),
+    ],
+)
+def test_connect__a_proxy_is_for_other_machines_only(url: str, proxy: bool | None, monkeypatch: Any) -> None:
+    """``True`` asks the environment for it."""
+    monkeypatch.setattr(client, "connect", lambda _, **options: options["proxy"])
+    assert client._connect(url, Position("job-1"), None, logs=False) is proxy
 
 
 # The module
