@@ -19,6 +19,21 @@ def test_skips(): pytest.skip("no Redis: none")
 @pytest.mark.xfail
 def test_is_known_to_fail(): assert False
 """
+IN_A_FIXTURE = """
+import pytest
+
+@pytest.fixture(scope="session")
+def redis(): pytest.skip("no Redis: none")
+
+def test_skips(redis): pass
+
+def test_runs(): pass
+"""
+OF_A_MODULE = """
+import pytest
+
+pytest.skip("no Redis: none", allow_module_level=True)
+"""
 RUNNING = "def test_runs(): pass\n"
 
 
@@ -27,13 +42,16 @@ RUNNING = "def test_runs(): pass\n"
     [
         (SKIPPING, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"]),
         (SKIPPING, "", 0, ["NOT RUN", "::test_skips: no Redis: none"]),
+        (IN_A_FIXTURE, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"]),
+        (OF_A_MODULE, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "test_sample.py: no Redis: none"]),
         (RUNNING, "1", 0, []),
     ],
-    ids=["forbidden", "allowed", "none"],
+    ids=["forbidden", "allowed", "fixture", "module", "none"],
 )
 def test_skips__fail_the_run_where_forbidden(
     tmp_path: Path, source: str, forbid: str, status: int, told: list[str]
 ) -> None:
+    (tmp_path / "test_another.py").write_text(RUNNING)
     (tmp_path / "test_sample.py").write_text(source)
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "--rootdir", str(tmp_path), str(tmp_path)]

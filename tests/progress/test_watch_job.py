@@ -221,4 +221,10 @@ def test_demo_progress__nobody_reads(serve: Served) -> None:
 
 def test_demo_progress__without_a_server_says_how_to_start_one(serve: Served) -> None:
     serve.stop()
-    serve.site.manage("demo_progress", "--url", serve.ws_url, status=4)
+    command = [sys.executable, "manage.py", "demo_progress", "--url", serve.ws_url]
+    done = subprocess.run(command, cwd=ROOT, env=serve.env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 4
+    assert f"Can't connect to {serve.ws_url}" in done.stderr
+    assert "manage.py serve" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert serve.site.worker(STATUSES).split() == ["cancelled"]

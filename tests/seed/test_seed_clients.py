@@ -58,7 +58,9 @@ def test_python_client__follows_from_pending_to_completed(serve: Served) -> None
         assert lines == ["Status: pending"], client.stderr.read() if client.stderr and not lines[0] else lines
         serve.site.worker(LIFE)
         while "Message: Done" not in lines:
-            lines.append(client.stdout.readline().strip())
+            line = client.stdout.readline()
+            assert line or client.stderr is None, f"it has ended: {client.stderr.read()}"
+            lines.append(line.strip())
         client.kill()
     assert [line for line in lines if line[0] != "-"] == [
         "Status: pending",
