@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 
 from progress.daphne.frame_writer import BUFFER_BYTES, FrameWriter
 from progress.daphne.server import ProgressServer, ServeCommandLine, _completed, _spacing
-from progress.daphne.websocket import STEPS_A_TURN, FrameProtocol
+from progress.daphne.websocket import STEPS_A_TURN, FrameProtocol, WebSocketProtocol
 from progress.protocol import websocket_frame
 from tests.installation import Served, Site
 from tests.servers import free_port
@@ -159,18 +159,27 @@ def test_writer__goes_on_as_often_as_the_buffer_is_empty() -> None:
         assert emptied == [False] * times
 
 
-def test_writer__nothing_follows_a_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever closes: Autobahn does so by itself with a client that breaks the protocol, and events go on coming."""
+@pytest.mark.parametrize("code", [1000, 1002, 4008])
+def test_close__nothing_is_written_behind_it(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes: Autobahn does for what breaks the WebSocket protocol, and the consumer learns of it later."""
+    monkeypatch.setattr(WebSocketProtocol, "sendCloseFrame", lambda *_: None)
     descriptor, protocol = Descriptor(), FrameProtocol()
-    protocol.transport, protocol.state = descriptor, FrameProtocol.STATE_OPEN
-    monkeypatch.setattr(WebSocketProtocol, "sendCloseFrame", lambda *_: descriptor.write(b"close"))
-    writer = FrameWriter(protocol)
-    assert writer.write(b"one")
-    protocol.sendCloseFrame(1002)
-    assert writer.write(b"two")
-    writer.resumeProducing()
-    assert writer.write(b"three")
-    assert (descriptor.sent, descriptor.waiting) == (b"one", b"close")
+    protocol.state, protocol.frame_writer = FrameProtocol.STATE_OPEN, FrameWriter(descriptor)  # type: ignore[arg-type]
+    protocol.sendCloseFrame(code)
+    assert protocol.frame_writer.write(b"late")
+    protocol.frame_writer.resumeProducing()
+    assert protocol.frame_writer.write(b"later")
+    assert (descriptor.sent, descriptor.waiting) == (b"", b"")
+
+
+def test_writer__lost_writes_nothing_and_lets_go_of_whom_it_told() -> None:
+    descriptor = Descriptor()
+    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
+    writer.on_empty = pytest.fail
+    writer.stopProducing()
+    assert writer.on_empty is None
+    assert writer.write(b"late")
+    assert (descriptor.sent, descriptor.waiting) == (b"", b"")
 
 
 async def test_frames__wait_for_the_turn_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
