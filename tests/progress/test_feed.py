@@ -1,11 +1,13 @@
 """The feeds, where reads and changes cross."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import OperationalError
+from django.utils import timezone
 
 from jobs import selectors
 from jobs.access import AccessPolicy
@@ -518,6 +520,17 @@ async def test_sweep__once_asked_is_looked_into_once(alone):
         made.mark("job-9")
         await eventually(lambda: not made._changed)
     assert made.looks == looks
+
+
+async def test_sweep__forgets_what_changed_long_ago(alone):
+    made, watcher = alone
+    await a_job("job-9")
+    made.mark("job-9")
+    await watcher.until(has_told("job-9", "pending"))
+    assert list(made._told) == ["job-9"]
+    await run(ProcessingJob.objects.update)(status_changed_at=timezone.now() - timedelta(days=1))
+    made.sweep()
+    await eventually(lambda: made._told == {})
 
 
 async def test_tell__more_changes_at_once_than_are_read_at_a_time(alone, monkeypatch):
