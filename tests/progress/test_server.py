@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 
 from progress.daphne.frame_writer import BUFFER_BYTES, FrameWriter
 from progress.daphne.server import ProgressServer, ServeCommandLine, _completed, _spacing
-from progress.daphne.websocket import STEPS_A_TURN, FrameProtocol, WebSocketProtocol
+from progress.daphne.websocket import STEPS_A_TURN, FrameProtocol
 from progress.protocol import websocket_frame
 from tests.installation import Served, Site
 from tests.servers import free_port
