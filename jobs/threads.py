@@ -77,7 +77,7 @@ def max_threads() -> int:
     return size
 
 
-_pool = ThreadPool("jobs-db", max_threads)  # for those who write; `progress.reads` has another for who watches
+_pool = ThreadPool("jobs-db", max_threads)  # for those who write; `progress.delivery.reads` has another for who watches
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

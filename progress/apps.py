@@ -12,8 +12,9 @@ class ProgressConfig(AppConfig):
     def ready(self) -> None:
         """Listen for committed events, and register the checks that run at start."""
         from jobs.signals import job_event_committed
-        from progress import checks, layers
-        from progress.publisher import publish
+        from progress import checks
+        from progress.broker import layers
+        from progress.broker.publisher import publish
 
         layers.load()
         checks.warn_of_server()

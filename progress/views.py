@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from jobs.bounds import is_job_id
 from jobs.selectors import get_visible_job, recent_jobs
 from progress.conf import conf
-from progress.protocol import encode, listed_state, whole_state
+from progress.protocol.frames import encode, listed_state, whole_state
 
 if TYPE_CHECKING:
     from jobs.models import ProcessingJob

@@ -147,7 +147,7 @@ if REDIS_URL and not is_redis_url(REDIS_URL):
 CHANNEL_LAYERS: dict[str, Any] = {}
 if REDIS_URL:
     CHANNEL_LAYERS["default"] = {
-        "BACKEND": "progress.redis_layer.PipelinedChannelLayer",
+        "BACKEND": "progress.broker.redis_layer.PipelinedChannelLayer",
         "CONFIG": {
             "hosts": [
                 {

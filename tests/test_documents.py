@@ -16,10 +16,10 @@ from django.urls import Resolver404, resolve
 from websockets.frames import CloseCode as StandardCode
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.codes import CloseCode
 from progress.conf import OTHERS
-from progress.consumers import ProgressConsumer
+from progress.protocol.codes import CloseCode
 from progress.routing import websocket_application
+from progress.transports.consumers import ProgressConsumer
 from tests.documents import BY_HAND, FENCE, PAGES, rows, shell_lines, spans
 from tests.installation import ROOT
 
@@ -135,7 +135,7 @@ def test_loggers__are_those_that_there_are() -> None:
 
 def parser(command: str) -> ArgumentParser:
     if command == "serve":  # its options are Daphne's
-        from progress.daphne.server import ServeCommandLine
+        from progress.transports.daphne.server import ServeCommandLine
 
         found: ArgumentParser = ServeCommandLine().parser
         return found
@@ -250,8 +250,12 @@ python manage.py serve -b 0.0.0.0   # Daphne; no --quick
             '[how](docs/testing.md#what) <img src="a.png"> <https://example.org>',
             ["docs/testing.md#what", "a.png"],
         ),
-        (paths, "`progress/hub.py`, `window.py`, `tests/` and `send(2)`", ["progress/hub.py", "window.py", "tests/"]),
-        (dotted, "`progress.tokens.issue(user)`, `jobs/access.py`", ["progress.tokens.issue"]),
+        (
+            paths,
+            "`progress/delivery/hub.py`, `window.py`, `tests/` and `send(2)`",
+            ["progress/delivery/hub.py", "window.py", "tests/"],
+        ),
+        (dotted, "`progress.identity.tokens.issue(user)`, `jobs/access.py`", ["progress.identity.tokens.issue"]),
         (dotted, "`uvicorn progress_site.asgi:application`", ["progress_site.asgi:application"]),
         (
             calls,

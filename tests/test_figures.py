@@ -6,10 +6,15 @@ import pytest
 from websockets.frames import CloseCode as StandardCode
 
 from jobs import threads
-from progress import client, consumers, feed, log_reader, protocol, publisher, reads, terminal, window
-from progress.codes import CloseCode
+from progress.broker import publisher
+from progress.client import connection as client
+from progress.client import terminal
 from progress.conf import Conf
-from progress.daphne import frame_writer
+from progress.delivery import feed, log_reader, reads, window
+from progress.protocol import frames as protocol
+from progress.protocol.codes import CloseCode
+from progress.transports import consumers
+from progress.transports.daphne import frame_writer
 from tests.documents import BY_HAND
 from tests.installation import ROOT
 

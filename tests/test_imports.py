@@ -17,13 +17,13 @@ PURE = [
     "jobs.exceptions",
     "jobs.rate",
     "jobs.states",
-    "progress.codes",
-    "progress.exceptions",
-    "progress.groups",
-    "progress.limits",
-    "progress.outbox",
-    "progress.protocol",
-    "progress.window",
+    "progress.protocol.codes",
+    "progress.protocol.exceptions",
+    "progress.broker.groups",
+    "progress.identity.limits",
+    "progress.delivery.outbox",
+    "progress.protocol.frames",
+    "progress.delivery.window",
 ]
 HARMLESS = {  # all that they may import
     *("collections", "dataclasses", "datetime", "enum", "ipaddress", "json", "logging", "math", "struct", "typing"),
@@ -33,7 +33,7 @@ IMPORTERS = {"__import__", "import_module", "import_string"}
 DOORS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", *IMPORTERS}  # out of a pure module
 
 # For programs that have no Django.
-CLIENTS = ["progress.client", "progress.terminal"]
+CLIENTS = ["progress.client.connection", "progress.client.terminal"]
 
 
 def sources(folder: str) -> dict[str, Path]:
@@ -131,5 +131,7 @@ def test_imports__are_found() -> None:
     """The rules above hold for a reason: the walk sees imports at the top, in functions, and for types."""
     assert "django.db.IntegrityError" in imports("jobs.lifecycle")
     assert "jobs.lifecycle.ProcessingJobLifecycle" in imports("jobs.models")
-    assert "jobs.models.ProcessingJob" in imports("progress.protocol", types=True) - imports("progress.protocol")
+    assert "jobs.models.ProcessingJob" in imports("progress.protocol.frames", types=True) - imports(
+        "progress.protocol.frames"
+    )
     assert "django" in packages(reached("jobs.selectors"))

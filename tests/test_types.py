@@ -11,7 +11,7 @@ from tests.installation import ROOT
 PROJECT = """
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporter import track
-from progress.tokens import issue
+from progress.identity.tokens import issue
 
 job = ProcessingJobLifecycle.create("import-march")
 reveal_type(track([1, 2], job))

@@ -21,7 +21,7 @@ from benchmarks.peers.stamps import stamp_commits
 from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.states import EventKind
-from progress import hub
+from progress.delivery import hub
 
 A_DAY = 86_400.0  # seconds
 
@@ -90,6 +90,6 @@ def _reporting(lifecycle: ProcessingJobLifecycle) -> Callable[[dict[str, Any]], 
 
 
 if __name__ == "__main__":
-    from progress.daphne.server import ServeCommandLine
+    from progress.transports.daphne.server import ServeCommandLine
 
     ServeCommandLine().run(["-b", "127.0.0.1", "-p", sys.argv[1], "-v", "0", "benchmarks.peers.ours:application"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs.events import Event
 from jobs.signals import job_event_committed
-from progress.publisher import publish
+from progress.broker.publisher import publish
 
 NAME = "progress.publisher"  # the signal's receiver, as the app connects it
 

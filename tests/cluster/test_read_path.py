@@ -16,8 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from jobs import threads
-from progress import reads
-from progress.codes import CloseCode
+from progress.delivery import reads
+from progress.protocol.codes import CloseCode
 from tests.cluster.follower import Follower
 from tests.installation import Site
 from tests.servers import RedisServer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from progress.codes import CloseCode
+from progress.protocol.codes import CloseCode
 from tests.cluster.test_read_path import silent
 from tests.conftest import MakeSite
 from tests.installation import Served, Site

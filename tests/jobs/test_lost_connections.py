@@ -16,7 +16,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.reporter import Reporter
 from jobs.threads import ThreadPool
-from progress import reads
+from progress.delivery import reads
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]

@@ -27,7 +27,7 @@ def logged() -> Iterator[LogLines]:
 def unheard() -> Iterator[list[Any]]:
     """The committed events, of which no hub is told."""
     from jobs.signals import job_event_committed
-    from progress import publisher
+    from progress.broker import publisher
 
     events: list[Any] = []
 
@@ -44,7 +44,7 @@ def unheard() -> Iterator[list[Any]]:
 @pytest.fixture
 def no_sweep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Nothing wakes the hub but a gap."""
-    from progress.wakeups import DataVersion
+    from progress.delivery.wakeups import DataVersion
 
     settings.PROGRESS_SWEEP_SECONDS = settings.PROGRESS_SYNC_SECONDS = 1000
     monkeypatch.setattr(DataVersion, "of_database", lambda: None)

@@ -7,10 +7,10 @@ from typing import Any
 from jobs.events import Event
 from jobs.models import ProcessingJob
 from jobs.states import EventKind
-from progress import protocol
-from progress.codes import ErrorCode
-from progress.exceptions import Refused
-from progress.protocol import Position
+from progress.protocol import frames as protocol
+from progress.protocol.codes import ErrorCode
+from progress.protocol.exceptions import Refused
+from progress.protocol.frames import Position
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,10 +6,10 @@ from django.contrib.auth.models import AnonymousUser
 
 from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress import hub
-from progress.groups import hint_of
-from progress.log_reader import Round
-from progress.protocol import Position
+from progress.broker.groups import hint_of
+from progress.delivery import hub
+from progress.delivery.log_reader import Round
+from progress.protocol.frames import Position
 from tests.progress.watching import Watcher
 
 NOBODY = AnonymousUser()

@@ -6,7 +6,9 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress import consumers, hub, tokens
+from progress.delivery import hub
+from progress.identity import tokens
+from progress.transports import consumers
 from tests.progress.watching import eventually, run
 
 

@@ -10,11 +10,11 @@ from websockets.frames import CloseCode as StandardCode
 from jobs.access import AccessPolicy
 from jobs.changes import OF_THE_ATTEMPT
 from jobs.states import Status
-from progress import protocol
-from progress.client import backoff_delay
-from progress.codes import TEMPORARY, CloseCode, ErrorCode
+from progress.client.connection import backoff_delay
 from progress.conf import Conf
-from progress.protocol import Position
+from progress.protocol import frames as protocol
+from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode
+from progress.protocol.frames import Position
 from tests.documents import FENCE, PAGES, rows, section, spans
 from tests.progress.frames import built
 from tests.progress.sockets import a_job

@@ -10,8 +10,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
-from progress import hub
-from progress.connection import Connection
+from progress.delivery import hub
+from progress.delivery.connection import Connection
 
 WAIT_SECONDS = 10.0  # how long a test waits for what must come
 ADDRESS = "127.0.0.1"

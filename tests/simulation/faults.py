@@ -23,7 +23,7 @@ class Fault(NamedTuple):
 
 def _loads_by_itself(_: Any) -> Any:
     from jobs import selectors
-    from progress import reads
+    from progress.delivery import reads
 
     async def renew(self: Any, job: Any) -> None:
         rows = await reads.in_thread(lambda: selectors.get_jobs([job.job_id]))
@@ -116,41 +116,43 @@ FAULTS: dict[str, Fault] = {
     "left out": Fault(
         "what is written while a job is read for its first watcher is left out",
         {
-            "progress.log_reader:LogReader.renew": _loads_by_itself,
-            "progress.log_reader:LogReader._read_all": _leaves_out_what_is_loaded,
-            "progress.log_reader:LogReader._seconds_to_sweep": _looks_only_when_told,
+            "progress.delivery.log_reader:LogReader.renew": _loads_by_itself,
+            "progress.delivery.log_reader:LogReader._read_all": _leaves_out_what_is_loaded,
+            "progress.delivery.log_reader:LogReader._seconds_to_sweep": _looks_only_when_told,
         },
         ("sqlite",),
     ),
     "superseded": Fault(
         "the rest of a replay goes to the outbox, where later ticks supersede it",
         {
-            "progress.connection:Connection.send_all": _lets_be_superseded,
-            "progress.connection:Connection.ready": _does_not_wait,
+            "progress.delivery.connection:Connection.send_all": _lets_be_superseded,
+            "progress.delivery.connection:Connection.ready": _does_not_wait,
         },
     ),
     "twice": Fault(
         "who subscribes again gets events twice",
-        {"progress.watched_job:WatchedJob.replace": lambda _: lambda self, connection, since, *, logs: since},
+        {"progress.delivery.watched_job:WatchedJob.replace": lambda _: lambda self, connection, since, *, logs: since},
     ),
     "behind the close": Fault(
         "what waits is still sent after a message was refused",
-        {"progress.connection:Connection._send_close": _sends_behind},
+        {"progress.delivery.connection:Connection._send_close": _sends_behind},
     ),
-    "wake-up": Fault("who waits for a socket is not woken", {"progress.connection:Connection._enter": _wakes_nobody}),
+    "wake-up": Fault(
+        "who waits for a socket is not woken", {"progress.delivery.connection:Connection._enter": _wakes_nobody}
+    ),
     "early snapshot": Fault(
         "a socket gets what comes before it was answered",
-        {"progress.watched_job:WatchedJob.replace": _is_live_at_once},
+        {"progress.delivery.watched_job:WatchedJob.replace": _is_live_at_once},
     ),
     "never left": Fault(
         "a group of the layer is never left",
-        {"progress.link:Link._settle": _joins_only, "progress.link:Link._give_back": _forgets_groups},
+        {"progress.broker.link:Link._settle": _joins_only, "progress.broker.link:Link._give_back": _forgets_groups},
         WITH_LAYER,
     ),
-    "frees nothing": Fault("the outbox frees nothing", {"progress.outbox:Outbox.pop": _frees_nothing}),
+    "frees nothing": Fault("the outbox frees nothing", {"progress.delivery.outbox:Outbox.pop": _frees_nothing}),
     "access": Fault(
         "who may no longer see a job still does",
-        {"progress.watched_job:WatchedJob._stop": lambda _: lambda self: []},
+        {"progress.delivery.watched_job:WatchedJob._stop": lambda _: lambda self: []},
     ),
 }
 

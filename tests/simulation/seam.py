@@ -1,10 +1,9 @@
 """Where the world takes the place of the thread pool, the database, the layer, the policy and the clocks.
 
-By name, and only what is there, so that a module may come or go.
+Modules are named, so that one that moves is missed.
 """
 
 import importlib
-import importlib.util
 from collections.abc import Iterator, MutableSet
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -14,10 +13,14 @@ from django.test import override_settings
 
 from tests.simulation.world import World
 
-READ_PATH = (
-    *("hub", "link", "feed", "connection", "outbox", "consumers", "reads"),
-    *("pages", "window", "watched_job", "log_reader", "admission"),
-)
+READ_PATH = {
+    "broker": ("link",),
+    "delivery": (
+        *("hub", "feed", "connection", "outbox", "reads"),
+        *("pages", "window", "watched_job", "log_reader", "admission"),
+    ),
+    "transports": ("consumers",),
+}
 SELECTORS = (
     *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
     *("recent_jobs", "jobs_changed_since"),
@@ -62,9 +65,10 @@ class OrderedSet(MutableSet[Any]):
 
 
 def modules() -> dict[str, ModuleType]:
-    """Return the modules of the read path that exist."""
-    names = [name for name in READ_PATH if importlib.util.find_spec(f"progress.{name}")]
-    return {name: importlib.import_module(f"progress.{name}") for name in names}
+    """Return the modules of the read path."""
+    return {
+        name: importlib.import_module(f"progress.{room}.{name}") for room, names in READ_PATH.items() for name in names
+    }
 
 
 @contextmanager
@@ -93,10 +97,11 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     from channels.generic import websocket
 
     from jobs import access, lifecycle, selectors
-    from progress import consumers, layers
-    from progress.auth import Visitor
-    from progress.limits import Places
-    from progress.wakeups import DataVersion
+    from progress.broker import layers
+    from progress.delivery.wakeups import DataVersion
+    from progress.identity.auth import Visitor
+    from progress.identity.limits import Places
+    from progress.transports import consumers
 
     anywhere = {
         "in_thread": world.read,
@@ -158,7 +163,8 @@ def _numbered(connection: type) -> type:
 
 def leftovers(world: World) -> list[str]:
     """Return what is left in the hub, the layer and the limits after everybody has left."""
-    from progress import consumers, hub
+    from progress.delivery import hub
+    from progress.transports import consumers
 
     left = [] if world.layer is None or not world.has("last leave") else world.layer.leftovers()
     left += ["a counter is open"] * world.counters

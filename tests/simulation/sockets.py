@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from progress.codes import CloseCode
 from progress.conf import conf
+from progress.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Client

@@ -10,8 +10,8 @@ from typing import Any
 from django.db import OperationalError
 
 from jobs.states import EventKind
-from progress import hub
-from progress.groups import FEED_GROUP, feed_message, hint_of, job_group, job_message
+from progress.broker.groups import FEED_GROUP, feed_message, hint_of, job_group, job_message
+from progress.delivery import hub
 from tests.simulation.clients import Client
 from tests.simulation.clock import VirtualLoop
 from tests.simulation.database import Commit, Database, Row, may_view
@@ -184,7 +184,7 @@ class World:
         self.publish(commits, here=here, told=told)
 
     def publish(self, commits: list[Commit], *, here: bool, told: bool) -> None:
-        """Do as `progress.publisher.publish` does, and its thread."""
+        """Do as `progress.broker.publisher.publish` does, and its thread."""
         job_id = commits[0].job_id
         epoch = self.database.rows[job_id].epoch
         events = [commit.event(epoch) for commit in commits]
@@ -201,7 +201,7 @@ class World:
 
     def serve(self, socket: Socket, job_id: str | None, query: str) -> None:
         """Let the consumer serve a socket."""
-        from progress.consumers import ProgressConsumer
+        from progress.transports.consumers import ProgressConsumer
 
         kwargs = {} if job_id is None else {"job_id": job_id}
         scope = {

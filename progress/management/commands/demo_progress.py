@@ -12,9 +12,9 @@ from jobs.commands import PrintingCommand
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.simulation import Plan, run
-from progress.client import Frame, Link, WatchError
+from progress.client.connection import Frame, Link, WatchError
+from progress.client.terminal import Display, Exit, display_for, explain, show
 from progress.management.commands.watch_job import DEFAULT_URL
-from progress.terminal import Display, Exit, display_for, explain, show
 
 STAGES = 4
 STEPS = 80

@@ -22,8 +22,8 @@ from jobs.exceptions import JobError
 from jobs.folder import words
 from jobs.ids import new_job_id
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.client import WatchError
-from progress.terminal import display_for, explain, show
+from progress.client.connection import WatchError
+from progress.client.terminal import display_for, explain, show
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -7,8 +7,8 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 from jobs.commands import PrintingCommand
-from progress.client import WatchError
-from progress.terminal import Exit, JsonDisplay, display_for, explain, show
+from progress.client.connection import WatchError
+from progress.client.terminal import Exit, JsonDisplay, display_for, explain, show
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 EPILOGUE = """\

@@ -1,0 +1,62 @@
+"""The names of the channel layer's groups, and the messages that travel through them."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from jobs.events import Event
+from progress.protocol.frames import event_text
+
+logger = logging.getLogger(__name__)
+
+# Groups and types have a prefix, since the layer may be shared with the consumers of a host: one of them in our group
+# would be told what it has no handler for, and die of it.
+FEED_GROUP = "progress.feed"  # learns of every job that is new or has changed its status
+EVENTS = "progress.events"
+CHANGED = "progress.changed"
+
+
+def job_group(job_id: str) -> str:
+    """Return the group that the events of a job are sent to."""
+    return f"progress.job.{job_id}"
+
+
+class Hint(NamedTuple):
+    """A committed event on its way through the channel layer, which may lose it: the log is the truth."""
+
+    job_id: str
+    epoch: str
+    seq: int
+    kind: str
+    text: str
+
+
+def hint_of(event: Event) -> Hint:
+    """Return a committed event, ready to travel."""
+    return Hint(event.job_id, event.epoch, event.seq, event.kind, event_text(event))
+
+
+def encoded(events: Iterable[Event]) -> list[Hint]:
+    """Return committed events, ready to travel, without those that can't be encoded: whoever misses them looks."""
+    hints = []
+    for event in events:
+        try:
+            hints.append(hint_of(event))
+        except Exception as error:  # whatever it is, it harms no other event
+            logger.warning("Event %d of job %s can't be shown: %r", event.seq, event.job_id, error)
+    return hints
+
+
+def job_message(hints: list[Hint]) -> dict[str, Any]:
+    """Return the message that carries events to a job's group."""
+    return {"type": EVENTS, "events": [list(hint) for hint in hints]}
+
+
+def feed_message(job_ids: list[str]) -> dict[str, Any]:
+    """Return the message that tells the feed which jobs have changed."""
+    return {"type": CHANGED, "job_ids": job_ids}
+
+
+def hints_of(message: dict[str, Any]) -> list[Hint]:
+    """Return the events that a message to a job's group carries."""
+    return [Hint(*event) for event in message["events"]]

@@ -1,0 +1,158 @@
+"""Tells of committed events: the hubs of this process at once, other processes through the channel layer.
+
+The worker's thread only puts a hint into a queue. A thread of its own, with an event loop and one
+connection to Redis that stay, sends what waits; whatever goes wrong there is logged and harms no job,
+since every watcher is brought up to date from the log.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from django.conf import settings
+
+from jobs.events import Event
+from jobs.states import EventKind
+from progress.broker import layers
+from progress.broker.groups import FEED_GROUP, Hint, encoded, feed_message, job_group, job_message
+from progress.conf import conf
+from progress.delivery import hub
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200  # events sent together, so that a burst costs one message a job
+GATHER_SECONDS = 0.005  # after a batch, so that a burst fills the next; an event after a pause is sent at once
+COMPLAIN_SECONDS = 30.0  # between two warnings about the same trouble
+SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
+
+
+def publish(sender: Any, event: Event, **_: Any) -> None:
+    """Receive `jobs.signals.job_event_committed`."""
+    for each in hub.interested(event.job_id, event.kind):
+        each.put(event)
+    # Which layer that is, the thread finds out: to import one takes longer than the job should wait.
+    if getattr(settings, "CHANNEL_LAYERS", None):
+        Publisher.of_this_process().put(event)
+
+
+class Publisher:
+    """The thread that encodes events and sends them to the channel layer."""
+
+    _current: "Publisher | None" = None
+    _making = threading.Lock()
+
+    @classmethod
+    def of_this_process(cls) -> "Publisher":
+        """Return the publisher of this process; after a fork, that is another one."""
+        current = cls._current
+        if current is not None and current._pid == os.getpid():
+            return current
+        with cls._making:
+            current = cls._current
+            if current is None or current._pid != os.getpid():
+                current = cls._current = Publisher()
+            return current
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._queue: deque[Event] = deque()
+        self._lock = threading.Lock()  # of the queue: whoever finds it empty wakes the thread
+        self._dropped = 0
+        self._complained = float("-inf")
+        self._loop = asyncio.new_event_loop()
+        self._filled = asyncio.Event()
+        self._sent = threading.Condition()
+        self._sending = False
+        self._thread = threading.Thread(target=self._run, name="progress-publisher", daemon=True)
+        self._thread.start()
+        atexit.register(self.flush)
+
+    def put(self, event: Event) -> None:
+        """Let an event be sent soon. When too many wait, the oldest is dropped: the log has it."""
+        with self._lock:
+            was_empty = not self._queue
+            if len(self._queue) >= conf.PUBLISH_QUEUE:
+                self._queue.popleft()
+                self._dropped += 1
+            self._queue.append(event)
+        if was_empty:  # else the thread is not through yet, and will see this one as well
+            self._loop.call_soon_threadsafe(self._filled.set)
+
+    def flush(self) -> None:
+        """Wait until what was put has been sent, at most ``PROGRESS_FLUSH_SECONDS``."""
+        if self._pid != os.getpid():
+            return
+        with self._sent:
+            self._sent.wait_for(lambda: not self._queue and not self._sending, timeout=conf.FLUSH_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._send_forever())
+
+    async def _send_forever(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._queue:
+                self._sending = True
+                batch = self._take()
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await self._send(batch)
+                except Exception as error:  # whatever it is: watchers are served from the log
+                    self._dropped += len(batch)
+                    self._complain(error)
+            with self._sent:
+                self._sending = False
+                self._sent.notify_all()
+            await asyncio.sleep(GATHER_SECONDS)
+
+    def _take(self) -> list[Event]:
+        """Take what waits, up to a batch."""
+        with self._lock:
+            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+
+    async def _send(self, batch: list[Event]) -> None:
+        layer = layers.configured()
+        if layer is None:
+            return
+        by_job: dict[str, list[Hint]] = {}
+        for hint in encoded(batch):
+            by_job.setdefault(hint.job_id, []).append(hint)
+        messages = [(job_group(job_id), job_message(hints)) for job_id, hints in by_job.items()]
+        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
+        if changed:
+            messages.append((FEED_GROUP, feed_message(changed)))
+        await _send_all(layer, messages)
+
+    def _complain(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._complained >= COMPLAIN_SECONDS:
+            self._complained = now
+            logger.warning(
+                "The channel layer took no events (%r); %d so far reach their watchers later, from the log.",
+                error,
+                self._dropped,
+            )
+
+
+async def _send_all(layer: Any, messages: list[tuple[str, dict[str, Any]]]) -> None:
+    """Send messages to their groups: in one round trip where the layer can (`progress.broker.redis_layer`)."""
+    if hasattr(layer, "group_send_many"):
+        await layer.group_send_many(messages)
+    else:
+        for group, message in messages:
+            await layer.group_send(group, message)
+
+
+def _after_fork() -> None:
+    # The lock may have been held by a thread that the child does not have.
+    Publisher._making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

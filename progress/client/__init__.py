@@ -1,0 +1,1 @@
+"""Watching from a program or a terminal, without Django."""

@@ -1,0 +1,1 @@
+"""From a process to each of its watchers."""

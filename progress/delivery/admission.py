@@ -1,0 +1,100 @@
+"""Who may watch a job: asked of the access policy, on the job's row as it is now.
+
+When a subscription begins, and again when what decides it has changed: it is stopped then, and begins anew from where
+it was. Whatever a policy raises means «not now».
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+from jobs import access
+from jobs.access import type_of_user
+from progress.delivery import reads
+from progress.delivery.log_reader import LogReader
+from progress.delivery.subscription import Subscription
+from progress.delivery.watched_job import WatchedJob
+from progress.delivery.window import pieces, visible
+from progress.protocol.codes import CloseCode, ErrorCode
+from progress.protocol.exceptions import Refused, job_not_found, unavailable
+from progress.protocol.frames import Position
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+
+async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+    """Let a socket watch a job: first what it missed since a position, or a snapshot.
+
+    What fits into one write is the answer; what comes before it is sent as fast as the socket takes it.
+
+    Raises:
+        Refused: There is no such job, it is not for this user, it can't be read now, too many watch it, or the
+            log has changed under a replay.
+
+    """
+    offered, has_begun = since, False
+    while True:
+        await reader.renew(job)
+        facts = job.facts
+        await _ask(job, subscription.user)
+        while job.facts == facts and not _is_behind(job, since):
+            missed = None if since is None else await job.missed_since(since)
+            await subscription.connection.ready()
+            if job.facts != facts:
+                break
+            # From here on nothing is awaited: no event can come between the answer and what follows it.
+            if not job.is_wanted(subscription):
+                return
+            if since is None or missed is None:
+                if has_begun:
+                    raise _resync(job)
+                job.attach(subscription, None, None)
+                return
+            head, _ = next(pieces(missed), ([], b""))
+            since = Position(since.epoch, since.seq + len(head))
+            if since == job.position:
+                job.attach(subscription, offered, missed)
+                return
+            for piece in pieces(visible(head, logs=subscription.logs)):
+                subscription.connection.send_all(*piece, lasting=True)
+                has_begun = True
+            subscription.reached(since)
+
+
+def _is_behind(job: WatchedJob, since: Position | None) -> bool:
+    """Tell whether a client has seen more than this process: another server was faster, and the log is read on."""
+    if since is None or job.position is None or job.row is None or since.epoch != job.position.epoch:
+        return False
+    return job.position.seq < since.seq <= job.row.seq
+
+
+def _resync(job: WatchedJob) -> Refused:
+    sentence = "The job's events have changed while they were replayed"
+    return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
+
+
+def _answer(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
+    """Tell whether a user may watch a job; None where the policy can't say."""
+    try:
+        return access.may_view(user, row)
+    except Exception as error:
+        logger.warning("The access policy can't decide on job %s: %r", row.pk if row else "", error)
+        return None
+
+
+async def _ask(job: WatchedJob, user: type_of_user) -> None:
+    """Ask whether a user may watch a job; once for all who come for one user at a time.
+
+    Raises:
+        Refused: They may not, or it can't be told now.
+
+    """
+    row = job.row
+    # By what they are and not what they equal: what a user may do can have changed between two reads.
+    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_answer, user, row))
+    if answer is None:
+        raise unavailable(job.job_id)
+    if not answer or row is None:
+        raise job_not_found(job.job_id)

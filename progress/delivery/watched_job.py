@@ -1,0 +1,311 @@
+"""One watched job in one process: its window of the log, and the sockets that watch it."""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobs.selectors import Head, Span
+from jobs.states import EventKind
+from progress.broker.groups import Hint
+from progress.conf import conf
+from progress.delivery.connection import Connection
+from progress.delivery.pages import Pages
+from progress.delivery.reads import Shared
+from progress.delivery.subscription import Subscription
+from progress.delivery.window import Piece, Verdict, Window, pieces, visible
+from progress.protocol.codes import CloseCode, ErrorCode
+from progress.protocol.exceptions import Refused, job_not_found, unavailable
+from progress.protocol.frames import Frame, Position, event_frame, job_state
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+
+class Facts(NamedTuple):
+    """What decides who may watch a job: which stream it is, and what the access policy goes by."""
+
+    epoch: str
+    owner_id: Any
+    public: bool
+
+
+class WatchedJob:
+    """Takes each event of a job once, in order, and sends it to all who watch.
+
+    Made empty; the log reader brings it to where the job stands.
+
+    Args:
+        job_id: The job.
+        read: Reads a span of the job's log.
+        admit_again: Is given those who were stopped, since who may watch may have changed.
+        on_idle: Called when nobody watches or is about to.
+
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        read: Callable[[str, Span], Awaitable[Sequence[Hint]]],
+        admit_again: "Callable[[WatchedJob, list[Subscription]], None]",
+        on_idle: "Callable[[WatchedJob], None]",
+    ) -> None:
+        self.job_id = job_id
+        self.row: ProcessingJob | None = None  # as it was last read; None where there is no such job
+        self.facts: Facts | None = None  # as they were last read
+        self.needs_row = True
+        self.has_hole = False  # the events that come next are not to be had
+        self.is_failing = False  # what the database has of it can't be shown
+        self.subscriptions: dict[Connection, Subscription] = {}
+        self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
+        self._filling: Shared[Window, None] = Shared()
+        self._demands = 0
+        self._plain: dict[Connection, None] = {}  # who gets every event as it comes, but for log lines
+        self._with_logs: dict[Connection, None] = {}
+        self._window: Window | None = None
+        self._pages: Pages | None = None  # there while clients read what the window does not hold
+        self._answered: tuple[tuple[Frame | None, Frame | None, int], list[Piece]] | None = None
+        self._read = read
+        self._admit_again = admit_again
+        self._on_idle = on_idle
+
+    def __len__(self) -> int:
+        return len(self.subscriptions)
+
+    @property
+    def position(self) -> Position | None:
+        """How far the job is followed; None before it was read, and after it is gone."""
+        return None if self._window is None else self._window.position
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody watches or is about to."""
+        return not (self.subscriptions or self._demands)
+
+    # What the log reader brings
+
+    def goes_on(self, head: Head) -> bool:
+        """Tell whether the log is read on from here; otherwise the row has to be read, which `take` goes by."""
+        return self.facts == Facts(head.epoch, head.owner_id, head.public) and self._leads_to(head)
+
+    def _leads_to(self, head: "Head | ProcessingJob") -> bool:
+        """Tell whether the log leads from here to where the job stands, without a hole and before too many events."""
+        if self._window is None or self._window.position.epoch != head.epoch:
+            return False
+        behind = head.seq - self._window.position.seq
+        return behind <= 0 or (behind <= conf.REPLAY_EVENTS and not self.has_hole)
+
+    def is_contradicted(self, head: "Head | ProcessingJob", seen: int) -> bool:
+        """Tell whether a job stands where it can't, after what was shown: its log was set back, from a backup, say.
+
+        Args:
+            head: Where it stands.
+            seen: Where it was known to stand when that was asked.
+
+        """
+        window = self._window
+        if window is None or head.epoch != window.position.epoch:
+            return False
+        is_another = head.seq == window.position.seq and head.updated_at != window.changed_at
+        return head.seq < seen or is_another
+
+    def take(self, row: "ProcessingJob | None") -> None:
+        """Go by the job's row as it is now.
+
+        Raises:
+            ValueError: The row can't be shown; nothing has changed.
+
+        """
+        if row is None:
+            self._end()
+            return
+        facts, stopped = Facts(row.epoch, row.owner_id, row.public), []
+        loaded = self._loaded(row)
+        if facts != self.facts:
+            stopped = self._stop()  # before they are shown what may not be for them
+        if loaded is not None:
+            self._window, self._pages = loaded, None
+            for subscription in self.subscriptions.values():
+                subscription.begin, subscription.was_passed_over = loaded.position, True
+            self._send([loaded.snapshot(recovered=False)])
+        self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
+        if stopped:
+            self._admit_again(self, stopped)
+
+    def _loaded(self, row: "ProcessingJob") -> Window | None:
+        """Return a window that begins where the job stands; None if the present one goes on."""
+        if self._leads_to(row):
+            return None
+        window = Window(row.name, Position(row.epoch, row.seq), job_state(row), conf.RING_EVENTS)
+        window.snapshot(recovered=False)  # raises where it can't be made
+        return window
+
+    def fail(self, error: Exception) -> None:
+        """Turn everybody away for now: what the database has of the job can't be shown."""
+        logger.warning("Job %s can't be shown: %r", self.job_id, error)
+        self.is_failing = self.needs_row = True
+        for subscription in list(self.subscriptions.values()):
+            self.turn_away(subscription, unavailable(self.job_id))
+
+    def _end(self) -> None:
+        """Turn everybody away: there is no such job."""
+        self.row = self.facts = self._window = self._pages = None
+        self.has_hole = self.is_failing = False
+        for subscription in list(self.subscriptions.values()):
+            self.turn_away(subscription, job_not_found(self.job_id))
+
+    def offer(self, hints: Sequence[Hint]) -> bool:
+        """Take those events that come next, and send them together; return whether nothing is missing before any."""
+        window = self._window
+        if window is None:
+            return False
+        fresh: list[Frame] = []
+        has_no_gap = True
+        for hint in hints:
+            verdict = window.offer(hint.seq) if hint.epoch == window.position.epoch else Verdict.GAP
+            if verdict is Verdict.FRESH:
+                frame = event_frame(hint.job_id, hint.seq, hint.kind, hint.text)
+                window.append(frame, is_log=hint.kind == EventKind.LOG)
+                fresh.append(frame)
+            has_no_gap = has_no_gap and verdict is not Verdict.GAP
+        if fresh:
+            self._send(fresh)
+        return has_no_gap
+
+    def _send(self, frames: list[Frame]) -> None:
+        """Send frames to all who watch."""
+        _fan_out(self._with_logs, frames)
+        _fan_out(self._plain, visible(frames, logs=False))
+
+    # Who watches
+
+    @contextmanager
+    def in_demand(self) -> Iterator[None]:
+        """Stay while a subscription is being made; after the last, nothing is kept for others who replay."""
+        self._demands += 1
+        try:
+            yield
+        finally:
+            self._demands -= 1
+            if not self._demands:
+                self._pages = self._answered = None
+            self._check_idle()
+
+    async def missed_since(self, since: Position) -> Sequence[Frame] | None:
+        """Return the events after a position: all, or the first of them; None if they can't be had whole."""
+        window = self._window
+        if window is None or since.epoch != window.position.epoch:
+            return None
+        behind = window.position.seq - since.seq
+        if not 0 <= behind <= conf.REPLAY_EVENTS:
+            return None
+        if since.seq < window.begin and behind <= conf.RING_EVENTS and not window.is_filled:
+            await self._filling.once(window, lambda: self._fill(window))
+        missed = window.after(since.seq)
+        if missed is not None:
+            return missed
+        if self._pages is None:
+            self._pages = Pages(partial(self._read_frames, since.epoch))
+        return await self._pages.after(since.seq, window.begin, window.position.seq)
+
+    async def _fill(self, window: Window) -> None:
+        begin = window.begin
+        window.fill(await self._read_frames(window.position.epoch, begin - conf.RING_EVENTS, begin))
+
+    async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
+        hints = await self._read(self.job_id, Span(epoch, after, upto))
+        return [event_frame(hint.job_id, hint.seq, hint.kind, hint.text) for hint in hints]
+
+    def replace(self, connection: Connection, since: Position | None, *, logs: bool) -> Position | None:
+        """End a socket's earlier subscription; return where another begins, so that nothing is sent twice.
+
+        What the client has yet to get of the earlier one follows its message, so its position is the one that was
+        sent, unless it goes back to before all that this subscription was sent.
+        """
+        old = self.subscriptions.get(connection)
+        if old is None:
+            return since
+        sent = old.stopped_at or self.position
+        self.remove(connection)
+        if since is None or sent is None or old.begin is None or (logs and not old.logs):
+            return since
+        if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin:
+            return max(since, sent)
+        return None if old.was_passed_over and since.epoch == sent.epoch else since
+
+    def is_wanted(self, subscription: Subscription) -> bool:
+        """Tell whether a subscription that is being made, or was stopped, is still of use."""
+        is_here = subscription.stopped_at is None or self.subscriptions.get(subscription.connection) is subscription
+        return is_here and subscription.connection.is_accepting
+
+    def attach(self, subscription: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
+        """Send a subscription what it missed since a position, or a snapshot; from here on it gets all that comes.
+
+        Raises:
+            Refused: Too many watch the job already.
+
+        """
+        connection, was_stopped = subscription.connection, subscription.stopped_at is not None
+        if not was_stopped and len(self) >= conf.MAX_WATCHERS_PER_JOB:
+            raise Refused(
+                ErrorCode.TOO_MANY_CONNECTIONS,
+                "Too many are watching this job",
+                subject=self.job_id,
+                close=CloseCode.TOO_MANY_CONNECTIONS,
+            )
+        if not was_stopped or missed is None:
+            subscription.begin = self.position if missed is None else since
+        subscription.stopped_at = None
+        self.subscriptions[connection] = subscription
+        connection.watched[self.job_id] = None
+        for frames, wire in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
+            connection.send_all(frames, wire, lasting=True)
+        (self._with_logs if subscription.logs else self._plain)[connection] = None
+
+    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Piece]:
+        """Return what is sent to a subscription, in pieces, made once for all who resume from the same event."""
+        assert self._window is not None
+        frames = visible(missed or (), logs=logs)
+        if is_asked or missed is None:
+            frames.append(self._window.snapshot(recovered=missed is not None))
+        made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
+        if self._answered is None or self._answered[0] != made_of:  # which says all: each ends at the same event
+            self._answered = made_of, list(pieces(frames))
+        return self._answered[1]
+
+    def _stop(self) -> list[Subscription]:
+        """Send those who watch nothing more, until they are attached again or turned away; return them."""
+        stopped = [each for each in self.subscriptions.values() if each.stopped_at is None]
+        for subscription in stopped:
+            subscription.stopped_at = self.position
+        self._plain.clear()
+        self._with_logs.clear()
+        return stopped
+
+    def turn_away(self, subscription: Subscription, refused: Refused) -> None:
+        """End a subscription, and tell why."""
+        if self.subscriptions.get(subscription.connection) is subscription:
+            self.remove(subscription.connection)
+            subscription.tell(refused)
+
+    def remove(self, connection: Connection) -> None:
+        """Let a socket watch no more."""
+        connection.watched.pop(self.job_id, None)
+        self.subscriptions.pop(connection, None)
+        self._plain.pop(connection, None)
+        self._with_logs.pop(connection, None)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self.is_idle:
+            self._on_idle(self)
+
+
+def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
+    if connections and frames:
+        for together, wire in pieces(frames):
+            for connection in connections:
+                connection.send_all(together, wire)

@@ -1,0 +1,140 @@
+"""What a process holds of one watched job: how far it has followed the log, and the last stretch of it.
+
+Pure: it decides what is fresh, what is missing and what can be replayed; others read and send.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from progress.protocol.frames import Frame, Position, snapshot
+
+Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
+
+WINDOW_BYTES = 131_072  # of frames, for each watched job: several hundred usual events, a few of 15 KB
+PIECE_BYTES = 32_768  # written to a socket in one go, unless a single frame is larger
+
+
+class Verdict(Enum):
+    """What an offered event is, against the position."""
+
+    FRESH = "the next one"
+    SEEN = "known already"
+    GAP = "one or more are missing before it"
+
+
+class Window:
+    """The log of one job up to a position, with its last events.
+
+    Args:
+        name: The job's name.
+        position: Where the job stood when it was read.
+        state: The fields of a ``progress`` frame that shows the job there.
+        most: How many recent events to keep; fewer if they take more than `WINDOW_BYTES`.
+
+    """
+
+    def __init__(self, name: str, position: Position, state: dict[str, Any], most: int) -> None:
+        self.name = name
+        self.position = position
+        self.events: deque[Frame] = deque()
+        self.is_filled = False  # with what came before the job was read
+        self._most = most
+        self._size = 0
+        self._state = state
+        self._shown: Frame | None = None  # the event that shows the present state, once one came
+        self._changed_at: datetime | None = None
+        self._snapshots: dict[bool, Frame] = {}
+
+    @property
+    def begin(self) -> int:
+        """The position after which every event is here."""
+        return self.position.seq - len(self.events)
+
+    def offer(self, seq: int) -> Verdict:
+        """Tell whether the event ``seq`` is the one to `append` next."""
+        if seq == self.position.seq + 1:
+            return Verdict.FRESH
+        return Verdict.GAP if seq > self.position.seq else Verdict.SEEN
+
+    def append(self, frame: Frame, *, is_log: bool) -> None:
+        """Take the next event in."""
+        assert frame.seq == self.position.seq + 1, "offer() said otherwise"
+        self.position = Position(self.position.epoch, frame.seq)
+        self.events.append(frame)
+        self._size += len(frame.wire)
+        while len(self.events) > self._most or self._size > WINDOW_BYTES:
+            self._size -= len(self.events.popleft().wire)
+        self._snapshots.clear()
+        if not is_log:
+            self._shown = frame
+
+    def fill(self, older: Sequence[Frame]) -> None:
+        """Put older events before those that are here, as far as they join on and there is room."""
+        self.is_filled = True
+        for frame in reversed(older):
+            if len(self.events) == self._most or self._size + len(frame.wire) > WINDOW_BYTES:
+                return
+            if frame.seq == self.begin:
+                self.events.appendleft(frame)
+                self._size += len(frame.wire)
+
+    def after(self, seq: int) -> list[Frame] | None:
+        """Return every event after ``seq``, in order; None if the window does not reach back so far."""
+        if not self.begin <= seq <= self.position.seq:
+            return None
+        return [self.events[index] for index in range(seq - self.begin, len(self.events))]
+
+    @property
+    def changed_at(self) -> datetime:
+        """When the job came to the state that is shown."""
+        self._settle()
+        if self._changed_at is None:
+            self._changed_at = datetime.fromisoformat(self._state["timestamp"])
+        return self._changed_at
+
+    def snapshot(self, *, recovered: bool) -> Frame:
+        """Return the frame that shows the job at the position.
+
+        Raises:
+            ValueError: The state that it was made with can't be encoded.
+
+        """
+        if recovered not in self._snapshots:
+            self._settle()
+            self._snapshots[recovered] = snapshot(
+                self._state, name=self.name, position=self.position, recovered=recovered
+            )
+        return self._snapshots[recovered]
+
+    def _settle(self) -> None:
+        """Take the state from the last event that shows one; only when it is asked for, which is seldom."""
+        if self._shown is not None:
+            self._state, self._shown, self._changed_at = json.loads(self._shown.text), None, None
+
+
+def is_whole(frames: Sequence[Frame], after: int, upto: int) -> bool:
+    """Tell whether events read from the log are all those with ``after < seq <= upto``, in order."""
+    return [frame.seq for frame in frames] == list(range(after + 1, upto + 1))
+
+
+def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
+    """Return the frames for a client that wants log lines or does not."""
+    return [frame for frame in frames if logs or frame.subject]
+
+
+def pieces(frames: Sequence[Frame]) -> Iterator[Piece]:
+    """Yield frames in pieces that are each written in one go; no larger, so that a full socket is noticed in time."""
+    begun: list[Frame] = []
+    size = 0
+    for frame in frames:
+        if begun and size + len(frame.wire) > PIECE_BYTES:
+            yield begun, b"".join([each.wire for each in begun])
+            begun, size = [], 0
+        begun.append(frame)
+        size += len(frame.wire)
+    if begun:
+        yield begun, b"".join([each.wire for each in begun])

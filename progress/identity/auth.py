@@ -1,0 +1,119 @@
+"""Who is at the other end of a socket, and whether the page that opened it is ours."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
+from django.utils.http import is_same_domain
+
+from jobs.access import type_of_user
+from progress.identity.tokens import Admission, admit
+from progress.protocol.codes import CloseCode, ErrorCode
+from progress.protocol.exceptions import InvalidToken, Refused
+
+SCHEMES = {"ws": "http", "wss": "https"}
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who watches, and until when they may; None for as long as they like."""
+
+    user: type_of_user
+    expires: datetime | None = None
+
+
+class Session(dict[str, Any]):
+    """A session as it was read.
+
+    Django would change one that was signed with a former key, and end one that was signed with none that it knows; the
+    browser learns of neither through a socket, and would be signed out.
+    """
+
+    def cycle_key(self) -> None:
+        """Leave the session's key as it is."""
+
+    def flush(self) -> None:
+        """Leave the session where it is."""
+
+
+def request_of(scope: dict[str, Any]) -> HttpRequest:
+    """Return the handshake of a WebSocket as a request, so that Django's own rules of hosts and cookies apply."""
+    scheme = scope.get("scheme", "ws")
+    request = ASGIRequest({**scope, "method": "GET", "scheme": SCHEMES.get(scheme, scheme)}, BytesIO())
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name = settings.SECURE_PROXY_SSL_HEADER[0]
+        if (said := request.META.get(name)) in SCHEMES:
+            request.META[name] = SCHEMES[said]  # Traefik says wss where others say https
+    return request
+
+
+def is_foreign(request: HttpRequest) -> bool:
+    """Tell whether a browser opened the socket from a page that is not of this site.
+
+    The rule is that of Django's CSRF protection: the origin is the request's own scheme and host, or
+    listed in CSRF_TRUSTED_ORIGINS. A client that sends no Origin is no browser.
+    """
+    origin = request.META.get("HTTP_ORIGIN")
+    if origin is None:
+        return False
+    try:
+        own = f"{request.scheme}://{request.get_host()}"
+    except DisallowedHost:
+        return True
+    return origin != own and not any(_matches(origin, trusted) for trusted in settings.CSRF_TRUSTED_ORIGINS)
+
+
+def has_credentials(request: HttpRequest) -> bool:
+    """Tell whether there is anything to identify by; without it, a visitor is anonymous and nothing need be read."""
+    return "HTTP_AUTHORIZATION" in request.META or "HTTP_COOKIE" in request.META
+
+
+def identify(request: HttpRequest) -> Visitor:
+    """Return who is asking: by token, or by cookie if a page of ours opened the socket. Reads the database.
+
+    Raises:
+        Refused: The token is not good.
+
+    """
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() == "bearer":
+        admission = admitted(token.strip())
+        return Visitor(admission.user, admission.expires)
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    if key is None or "HTTP_ORIGIN" not in request.META:
+        return Visitor(AnonymousUser())
+    store = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    request.session = Session(store.items())  # type: ignore[assignment]  # all that Django asks of it
+    return Visitor(auth.get_user(request))
+
+
+def admitted(token: str) -> Admission:
+    """Return whom a token admits. Reads the database.
+
+    Raises:
+        Refused: It admits nobody.
+
+    """
+    try:
+        return admit(token)
+    except InvalidToken as error:
+        raise Refused(
+            ErrorCode.NOT_AUTHENTICATED, "The token is not valid", close=CloseCode.NOT_AUTHENTICATED
+        ) from error
+
+
+def _matches(origin: str, trusted: str) -> bool:
+    """Tell whether an origin is a trusted one, which may have a ``*`` for all subdomains."""
+    scheme, _, host = trusted.partition("://")
+    if not host.startswith("*"):
+        return origin == trusted
+    origin_scheme, _, origin_host = origin.partition("://")
+    return origin_scheme == scheme and is_same_domain(origin_host, host.removeprefix("*"))

@@ -1,0 +1,429 @@
+"""The wire protocol: builds every frame that the server sends, parses every message that it gets.
+
+Pure: no input or output, no Django. ``docs/protocol.md`` is its specification.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from jobs.events import Event
+from jobs.states import EventKind, Status
+from progress.protocol.codes import ErrorCode
+from progress.protocol.exceptions import Refused
+
+if TYPE_CHECKING:
+    from jobs.models import ProcessingJob
+
+FeedName = Literal["mine", "all"]
+FEEDS: tuple[FeedName, ...] = get_args(FeedName)
+STATUSES = frozenset(Status)
+MAX_SEQ = 2**63 - 1
+MAX_JOBS = 128  # in one message: as many as a socket may watch by default, PROGRESS_MAX_SUBSCRIPTIONS
+HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
+FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
+
+
+class Position(NamedTuple):
+    """How far a client has followed a job: the stream and the last event of it."""
+
+    epoch: str
+    seq: int
+
+
+class Frame:
+    """A message ready to send, encoded once for all who get it.
+
+    Args:
+        text: The JSON.
+        subject: Whose whole state this shows; empty where it shows none.
+        seq: The event's position in the job's log.
+        is_tick: Whether a later frame of the same subject supersedes it.
+
+    """
+
+    __slots__ = ("_message", "is_tick", "seq", "subject", "wire")
+
+    def __init__(self, text: str, *, subject: str = "", seq: int = 0, is_tick: bool = False) -> None:
+        #: The WebSocket frame, header and all: unmasked, so the same bytes for everybody.
+        self.wire = websocket_frame(text.encode())
+        self.subject = subject
+        self.seq = seq
+        self.is_tick = is_tick
+        self._message: dict[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """The JSON; not kept beside the frame, since what waits or can be replayed would take twice the memory."""
+        return websocket_payload(self.wire).decode()
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The ASGI message that sends it, the same for everybody."""
+        if self._message is None:
+            self._message = {"type": "websocket.send", "text": self.text}
+        return self._message
+
+
+def websocket_frame(payload: bytes) -> bytes:
+    """Return a whole, unmasked text frame (RFC 6455, section 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return bytes((FINAL_TEXT, length)) + payload
+    if length < 1 << 16:
+        return struct.pack("!BBH", FINAL_TEXT, 126, length) + payload
+    return struct.pack("!BBQ", FINAL_TEXT, 127, length) + payload
+
+
+def websocket_payload(frame: bytes) -> bytes:
+    """Return what a frame that `websocket_frame` made carries."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+
+
+# From the server
+
+
+def encode(message: dict[str, Any]) -> str:
+    """Return a message as the text of a frame.
+
+    Raises:
+        ValueError: It holds NaN, infinity or half of a surrogate pair, which JSON or UTF-8 does not have.
+
+    """
+    text = json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if not _is_text(text):
+        raise ValueError("half of a surrogate pair is no character")
+    return text
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as ISO 8601 in UTC, ending in ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def event_text(event: Event) -> str:
+    """Return the text of the frame that shows an event.
+
+    Raises:
+        ValueError: It can't be shown.
+
+    """
+    _require_showable(event)
+    if event.kind is EventKind.LOG:
+        return encode(
+            {
+                "type": "log",
+                "subject": event.job_id,
+                "seq": event.seq,
+                "timestamp": timestamp(event.timestamp),
+                "level": event.metadata["level"],
+                "text": event.message,
+            }
+        )
+    return encode(
+        {
+            "type": "progress",
+            "job_id": event.job_id,
+            "status": event.status,
+            "progress": event.progress,
+            "message": event.message,
+            "timestamp": timestamp(event.timestamp),
+            "metadata": event.metadata,
+            "seq": event.seq,
+        }
+    )
+
+
+def job_state(job: "ProcessingJob") -> dict[str, Any]:
+    """Return the fields that show a job as it stands: those of its last ``progress`` frame.
+
+    Raises:
+        ValueError: It can't be shown.
+
+    """
+    _require_showable(job)
+    return {
+        "type": "progress",
+        "job_id": job.pk,
+        "status": job.status,
+        "progress": job.progress,
+        "message": job.message,
+        "timestamp": timestamp(job.updated_at),
+        "metadata": job.metadata,
+        "seq": job.seq,
+    }
+
+
+def _require_showable(stored: "Event | ProcessingJob") -> None:
+    """Check what others than the lifecycle may have stored, an import, say: clients rely on these types and bounds."""
+    if stored.status not in STATUSES:
+        raise ValueError(f"{stored.status!r} is no status")
+    if stored.progress is not None and not 0 <= stored.progress <= 100:
+        raise ValueError(f"{stored.progress} is no percentage")
+    if not isinstance(stored.metadata, dict):
+        raise ValueError(f"the metadata is a {type(stored.metadata).__name__}")
+
+
+def whole_state(job: "ProcessingJob") -> dict[str, Any]:
+    """Return all that a page shows of a job, and the position of it."""
+    state = job_state(job)
+    del state["type"]
+    return {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
+
+
+def listed_state(job: "ProcessingJob") -> dict[str, Any]:
+    """Return a job as lists show it: without its result, of which many would be too much for a frame."""
+    state = whole_state(job)
+    return {**state, "metadata": {key: value for key, value in state["metadata"].items() if key != "result"}}
+
+
+def feed_entry(job: "ProcessingJob") -> str:
+    """Return a job as a feed shows it, as JSON."""
+    return encode(listed_state(job))
+
+
+def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
+    """Return the frame of an event whose text is made already."""
+    subject = "" if kind == EventKind.LOG else job_id
+    return Frame(text, subject=subject, seq=seq, is_tick=kind == EventKind.TICK)
+
+
+def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered: bool) -> Frame:
+    """Return the answer to a subscription: the fields of the last ``progress`` frame, at a position."""
+    fields = {**state, "type": "snapshot", "seq": position.seq, "name": name, "epoch": position.epoch}
+    return Frame(encode({**fields, "recovered": recovered}), subject=state["job_id"], seq=position.seq)
+
+
+def feed(name: FeedName, entries: Iterable[str], *, cut: bool = False) -> Frame:
+    """Return a frame of a feed: jobs that are new or have changed their status, each by its `feed_entry`.
+
+    Args:
+        name: The feed.
+        entries: The jobs, oldest first.
+        cut: Whether this is a first answer that leaves older jobs out, since they would be too much.
+
+    """
+    end = ',"cut":true' if cut else ""
+    return Frame(f'{{"type":"feed","subject":"{name}","jobs":[{",".join(entries)}]{end}}}')
+
+
+def pong() -> Frame:
+    """Return the answer to a ping."""
+    return Frame(encode({"type": "pong", "timestamp": timestamp(datetime.now(UTC))}))
+
+
+def heartbeat() -> Frame:
+    """Return the frame that shows an idle client that its link is alive; a later one supersedes it."""
+    text = encode({"type": "heartbeat", "timestamp": timestamp(datetime.now(UTC))})
+    return Frame(text, subject=HEARTBEAT, is_tick=True)
+
+
+def unsubscribed(subject: str) -> Frame:
+    """Return the answer to an ``unsubscribe``."""
+    return Frame(encode({"type": "unsubscribed", "subject": subject}))
+
+
+def authenticated(expires: datetime) -> Frame:
+    """Return the answer to an ``auth`` whose token is good."""
+    return Frame(encode({"type": "authenticated", "expires": timestamp(expires)}))
+
+
+def error(refused: Refused) -> Frame:
+    """Return the frame that tells a client what it can't have."""
+    message = {
+        "type": "error",
+        "error": refused.sentence,
+        "code": refused.code,
+        "temporary": refused.temporary,
+    }
+    if refused.subject is not None:
+        message["subject"] = refused.subject
+    return Frame(encode(message))
+
+
+# From the client
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The client wants a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The client wants to watch a job, from a position if it has one."""
+
+    job_id: str
+    since: Position | None = None
+    logs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeMany:
+    """The client wants to watch several jobs, each as if it had asked for it alone."""
+
+    jobs: tuple[Subscribe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeFeed:
+    """The client wants to see jobs come and change their status."""
+
+    feed: FeedName
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """The client has seen enough of a job or a feed."""
+
+    subject: str
+    is_feed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnsubscribeMany:
+    """The client has seen enough of several jobs."""
+
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The client shows who it is."""
+
+    token: str
+
+
+Command = Ping | Subscribe | SubscribeMany | SubscribeFeed | Unsubscribe | UnsubscribeMany | Auth
+
+
+def parse(text: str) -> Command:
+    """Return the command that a client sent.
+
+    Raises:
+        Refused: It is not JSON, no object, of an unknown type, or a field is missing or wrong.
+
+    """
+    try:
+        message = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise invalid("The message is not JSON.") from None
+    if not isinstance(message, dict):
+        raise invalid("The message must be a JSON object.")
+    match message.get("type"):
+        case "ping":
+            return Ping()
+        case "subscribe":
+            return _subscribe(message)
+        case "unsubscribe":
+            return _unsubscribe(message)
+        case "auth":
+            return Auth(_string(message, "token"))
+    raise invalid("Unknown message type; send ping, subscribe, unsubscribe or auth.")
+
+
+def position(epoch: object, seq: object) -> Position:
+    """Return a position that a client offered.
+
+    Raises:
+        Refused: It is none.
+
+    """
+    if not isinstance(epoch, str) or isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= MAX_SEQ:
+        raise invalid("A position is an 'epoch' (string) and a 'seq' (whole number, 0 or more).")
+    return Position(epoch, seq)
+
+
+def invalid(sentence: str) -> Refused:
+    """Return the refusal of a message that is not of the protocol."""
+    return Refused(ErrorCode.INVALID_MESSAGE, sentence)
+
+
+def _subscribe(message: dict[str, Any]) -> Subscribe | SubscribeMany | SubscribeFeed:
+    _require_one_of(message, "job_id", "jobs", "feed")
+    if "feed" in message:
+        return SubscribeFeed(_feed(message))
+    logs = message.get("logs", False)
+    if not isinstance(logs, bool):
+        raise invalid("'logs' must be true or false.")
+    if "jobs" not in message:
+        return _subscription(message, logs=logs)
+    jobs = tuple(_subscription(entry, logs=logs) for entry in _list(message, "jobs"))
+    _require_distinct([each.job_id for each in jobs])
+    return SubscribeMany(jobs)
+
+
+def _subscription(entry: object, *, logs: bool) -> Subscribe:
+    if not isinstance(entry, dict):
+        raise invalid("Each of 'jobs' must be an object with 'job_id'.")
+    job_id = _string(entry, "job_id")
+    since = entry.get("since")
+    if since is not None:
+        if not isinstance(since, dict):
+            raise invalid("'since' must be an object with 'epoch' and 'seq'.")
+        since = position(since.get("epoch"), since.get("seq"))
+    return Subscribe(job_id, since, logs)
+
+
+def _unsubscribe(message: dict[str, Any]) -> Unsubscribe | UnsubscribeMany:
+    _require_one_of(message, "job_id", "job_ids", "feed")
+    if "feed" in message:
+        return Unsubscribe(_feed(message), is_feed=True)
+    if "job_ids" not in message:
+        return Unsubscribe(_string(message, "job_id"), is_feed=False)
+    job_ids = tuple(_text(value, "Each of 'job_ids'") for value in _list(message, "job_ids"))
+    _require_distinct(job_ids)
+    return UnsubscribeMany(job_ids)
+
+
+def _feed(message: dict[str, Any]) -> FeedName:
+    for name in FEEDS:
+        if message["feed"] == name:
+            return name
+    raise invalid("'feed' must be 'mine' or 'all'.")
+
+
+def _require_one_of(message: dict[str, Any], *fields: str) -> None:
+    if sum(field in message for field in fields) != 1:
+        raise invalid(f"Give one of {', '.join(map(repr, fields))}.")
+
+
+def _list(message: dict[str, Any], field: str) -> list[Any]:
+    value = message[field]
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_JOBS:
+        raise invalid(f"'{field}' must be a list of 1 to {MAX_JOBS} jobs.")
+    return value
+
+
+def _require_distinct(job_ids: Sequence[str]) -> None:
+    if len(set(job_ids)) != len(job_ids):
+        raise invalid("A message may name a job once.")
+
+
+def _string(message: dict[str, Any], field: str) -> str:
+    return _text(message.get(field), f"'{field}'")
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str) or not _is_text(value):
+        raise invalid(f"{what} must be a string.")
+    return value
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a string can be sent: JSON can spell half of a surrogate pair, which UTF-8 can't."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
+    raise ValueError(name)

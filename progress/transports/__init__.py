@@ -1,0 +1,1 @@
+"""What carries the protocol: WebSockets, on Channels and on Daphne."""

@@ -1,0 +1,176 @@
+"""One WebSocket on Daphne: it takes from a client what it may send, in turns, and closes without a reset."""
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from autobahn.websocket.types import ConnectionDeny
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import tcp, unix
+
+from progress.conf import conf
+from progress.identity.limits import COST_BYTES, MessageRate
+from progress.protocol.codes import CloseCode
+from progress.transports.daphne.frame_writer import FrameWriter
+
+if TYPE_CHECKING:
+    from progress.transports.daphne.server import ProgressServer
+
+STOPPING = "The server is stopping"
+READ_BYTES = 8_192  # at a time; a usual message has a hundred
+SEND_BUFFER_BYTES = 65_536  # in the kernel, which doubles it, for each watcher; left alone, it may take 4 MB
+STEPS_A_TURN = 8  # of Autobahn's parser, two for a frame, before others have their turn
+QUEUED_MESSAGES = 4  # that the application has not taken yet; a long one may only wait alone
+LONG_MESSAGE_BYTES = 4_096
+PATIENCE_SECONDS = 10.0  # with a client that is behind: to read what is under way, and the code of the close after it
+REFUSED_SECONDS = 1.0  # for another to answer the close
+BEHIND = frozenset({CloseCode.TOO_SLOW, CloseCode.RESYNC, CloseCode.GOING_AWAY})
+FLOODING = frozenset({CloseCode.TOO_MANY_MESSAGES, 1002, 1007, 1009})  # or broke the WebSocket protocol
+
+
+class Inbox(asyncio.Queue[dict[str, Any]]):
+    """What an application has to take; more is read once it has taken all."""
+
+    def __init__(self, protocol: "FrameProtocol") -> None:
+        super().__init__()
+        self._protocol = protocol
+
+    def _get(self) -> dict[str, Any]:
+        message: dict[str, Any] = super()._get()
+        if self.empty():
+            self._protocol.release(FrameProtocol.UNTAKEN)
+        return message
+
+
+class FrameProtocol(WebSocketProtocol):
+    """Daphne's WebSocket protocol, which reads no faster than it may and tells the frame writer what goes past it."""
+
+    # Why nothing is read, each a bit
+    FULL = 1  # it does not read itself
+    UNTAKEN = 2  # the application has not taken what came
+    TURN = 4  # it is the others' turn
+    OWING = 8  # it has sent more than it may
+
+    server: "ProgressServer"
+    frame_writer: FrameWriter | None = None
+    maxMessagePayloadSize: int  # noqa: N815  (Autobahn's own)
+    data: bytes
+    state: int
+    _held = 0
+    _is_flooding = False
+    _asides: MessageRate | None = None  # of control frames, and of those that only go on with a message
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802
+        """Begin a connection, but for one that asks for it when the server is stopping."""
+        self.transport.bufferSize = READ_BYTES
+        handshake = super().onConnect(request)
+        self._allowance = self.server.allowance_of(self.client_addr[0] if self.client_addr else None)
+        if self.server.is_draining:
+            handshake.errback(ConnectionDeny(503, STOPPING))
+        return handshake
+
+    # What comes
+
+    def hold(self, why: int) -> None:
+        """Read nothing more for one reason."""
+        if not self._held:
+            self.transport.pauseProducing()
+        self._held |= why
+
+    def release(self, why: int) -> None:
+        """Read on, unless there is another reason not to; first what had come already."""
+        if not self._held & why:
+            return
+        self._held &= ~why
+        if not self._held and self.data:
+            self.consumeData()
+        if not self._held and self.state != self.STATE_CLOSED:
+            self.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes, but do not look at those of a client that was refused for what it sends."""
+        if self._is_flooding:
+            self.data = b""
+        else:
+            super().dataReceived(data)
+
+    def consumeData(self) -> None:  # noqa: N802
+        """Take the next frames, a few in a turn."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        for _ in range(STEPS_A_TURN):
+            if self._held or self._is_flooding or self.state == self.STATE_CLOSED or not self.processData():
+                return
+        if self.data and not self._held:
+            self.hold(self.TURN)
+            asyncio.get_running_loop().call_soon(self.release, self.TURN)
+
+    def onFrameBegin(self) -> None:  # noqa: N802
+        """Count a frame against what the socket and its client may send."""
+        super().onFrameBegin()
+        frame, now = self.current_frame, time.monotonic()
+        if frame.opcode > 7 or frame.opcode == 0:
+            if self._asides is None:
+                self._asides = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, now)
+            if not self._asides.allows(now):
+                self.sendCloseFrame(code=CloseCode.TOO_MANY_MESSAGES)
+                return
+        if wait := self._allowance.spend(1 + frame.length / COST_BYTES, now):
+            self.hold(self.OWING)
+            asyncio.get_running_loop().call_later(wait, self.release, self.OWING)
+
+    def onFrameData(self, payload: bytes) -> Any:  # noqa: N802
+        """Take a part of a frame, but not of a client that was refused: it could be of any length."""
+        return None if self.failedByMe or self._is_flooding else super().onFrameData(payload)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        """Give the application a message, unless it has closed the socket; and no more than it takes."""
+        if self.state != self.STATE_OPEN:
+            return
+        super().onMessage(payload, isBinary)
+        if len(payload) > LONG_MESSAGE_BYTES or self.application_queue.qsize() >= QUEUED_MESSAGES:
+            self.hold(self.UNTAKEN)
+
+    # What goes
+
+    def serverAccept(self, subprotocol: str | None = None) -> None:  # noqa: N802
+        """Begin to serve: from here on, bytes may wait for a slow watcher, few of them in the kernel."""
+        if type(self.transport) in (tcp.Server, unix.Server):
+            self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        super().serverAccept(subprotocol)
+
+    def sendMessage(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        """Send a message of any length; Autobahn holds us to the limit that is meant for the client."""
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(*args, **options)
+        finally:
+            self.maxMessagePayloadSize = limit
+
+    def sendData(self, *args: Any, **options: Any) -> None:  # noqa: N802
+        """Send what Autobahn has made: a pong, a close, the answer to the handshake."""
+        super().sendData(*args, **options)
+        if self.frame_writer is not None:
+            self.frame_writer.wait()
+
+    # The end
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: Any = None, isReply: bool = False) -> None:  # noqa: N802, N803
+        """Begin or answer the closing handshake, after which no frame may follow."""
+        if self.frame_writer is not None:
+            self.frame_writer.stop()
+        is_flooding = not isReply and code in FLOODING and self.state == self.STATE_OPEN
+        self.closeHandshakeTimeout = PATIENCE_SECONDS if code in BEHIND else REFUSED_SECONDS
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self._is_flooding |= is_flooding
+        self.release(self.UNTAKEN)
+
+    def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
+        """End the connection; with a reset only where something waits that may never be sent, since it hides the close.
+
+        Autobahn aborts after a clean close as well, by which clients learn 1006 in place of the code.
+        """
+        is_written = self.wasClean or (self.frame_writer is not None and not self.frame_writer.waiting)
+        super().dropConnection(abort=abort and not is_written)

@@ -1,0 +1,312 @@
+"""A client that subscribes at any moment of a running job, whatever the channel layer does, sees what the log says.
+
+The log is in memory here, and each of the hub's reads is a point at which anything may happen: events
+are committed, the channel layer brings, repeats, reorders or loses hints, old events are pruned, the
+job is made anew. Without a layer there are no hints, and the one sign of a write is the database's change
+counter. Chance decides, from a seed of hypothesis's, which can't be asked from within the hub's tasks.
+"""
+
+import asyncio
+import contextlib
+import copy
+import random
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import override_settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.events import Event
+from jobs.models import JobEvent, ProcessingJob
+from jobs.selectors import Head
+from jobs.states import EventKind
+from progress.broker import layers
+from progress.broker.groups import hint_of
+from progress.conf import conf
+from progress.delivery import hub as hub_module
+from progress.delivery import log_reader, pages, reads, window
+from progress.delivery.hub import Hub
+from progress.delivery.wakeups import DataVersion
+from progress.protocol.codes import CloseCode
+from progress.protocol.exceptions import Refused
+from progress.protocol.frames import Position
+from tests.progress.watching import Watcher
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+JOB = "job-1"
+SELECTORS = "get_jobs", "heads", "events_between"
+
+ACTIONS = ["tick", "tick", "status", "stage", "log", "bring", "bring", "repeat"]
+BREAKS = ["prune", "anew"]  # after which a client can't have every event
+WAIT_SECONDS = 3.0  # for what must come by itself
+
+
+class World:
+    """A job, its log, and the hints that are under way."""
+
+    def __init__(self, chance: random.Random, *, has_layer: bool) -> None:
+        self.chance = chance
+        self.has_layer = has_layer
+        self.actions = ACTIONS + BREAKS * (chance.random() < 0.5)
+        self.writes = 0
+        self.quiet = False
+        self.streams = 0
+        self.hub: Hub | None = None
+        self.hints: list[Any] = []  # on their way
+        self.past: list[Any] = []  # all there ever were
+        self.begin()
+
+    def begin(self) -> None:
+        """Make the job, anew."""
+        self.streams += 1
+        self.log: list[Event] = []
+        self.pruned = 0
+        self.job = ProcessingJob(id=JOB, public=True, epoch=f"e{self.streams}", updated_at=AT)
+        self.commit(EventKind.STATUS)
+
+    def commit(self, kind: EventKind) -> None:
+        self.writes += 1
+        job = self.job
+        job.seq += 1
+        is_log = kind is EventKind.LOG
+        if not is_log:
+            job.message = f"{job.epoch} at {job.seq}"
+        text, metadata = (f"line {job.seq}", {"level": "info"}) if is_log else (job.message, {})
+        event = Event(JOB, job.epoch, job.seq, kind, job.status, job.progress, text, metadata, AT)
+        self.log.append(event)
+        self.hints.append(hint_of(event))
+        self.past.append(hint_of(event))
+
+    def act(self, action: str) -> None:
+        if action in ("bring", "repeat") and not self.has_layer:
+            return
+        if action == "bring" and self.hints:
+            self.offer(self.hints.pop(self.chance.randint(0, len(self.hints) - 1)))
+        elif action == "repeat":
+            self.offer(self.chance.choice(self.past))
+        elif action == "prune":
+            self.writes += 1
+            self.pruned = self.chance.randint(self.pruned, self.job.seq)
+        elif action == "anew":
+            self.begin()
+        elif action in set(EventKind):
+            self.commit(EventKind(action))
+
+    def offer(self, hint: Any) -> None:
+        if self.hub is not None:
+            self.hub.offer([hint])
+
+    def some_actions(self, most: int) -> list[str]:
+        return [self.chance.choice(self.actions) for _ in range(self.chance.randint(0, most))]
+
+    async def moment(self) -> None:
+        """A point where others may run and things may happen."""
+        if self.quiet:
+            await asyncio.sleep(0)
+            return
+        for action in self.some_actions(3):
+            self.act(action)
+        for _ in range(self.chance.randint(0, 3)):
+            await asyncio.sleep(0)
+
+    async def in_thread(self, function: Any, *args: Any) -> Any:
+        """Stand in for the thread pool: what is read is of one moment, and is there at a later one."""
+        await self.moment()
+        result = function(*args)
+        await self.moment()
+        return result
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every event could be had at any time."""
+        return not self.pruned and self.streams == 1 and self.job.seq <= conf.REPLAY_EVENTS
+
+    # The log, as the selectors show it
+
+    def kept(self) -> list[Event]:
+        return [event for event in self.log if event.seq > self.pruned]
+
+    def get_jobs(self, job_ids: Any) -> list[ProcessingJob]:
+        fields = ("id", "public", "status", "message", "progress", "epoch", "seq", "updated_at")
+        return [ProcessingJob(**{field: getattr(self.job, field) for field in fields}) for _ in job_ids]
+
+    def heads(self, job_ids: Any) -> Any:
+        return dict.fromkeys(job_ids, Head(self.job.epoch, self.job.seq, self.job.updated_at, None, True))
+
+    def events_between(self, spans: Any) -> Any:
+        (span,) = spans.values()
+        kept = [event for event in self.kept() if event.epoch == span.epoch and span.after < event.seq <= span.upto]
+        return {JOB: [mock.Mock(spec_set=JobEvent, as_event=lambda _, event=event: event) for event in kept]}
+
+
+class Counter:
+    """The change counter of the world's database."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.seen = world.writes
+
+    def has_changed(self) -> bool:
+        before, self.seen = self.seen, self.world.writes
+        return self.seen != before
+
+    def close(self) -> None:
+        pass
+
+
+class Client:
+    """Folds what it is sent, as the protocol tells clients to, and checks the order."""
+
+    def __init__(self, *, logs: bool) -> None:
+        self.logs = logs
+        self.epoch = ""
+        self.seq = 0
+        self.shown: Any = None
+        self.is_answered = False
+
+    def fold(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "snapshot":
+            self._snapshot(frame)
+            return
+        assert frame["seq"] > self.seq, "in order, and none twice"
+        if self.logs:
+            assert frame["seq"] == self.seq + 1, "with log lines, every one"
+        self.seq = frame["seq"]
+        if frame["type"] == "progress":
+            self.shown = frame["message"]
+
+    def _snapshot(self, frame: dict[str, Any]) -> None:
+        if frame["recovered"]:
+            assert not self.is_answered, "a recovery answers a subscription"
+            assert frame["epoch"] == self.epoch
+            assert frame["message"] == self.shown, "the events and the snapshot agree"
+            assert frame["seq"] == self.seq if self.logs else frame["seq"] >= self.seq
+        elif frame["epoch"] == self.epoch and self.is_answered:
+            assert frame["seq"] > self.seq, "an unasked snapshot goes on from where the client is"
+        self.is_answered = True
+        self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]
+
+
+async def scenario(chance: random.Random, *, has_layer: bool) -> None:
+    world = World(chance, has_layer=has_layer)
+    for action in world.some_actions(8):
+        world.act(action)
+    client = Client(logs=chance.random() < 0.5)
+    since = a_position(world, client) if chance.random() < 0.5 else None
+    for action in world.some_actions(8):
+        world.act(action)
+
+    with (
+        mock.patch.multiple("jobs.selectors", **{name: getattr(world, name) for name in SELECTORS}),
+        mock.patch.object(reads, "in_thread", world.in_thread),
+        mock.patch.object(log_reader, "ROUND_EVENTS", chance.randint(1, 4)),
+        mock.patch.object(log_reader, "GATHER_SECONDS", 0.0),
+        mock.patch.object(pages, "PAGE_EVENTS", chance.randint(1, 4)),
+        mock.patch.object(window, "PIECE_BYTES", chance.choice([1, 400, 32_768])),
+        mock.patch.object(DataVersion, "of_database", return_value=Counter(world)),
+        mock.patch.object(layers, "configured", return_value=None),
+        mock.patch.object(hub_module.Hub, "_is_told", return_value=has_layer),
+    ):
+        world.hub = Hub()
+        watcher, other = Watcher(), Watcher()
+        for each in (watcher, other):
+            world.hub.enter(each.connection)
+        nobody = AnonymousUser()
+        if chance.random() < 0.5:
+            await world.hub.subscribe(other.connection, nobody, JOB, None)
+        if chance.random() < 0.5:
+            world.hub.reader.sweep()
+        await world.moment()
+        subscribing = asyncio.ensure_future(subscribe(world.hub, watcher, client, since))
+        for _ in range(chance.randint(0, 3)):
+            await world.moment()
+            if has_layer:
+                world.hub.reader.sweep()
+        async with asyncio.timeout(5):
+            await subscribing
+        await world.moment()
+        world.quiet = True  # nothing more happens; every hint on its way is lost
+        if has_layer:
+            world.hub.reader.sweep()
+        await all_told(world)
+        for each in (watcher, other):
+            world.hub.leave(each.connection)
+        await asyncio.gather(*world.hub._tasks, return_exceptions=True)
+        assert not world.hub.jobs
+
+    check(world, client, watcher, since)
+    if other.frames:
+        check(world, Client(logs=False), other, None)
+
+
+async def subscribe(hub: Hub, watcher: Watcher, client: Client, since: Position | None) -> None:
+    """Subscribe as a client does, which begins where it is if the log has changed under its replay."""
+    while True:
+        try:
+            await hub.subscribe(watcher.connection, AnonymousUser(), JOB, since, logs=client.logs)
+        except Refused as refused:
+            if refused.close is not CloseCode.RESYNC:
+                raise
+            reached = copy.copy(client)
+            for frame in watcher.frames:
+                reached.fold(frame)
+            since = Position(reached.epoch, reached.seq)
+        else:
+            return
+
+
+async def all_told(world: World) -> None:
+    """Wait until the hub stands where the job does, and everybody is told, with nobody to tell it so."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not is_told(world):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+def is_told(world: World) -> bool:
+    assert world.hub is not None
+    job = world.hub.jobs[JOB]
+    is_there = job.position == Position(world.job.epoch, world.job.seq)
+    return is_there and not any(each.stopped_at for each in job.subscriptions.values())
+
+
+def check(world: World, client: Client, watcher: Watcher, since: Position | None) -> None:
+    for frame in watcher.frames:
+        client.fold(frame)
+    assert client.is_answered
+    assert client.epoch == world.job.epoch
+    assert client.shown == world.job.message
+    if client.logs:
+        assert client.seq == world.job.seq
+    if world.is_whole:
+        check_has_all(world, client, watcher, since)
+
+
+def check_has_all(world: World, client: Client, watcher: Watcher, since: Position | None) -> None:
+    """No snapshot stands for events but the one that was asked for, and each change of status is there."""
+    begins = [frame["seq"] for frame in watcher.frames if frame["type"] == "snapshot" and not frame["recovered"]]
+    if since is not None:
+        begins.append(since.seq)
+    (begin,) = begins
+    wanted = [event.seq for event in world.log[begin:] if client.logs or event.kind is not EventKind.LOG]
+    assert [frame["seq"] for frame in watcher.frames if frame["type"] in ("progress", "log")] == wanted
+
+
+def a_position(world: World, client: Client) -> Position:
+    """Bring the client to some earlier point of the present stream, and return it."""
+    seq = world.chance.randint(1, world.job.seq)
+    client.epoch, client.seq = world.job.epoch, seq
+    client.shown = next(e.message for e in reversed(world.log[:seq]) if e.kind is not EventKind.LOG)
+    return Position(client.epoch, seq)
+
+
+@pytest.mark.parametrize("has_layer", [True, False])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32), ring=st.integers(1, 6), replay=st.integers(0, 40))
+def test_subscribe__at_any_moment_the_client_ends_with_what_the_log_says(has_layer, seed, ring, replay):
+    with override_settings(PROGRESS_RING_EVENTS=ring, PROGRESS_REPLAY_EVENTS=replay, PROGRESS_POLL_SECONDS=1e-6):
+        asyncio.run(scenario(random.Random(seed), has_layer=has_layer))

@@ -1,0 +1,139 @@
+"""Whom a token admits."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core import signing
+from django.test import override_settings
+
+from progress.identity import tokens
+from progress.protocol.exceptions import InvalidToken
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def user():
+    return User.objects.create_user("ann", password="first")
+
+
+def claims(user: User, **changed: Any) -> dict[str, Any]:
+    later = int((datetime.now(UTC) + timedelta(hours=1)).timestamp())
+    return {"u": str(user.pk), "x": later, "h": user.get_session_auth_hash()[:16], **changed}
+
+
+def test_admit__the_user_until_the_time(user):
+    admission = tokens.admit(tokens.issue(user, seconds=60))
+    left = (admission.expires - datetime.now(UTC)).total_seconds()
+    assert admission.user == user
+    assert 55 < left <= 60
+
+
+@override_settings(PROGRESS_TOKEN_SECONDS=100)
+def test_issue__lasts_as_long_as_the_setting_says(user):
+    left = (tokens.admit(tokens.issue(user)).expires - datetime.now(UTC)).total_seconds()
+    assert 95 < left <= 100
+
+
+def test_admit__expired(user):
+    with pytest.raises(InvalidToken, match="expired"):
+        tokens.admit(tokens.issue(user, seconds=0))
+
+
+def test_admit__after_a_new_password(user):
+    token = tokens.issue(user)
+    user.set_password("second")
+    user.save()
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
+
+
+def test_admit__inactive_user(user):
+    token = tokens.issue(user)
+    User.objects.update(is_active=False)
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
+
+
+def test_admit__user_who_is_gone(user):
+    token = tokens.issue(user)
+    user.delete()
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
+
+
+def test_admit__of_another_purpose(user):
+    """Anything else that the site has signed, such as a password reset, is no token."""
+    with pytest.raises(InvalidToken):
+        tokens.admit(signing.dumps(claims(user), salt="something else"))
+    assert tokens.admit(signing.dumps(claims(user), salt=tokens.SALT)).user == user
+
+
+@override_settings(SECRET_KEY="another")
+def test_admit__of_another_site():
+    user = User.objects.create_user("bob")
+    with override_settings(SECRET_KEY="the first"):
+        token = tokens.issue(user)
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
+
+
+@pytest.mark.parametrize("place", [0, 5, -1])
+def test_admit__changed_in_one_letter(user, place):
+    letters = list(tokens.issue(user))
+    letters[place] = "A" if letters[place] != "A" else "B"
+    with pytest.raises(InvalidToken):
+        tokens.admit("".join(letters))
+
+
+NO_TOKENS = ["", ":", "::", "a", "a:b:c", "é:1:2", "\x00", "\ud800", ".:a:b", "x" * 60_000]
+
+
+@pytest.mark.parametrize("token", NO_TOKENS, ids=lambda token: ascii(token[:20]))
+def test_admit__no_token_at_all(token):
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"x": None},
+        {"x": "soon"},
+        {"x": []},
+        {"x": 10**30},
+        {"x": -(10**30)},
+        {"x": 1e300},
+        {"u": None},
+        {"u": "nobody"},
+        {"u": {}},
+        {"u": []},
+        {"u": "9" * 40},
+        {"u": "-1"},
+        {"h": None},
+        {"h": ""},
+        {"h": 5},
+    ],
+    ids=str,
+)
+def test_admit__odd_claims(user, changed):
+    with pytest.raises(InvalidToken):
+        tokens.admit(signing.dumps(claims(user, **changed), salt=tokens.SALT))
+
+
+@pytest.mark.parametrize("whole", [None, [], {}, "words", 5, {"u": "1"}, {"x": 4102444800}], ids=str)
+def test_admit__claims_of_another_shape(whole):
+    with pytest.raises(InvalidToken):
+        tokens.admit(signing.dumps(whole, salt=tokens.SALT))
+
+
+def test_admit__after_the_secret_key_was_rotated(user, settings):
+    token = tokens.issue(user, seconds=60)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 9, [settings.SECRET_KEY]
+    assert tokens.admit(token).user == user
+    assert tokens.admit(tokens.issue(user)).user == user
+    settings.SECRET_KEY_FALLBACKS = []
+    with pytest.raises(InvalidToken):
+        tokens.admit(token)
