@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, models
@@ -14,9 +14,6 @@ from jobs.events import Event
 from jobs.exceptions import InvalidValue
 from jobs.ids import new_epoch, new_job_id
 from jobs.states import TERMINAL, EventKind, Status
-
-if TYPE_CHECKING:
-    from jobs.lifecycle import ProcessingJobLifecycle
 
 logger = logging.getLogger(__name__)
 
@@ -110,13 +107,6 @@ class ProcessingJob(models.Model):
     def is_finished(self) -> bool:
         """Whether the job has ended, well or not."""
         return self.status in TERMINAL
-
-    @property
-    def lifecycle(self) -> "ProcessingJobLifecycle":
-        """The job's lifecycle, bound to its present attempt."""
-        from jobs.lifecycle import ProcessingJobLifecycle
-
-        return ProcessingJobLifecycle(self)
 
 
 def readable(jobs: "models.QuerySet[ProcessingJob]") -> list[ProcessingJob]:

@@ -15,7 +15,9 @@ class ProgressConfig(AppConfig):
         from progress import checks
         from progress.broker import layers
         from progress.broker.publisher import publish
+        from progress.delivery.hub import deliver
 
         layers.load()
         checks.warn_of_server()
+        job_event_committed.connect(deliver, dispatch_uid="progress.hub")
         job_event_committed.connect(publish, dispatch_uid="progress.publisher")

@@ -23,8 +23,8 @@ from progress.transports.consumers import ProgressConsumer
 from tests.documents import BY_HAND, FENCE, PAGES, rows, shell_lines, spans
 from tests.installation import ROOT
 
-FOLDERS = "jobs", "progress", "progress_site", "tests", "docs", "benchmarks"
-PACKAGES = "jobs", "progress", "progress_site", "benchmarks"
+FOLDERS = "jobs", "progress", "demo", "progress_site", "tests", "docs", "benchmarks"
+PACKAGES = "jobs", "progress", "demo", "progress_site", "benchmarks"
 
 on_every_page = pytest.mark.parametrize("page", PAGES)
 on_pages_by_hand = pytest.mark.parametrize("page", BY_HAND)
@@ -121,7 +121,7 @@ def test_calls__name_arguments_that_there_are(page: str) -> None:
 
 def test_loggers__are_those_that_there_are() -> None:
     (listed,) = re.findall(r"^The loggers are .*?\.$", PAGES["README.md"], re.MULTILINE | re.DOTALL)
-    modules = [path for app in ("jobs", "progress") for path in (ROOT / app).rglob("*.py")]
+    modules = [path for app in ("jobs", "progress", "demo") for path in (ROOT / app).rglob("*.py")]
     names = [
         path.relative_to(ROOT).with_suffix("") for path in modules if "logging.getLogger(__name__)" in path.read_text()
     ]
@@ -161,7 +161,7 @@ def options(text: str) -> list[tuple[str, str]]:
 
 @on_pages_by_hand
 def test_options__are_those_of_their_commands(page: str) -> None:
-    ours = [name for name, app in get_commands().items() if app in ("jobs", "progress")]
+    ours = [name for name, app in get_commands().items() if app in ("jobs", "progress", "demo")]
     for option, command in options(PAGES[page]):
         known = {flag for each in ([command] if command else ours) for flag in flags(each)}
         assert option in known, f"{page} shows {option} of {command or 'a command'}, which does not have it"

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from django.apps import apps
 
 from tests.installation import ROOT
 
-APPS = "jobs", "progress"
+APPS = "jobs", "progress", "demo"
+
+# The rooms of progress, from the bottom; what is in none, such as `progress.views`, stands on top of them all.
+LAYERS: list[set[str]] = [{"conf", "protocol"}, {"broker", "identity"}, {"delivery"}, {"transports"}]
 
 # No I/O, no Django, no event loop: their tests need none of these either.
 PURE = [
@@ -19,10 +23,10 @@ PURE = [
     "jobs.states",
     "progress.protocol.codes",
     "progress.protocol.exceptions",
+    "progress.protocol.frames",
     "progress.broker.groups",
     "progress.identity.limits",
     "progress.delivery.outbox",
-    "progress.protocol.frames",
     "progress.delivery.window",
 ]
 HARMLESS = {  # all that they may import
@@ -31,9 +35,6 @@ HARMLESS = {  # all that they may import
 }
 IMPORTERS = {"__import__", "import_module", "import_string"}
 DOORS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", *IMPORTERS}  # out of a pure module
-
-# For programs that have no Django.
-CLIENTS = ["progress.client.connection", "progress.client.terminal"]
 
 
 def sources(folder: str) -> dict[str, Path]:
@@ -101,6 +102,31 @@ def packages(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def room(module: str) -> str:
+    """Return the room that a module of progress is in, if it is in any."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and any(parts[1] in layer for layer in LAYERS) else ""
+
+
+def level(room: str) -> int:
+    return next((number for number, layer in enumerate(LAYERS) if room in layer), len(LAYERS))
+
+
+def test_imports__go_in_no_circle() -> None:
+    TopologicalSorter({module: imports(module) & MODULES.keys() - {module} for module in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("module", sources("progress"))
+def test_rooms__stand_on_those_below(module: str) -> None:
+    for other in imports(module, types=True) & sources("progress").keys() - {"progress"}:
+        assert room(other) == room(module) or level(room(other)) < level(room(module)), other
+
+
+@pytest.mark.parametrize("module", [*sources("jobs"), *sources("progress")])
+def test_demo__is_what_nothing_depends_on(module: str) -> None:
+    assert "demo" not in packages(imports(module, types=True))
+
+
 @pytest.mark.parametrize("module", sources("jobs"))
 def test_jobs__know_nothing_of_sockets(module: str) -> None:
     bridges = {"asgiref"} if module != "jobs.threads" else set()  # the one place where asynchronous code meets the rest
@@ -122,15 +148,16 @@ def test_pure_modules__do_no_io(module: str) -> None:
         assert not names(each) & DOORS, each
 
 
-@pytest.mark.parametrize("module", CLIENTS)
-def test_clients__need_no_django(module: str) -> None:
+@pytest.mark.parametrize("module", sources("progress/client"))
+def test_client__needs_no_django_and_nothing_else_of_ours(module: str) -> None:
     assert not packages(reached(module)) & {"django", "channels", "asgiref", "jobs"}
+    assert all(name.startswith("progress.client") for name in reached(module) & MODULES.keys() - {"progress"})
 
 
 def test_imports__are_found() -> None:
     """The rules above hold for a reason: the walk sees imports at the top, in functions, and for types."""
     assert "django.db.IntegrityError" in imports("jobs.lifecycle")
-    assert "jobs.lifecycle.ProcessingJobLifecycle" in imports("jobs.models")
+    assert "jobs.database" in imports("jobs.apps")
     assert "jobs.models.ProcessingJob" in imports("progress.protocol.frames", types=True) - imports(
         "progress.protocol.frames"
     )

@@ -63,7 +63,7 @@ def test_show__the_script_is_there() -> None:
 
 def test_commands__exist() -> None:
     table = [command.split()[0] for command in rows(section("README.md", "Use it in earnest"))]
-    ours = {path.stem for app in ("jobs", "progress") for path in (ROOT / app / "management/commands").glob("[!_]*.py")}
+    ours = {path.stem for app in ("progress", "demo") for path in (ROOT / app / "management/commands").glob("[!_]*.py")}
     assert set(table) == ours
     assert set(re.findall(r"manage\.py (\w+)", README)) <= set(get_commands())
 

@@ -6,8 +6,9 @@ from typing import Any
 from jobs.events import Event
 from jobs.signals import job_event_committed
 from progress.broker.publisher import publish
+from progress.delivery.hub import deliver
 
-NAME = "progress.publisher"  # the signal's receiver, as the app connects it
+RECEIVERS = {"progress.hub": deliver, "progress.publisher": publish}  # of the signal, as the app connects them
 
 
 def stamp_commits() -> list[float]:
@@ -16,8 +17,10 @@ def stamp_commits() -> list[float]:
 
     def note(sender: Any, event: Event, **_: Any) -> None:
         stamps.append(time.monotonic())
-        publish(sender, event)
+        for receive in RECEIVERS.values():
+            receive(sender, event)
 
-    job_event_committed.disconnect(dispatch_uid=NAME)
-    job_event_committed.connect(note, dispatch_uid=NAME, weak=False)
+    for name in RECEIVERS:
+        job_event_committed.disconnect(dispatch_uid=name)
+    job_event_committed.connect(note, weak=False)
     return stamps

@@ -1,4 +1,4 @@
-"""Tells of committed events: the hubs of this process at once, other processes through the channel layer.
+"""Tells other processes of committed events, through the channel layer.
 
 The worker's thread only puts a hint into a queue. A thread of its own, with an event loop and one
 connection to Redis that stay, sends what waits; whatever goes wrong there is logged and harms no job,
@@ -21,7 +21,6 @@ from jobs.states import EventKind
 from progress.broker import layers
 from progress.broker.groups import FEED_GROUP, Hint, encoded, feed_message, job_group, job_message
 from progress.conf import conf
-from progress.delivery import hub
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +32,6 @@ SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer
 
 def publish(sender: Any, event: Event, **_: Any) -> None:
     """Receive `jobs.signals.job_event_committed`."""
-    for each in hub.interested(event.job_id, event.kind):
-        each.put(event)
     # Which layer that is, the thread finds out: to import one takes longer than the job should wait.
     if getattr(settings, "CHANNEL_LAYERS", None):
         Publisher.of_this_process().put(event)

@@ -286,6 +286,12 @@ def current() -> Hub:
         return hub
 
 
+def deliver(sender: Any, event: Event, **_: Any) -> None:
+    """Receive `jobs.signals.job_event_committed`, in any thread: the hubs of this process are told without a layer."""
+    for hub in interested(event.job_id, event.kind):
+        hub.put(event)
+
+
 def interested(job_id: str, kind: EventKind) -> list[Hub]:
     """Return the hubs of this process to which an event is of use; from any thread."""
     if not _hubs:

@@ -51,7 +51,7 @@ def test_stale_attempt__is_told_from_a_job_as_well_as_from_an_id(make_job: Any) 
     job = ProcessingJob.objects.get(pk=make_job(status="in_progress").job_id)
     ProcessingJobLifecycle(job.pk).mark_queued()
     with pytest.raises(StaleAttempt):
-        job.lifecycle.mark_progress(50)
+        ProcessingJobLifecycle(job).mark_progress(50)
 
 
 @pytest.mark.parametrize("within", [True, False])

@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
         if kind == "id":
             made = ProcessingJobLifecycle("job-1")
         elif kind == "job":
-            made, bound = ProcessingJob.objects.get(pk="job-1").lifecycle, self.truth.attempt
+            made, bound = ProcessingJobLifecycle(ProcessingJob.objects.get(pk="job-1")), self.truth.attempt
         else:
             number = data.draw(st.integers(0, len(self.objects) - 1))
             if self.is_within:

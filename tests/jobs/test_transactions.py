@@ -72,7 +72,7 @@ def test_rollback__of_a_job_that_was_read_within_the_transaction(make_job: Any, 
     def work() -> None:
         first.mark_progress(50, message="undone")
         job_id = first.job_id
-        read.append(ProcessingJobLifecycle(job_id) if by_id else ProcessingJob.objects.get(pk=job_id).lifecycle)
+        read.append(ProcessingJobLifecycle(job_id if by_id else ProcessingJob.objects.get(pk=job_id)))
         assert read[0].job.message == "undone"
 
     rolled_back(work)
@@ -97,7 +97,7 @@ def test_rollback__what_was_read_within_the_transaction_is_read_anew(make_job: A
 def test_job_changed_by_hand__is_not_what_gets_written(make_job: Any) -> None:
     job = make_job(status="in_progress").job
     job.message, job.metadata = "by hand", {"by": "hand"}
-    job.lifecycle.mark_progress(10)
+    ProcessingJobLifecycle(job).mark_progress(10)
     assert row(job.pk)["message"] == ""
     assert "by" not in row(job.pk)["metadata"]
     assert_whole(job.pk)

@@ -27,18 +27,22 @@ def logged() -> Iterator[LogLines]:
 def unheard() -> Iterator[list[Any]]:
     """The committed events, of which no hub is told."""
     from jobs.signals import job_event_committed
-    from progress.broker import publisher
+    from progress.broker.publisher import publish
+    from progress.delivery.hub import deliver
 
+    ours = {"progress.hub": deliver, "progress.publisher": publish}
     events: list[Any] = []
 
     def receive(event: Any, **_: Any) -> None:
         events.append(event)
 
-    job_event_committed.disconnect(dispatch_uid="progress.publisher")
+    for name in ours:
+        job_event_committed.disconnect(dispatch_uid=name)
     job_event_committed.connect(receive)
     yield events
     job_event_committed.disconnect(receive)
-    job_event_committed.connect(publisher.publish, dispatch_uid="progress.publisher")
+    for name, receiver in ours.items():
+        job_event_committed.connect(receiver, dispatch_uid=name)
 
 
 @pytest.fixture

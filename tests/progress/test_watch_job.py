@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.installation import ROOT, Served
-from tests.jobs.test_commands import encodings, printed, to_nobody
+from tests.progress.test_printing import encodings, printed, to_nobody
 
 MAKE = """
 import sys

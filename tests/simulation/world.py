@@ -184,14 +184,13 @@ class World:
         self.publish(commits, here=here, told=told)
 
     def publish(self, commits: list[Commit], *, here: bool, told: bool) -> None:
-        """Do as `progress.broker.publisher.publish` does, and its thread."""
+        """Tell the hub, and do as `progress.broker.publisher` does."""
         job_id = commits[0].job_id
         epoch = self.database.rows[job_id].epoch
         events = [commit.event(epoch) for commit in commits]
         if here:
             for event in events:
-                for each in hub.interested(job_id, event.kind):
-                    each.put(event)
+                hub.deliver(None, event)
         if told and self.layer is not None:
             self.layer.group_send(job_group(job_id), job_message([hint_of(event) for event in events]))
             if any(event.kind is EventKind.STATUS for event in events):

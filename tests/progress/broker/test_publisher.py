@@ -20,7 +20,6 @@ from jobs.states import EventKind
 from progress.broker import layers, publisher
 from progress.broker.groups import FEED_GROUP
 from progress.broker.publisher import Publisher
-from progress.delivery import hub
 from tests.progress.protocol.test_protocol import event
 from tests.progress.watching import WAIT_SECONDS, ScriptedLayer
 
@@ -255,17 +254,6 @@ def test_publish__sends_an_event(own, layer):
 def test_publish__without_layer_and_watchers_makes_no_text(monkeypatch):
     monkeypatch.setattr(publisher, "encoded", lambda _: pytest.fail("made for nobody"))
     publisher.publish(None, an_event())
-
-
-@pytest.mark.django_db(transaction=True)
-def test_publish__a_hub_that_breaks_harms_no_job(monkeypatch, make_job):
-    def breaks(*_: Any) -> Any:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(hub, "interested", breaks)
-    job = make_job()
-    job.mark_started()
-    assert job.job.seq == 2
 
 
 @pytest.mark.django_db(transaction=True)

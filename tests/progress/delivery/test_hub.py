@@ -330,6 +330,17 @@ async def test_interested__only_in_what_is_watched():
     assert hub.interested(JOB, "tick") == []
 
 
+@pytest.mark.django_db(transaction=True)
+def test_deliver__a_hub_that_breaks_harms_no_job(monkeypatch, make_job):
+    def breaks(*_: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(hub, "interested", breaks)
+    job = make_job()
+    job.mark_started()
+    assert job.job.seq == 2
+
+
 def test_interested__where_nobody_watches(monkeypatch):
     monkeypatch.setattr(hub, "_hubs", {})
     assert hub.interested(JOB, EventKind.STATUS) == []

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from jobs.management.commands.simulate_job import pace
+from demo.management.commands.simulate_job import pace
+from demo.simulation import KILLED, Plan
 from jobs.models import JobEvent, ProcessingJob
-from jobs.simulation import KILLED, Plan
 from tests.installation import ROOT, Site
 
 in_threads = pytest.mark.django_db(transaction=True)

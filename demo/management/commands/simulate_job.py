@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.db import connections
 
-from jobs.commands import PrintingCommand
+from demo.simulation import Plan, run
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.simulation import Plan, run
+from progress.management.printing import PrintingCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from progress.management.commands import showcase as showcase_command
-from progress.management.commands.showcase import MIN_RATE, SHOW_SECONDS, watchable_rate
+from demo.management.commands import showcase as showcase_command
+from demo.management.commands.showcase import MIN_RATE, SHOW_SECONDS, watchable_rate
 from tests.installation import ROOT, Site
 from tests.servers import free_port
 

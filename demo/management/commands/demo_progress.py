@@ -8,13 +8,13 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connections
 
-from jobs.commands import PrintingCommand
+from demo.simulation import Plan, run
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.simulation import Plan, run
 from progress.client.connection import Frame, Link, WatchError
 from progress.client.terminal import Display, Exit, display_for, explain, show
 from progress.management.commands.watch_job import DEFAULT_URL
+from progress.management.printing import PrintingCommand
 
 STAGES = 4
 STEPS = 80

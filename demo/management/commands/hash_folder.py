@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from jobs.commands import PrintingCommand
+from demo.folder import FolderHasher, words
 from jobs.exceptions import DuplicateJob, JobError
-from jobs.folder import FolderHasher, words
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporter import Reporter
 from jobs.states import Status
+from progress.management.printing import PrintingCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

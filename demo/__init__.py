@@ -1,0 +1,1 @@
+"""What ``make run`` and the specification's demonstration show; nothing depends on it."""

@@ -1,0 +1,10 @@
+"""The demo app."""
+
+from django.apps import AppConfig
+
+
+class DemoConfig(AppConfig):
+    """Jobs to look at, and commands that run and show them."""
+
+    name = "demo"
+    verbose_name = "Demonstration"
