@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
-from jobs.models import ProcessingJob, readable
+from .models import ProcessingJob, readable
 
 type_of_user = AbstractBaseUser | AnonymousUser
 

@@ -15,13 +15,14 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from jobs import bounds
-from jobs.access import policy
-from jobs.database import UNAVAILABLE
-from jobs.exceptions import DuplicateJob, InvalidValue, JobError
-from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import JobEvent, ProcessingJob
-from jobs.states import Status
+from . import bounds
+from .access import policy
+from .database import UNAVAILABLE
+from .exceptions import DuplicateJob, InvalidValue, JobError
+from .ids import is_job_id
+from .lifecycle import ProcessingJobLifecycle
+from .models import JobEvent, ProcessingJob
+from .states import Status
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[ProcessingJob]
@@ -158,7 +159,7 @@ class ProcessingJobAdmin(ModelAdmin):
 
     def view_on_site(self, obj: ProcessingJob) -> str | None:
         """Return the address of the live page, which a job of a malformed id has not."""
-        return obj.get_absolute_url() if bounds.is_job_id(obj.pk) else None
+        return obj.get_absolute_url() if is_job_id(obj.pk) else None
 
     @admin.display(description="Status", ordering="status")
     def status_badge(self, job: ProcessingJob) -> SafeString:

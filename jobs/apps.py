@@ -11,4 +11,4 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks that run at start."""
-        from jobs import access, database, threads  # noqa: F401
+        from . import access, database, threads  # noqa: F401

@@ -2,16 +2,15 @@
 
 import json
 import math
-import re
 import uuid
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
-from jobs.exceptions import InvalidValue
+from .exceptions import InvalidValue
+from .ids import is_job_id
 
-JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_NAME = 200  # characters
 MAX_MESSAGE = 2_000  # characters
 MAX_STAGE = 200  # characters
@@ -22,11 +21,6 @@ ROUNDING = 1e-9  # of a bound, by which sums of floats may be past it: 49 times 
 
 # Keys of an event's metadata that the lifecycle fills in.
 RESERVED = frozenset({"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested"})
-
-
-def is_job_id(value: object) -> bool:
-    """Tell whether a value is a well-formed job id."""
-    return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
 
 
 def job_id(value: "str | uuid.UUID") -> str:

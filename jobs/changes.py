@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from django.utils import timezone
 
-from jobs import bounds
-from jobs.exceptions import InvalidTransition, InvalidValue
-from jobs.models import ProcessingJob
-from jobs.rate import RateEstimator, eta_seconds
-from jobs.states import TERMINAL, EventKind, Status, require_transition
+from . import bounds
+from .exceptions import InvalidTransition, InvalidValue
+from .models import ProcessingJob
+from .rate import RateEstimator, eta_seconds
+from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
 OF_THE_MOMENT = frozenset({"rate", "eta_seconds"})  # true only while the job runs

@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
-from jobs.models import ProcessingJob
+from .models import ProcessingJob
 
 R = TypeVar("R")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from jobs.states import EventKind
+from .states import EventKind
 
 
 @dataclass(frozen=True, slots=True)

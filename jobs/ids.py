@@ -1,10 +1,17 @@
-"""Makes the names that jobs and their streams get."""
+"""The names of jobs and of their streams."""
 
+import re
 import secrets
 
 import uuid6
 
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BIRTH = 8  # the characters of an epoch that say which job it is, of all that ever had the same id
+
+
+def is_job_id(value: object) -> bool:
+    """Tell whether a value is a well-formed job id."""
+    return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
 
 
 def new_job_id() -> str:

@@ -20,17 +20,17 @@ from django.db import Error, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import OuterRef, Subquery
 
-from jobs import bounds, changes, database
-from jobs.changes import Change
-from jobs.database import connection_to_write, repeated
-from jobs.events import Event
-from jobs.exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
-from jobs.ids import birth, renewed
-from jobs.models import JobEvent, ProcessingJob
-from jobs.rate import RateEstimator
-from jobs.states import EventKind
-from jobs.threads import in_thread
-from jobs.writes import Write, append, event_of, is_logged, tell, write, writes_in_one_statement
+from . import bounds, changes, database
+from .changes import Change
+from .database import connection_to_write, repeated
+from .events import Event
+from .exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
+from .ids import birth, renewed
+from .models import JobEvent, ProcessingJob
+from .rate import RateEstimator
+from .states import EventKind
+from .threads import in_thread
+from .writes import Write, append, event_of, is_logged, tell, write, writes_in_one_statement
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,11 +9,11 @@ from django.db import Error, models
 from django.urls import reverse
 from django.utils import timezone
 
-from jobs import bounds
-from jobs.events import Event
-from jobs.exceptions import InvalidValue
-from jobs.ids import new_epoch, new_job_id
-from jobs.states import TERMINAL, EventKind, Status
+from . import bounds
+from .events import Event
+from .exceptions import InvalidValue
+from .ids import new_epoch, new_job_id
+from .states import TERMINAL, EventKind, Status
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from typing import Any, Self, TypeVar
 
 from django.db import Error
 
-from jobs import bounds
-from jobs.database import UNAVAILABLE, connection_to_write
-from jobs.exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
-from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import ProcessingJob
-from jobs.states import TERMINAL, Status
+from . import bounds
+from .database import UNAVAILABLE, connection_to_write
+from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
+from .lifecycle import ProcessingJobLifecycle
+from .models import ProcessingJob
+from .states import TERMINAL, Status
 
 logger = logging.getLogger(__name__)
 

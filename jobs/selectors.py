@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import router
 from django.db.models import Q
 
-from jobs.access import policy, type_of_user
-from jobs.models import JobEvent, ProcessingJob, readable
+from .access import policy, type_of_user
+from .models import JobEvent, ProcessingJob, readable
 
 T = TypeVar("T")
 

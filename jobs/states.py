@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from jobs.exceptions import InvalidTransition
+from .exceptions import InvalidTransition
 
 
 class Status(StrEnum):

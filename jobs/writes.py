@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from jobs import database
-from jobs.changes import Change
-from jobs.events import Event
-from jobs.models import JobEvent, ProcessingJob
-from jobs.signals import job_event_committed
-from jobs.states import EventKind
+from . import database
+from .changes import Change
+from .events import Event
+from .models import JobEvent, ProcessingJob
+from .signals import job_event_committed
+from .states import EventKind
 
 # What an update finds the job by: its stream, its attempt, and that nobody has written since.
 POSITION = ("id", "epoch", "attempt", "seq")

@@ -11,11 +11,11 @@ class ProgressConfig(AppConfig):
 
     def ready(self) -> None:
         """Listen for committed events, and register the checks that run at start."""
-        from jobs.signals import job_event_committed
-        from progress import checks
-        from progress.broker import layers
-        from progress.broker.publisher import publish
-        from progress.delivery.hub import deliver
+        from . import checks
+        from .broker import layers
+        from .broker.publisher import publish
+        from .delivery.hub import deliver
+        from .source.store import job_event_committed
 
         layers.load()
         checks.warn_of_server()

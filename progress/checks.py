@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from progress.conf import PREFIX, conf, types
+from .conf import PREFIX, conf, types
 
 logger = logging.getLogger(__name__)
 

@@ -1,18 +1,13 @@
 """Every ``PROGRESS_*`` setting, with its type, default, unit and reason.
 
 A setting is read when it is used, so a test can override it and a change needs no new import.
-The site may give any of them in the environment; ``checks.py`` refuses bad values at start.
+``checks.py`` refuses bad values at start.
 """
 
-import os
 import typing
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from environs import Env
+from typing import Any
 
 PREFIX = "PROGRESS_"
-OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # of watch_job and of the tests
 
 
 class Conf:
@@ -65,21 +60,3 @@ conf = Conf()
 def types() -> dict[str, type]:
     """Return the type of each setting by its name without the prefix."""
     return typing.get_type_hints(Conf)
-
-
-def settings_from_environment(env: "Env") -> dict[str, Any]:
-    """Return those ``PROGRESS_*`` settings that the environment gives, parsed to their types.
-
-    Raises:
-        environs.EnvError: A value does not parse; the message names the variable.
-
-    """
-    known = types()
-    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}
-    found: dict[str, Any] = {}
-    for variable in os.environ:
-        name = variable.removeprefix(PREFIX)
-        if name != variable and variable not in OTHERS:
-            # An unknown name is passed on as it is: the check at start names it.
-            found[variable] = parsers[known[name]](variable) if name in known else os.environ[variable]
-    return found

@@ -7,7 +7,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from progress.transports.consumers import ProgressConsumer
+from .transports.consumers import ProgressConsumer
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from progress import views
+from . import views
 
 icon = lazy(static, str)("progress/icon.svg")  # at use: the files may not be collected yet
 

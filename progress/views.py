@@ -4,20 +4,18 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-from csp.constants import HEADER
-from csp.utils import build_policy
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from jobs.bounds import is_job_id
-from jobs.selectors import get_visible_job, recent_jobs
-from progress.conf import conf
-from progress.protocol.frames import encode, listed_state, whole_state
+from .conf import conf
+from .protocol.frames import encode, listed_state, whole_state
+from .source.store import selectors
+from .source.vocabulary import is_job_id
 
 if TYPE_CHECKING:
-    from jobs.models import ProcessingJob
+    from .source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +24,7 @@ logger = logging.getLogger(__name__)
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
     """Show the newest jobs that the user may see."""
-    jobs = [shown for job in recent_jobs(request.user, conf.FEED_JOBS) if (shown := _shown(job))]
+    jobs = [shown for job in selectors.recent_jobs(request.user, conf.FEED_JOBS) if (shown := _shown(job))]
     context = {
         "jobs": jobs,
         "states": _feed(*(listed_state(shown["job"]) for shown in jobs)),
@@ -41,22 +39,14 @@ def job_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     """Show one job; an unknown, a malformed and a hidden id get the same answer."""
-    job = get_visible_job(request.user, job_id) if is_job_id(job_id) else None
+    job = selectors.get_visible_job(request.user, job_id) if is_job_id(job_id) else None
     if job is None:
-        return _not_found(request)
+        return render(request, "progress/not_found.html", status=404)
     shown = _shown(job)
     if shown is None:
         return render(request, "progress/unavailable.html", status=503)
     context = {**shown, "states": _feed(shown["state"]), "heartbeat": conf.HEARTBEAT_SECONDS}
     return render(request, "progress/job.html", context)
-
-
-def _not_found(request: HttpRequest) -> HttpResponse:
-    """Say so on a page of our own, with the policy that django-csp leaves out of every 404 in debug mode."""
-    response = render(request, "progress/not_found.html", status=404)
-    if policy := build_policy():
-        response[HEADER] = policy
-    return response
 
 
 def _feed(*states: dict[str, Any]) -> dict[str, Any]:

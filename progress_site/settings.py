@@ -1,4 +1,4 @@
-"""The project's settings; with `progress.conf`, the only module that reads the environment."""
+"""The project's settings; with `progress_site.environment`, the only module that reads the environment."""
 
 import logging
 import re
@@ -11,7 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, validate
 
-from progress.conf import settings_from_environment
+from progress_site.environment import settings_from_environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
@@ -52,7 +52,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "progress_site.middleware.PolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

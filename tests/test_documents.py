@@ -16,10 +16,10 @@ from django.urls import Resolver404, resolve
 from websockets.frames import CloseCode as StandardCode
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.conf import OTHERS
 from progress.protocol.codes import CloseCode
 from progress.routing import websocket_application
 from progress.transports.consumers import ProgressConsumer
+from progress_site.environment import OTHERS
 from tests.documents import BY_HAND, FENCE, PAGES, rows, shell_lines, spans
 from tests.installation import ROOT
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jobs.events import Event
-from progress.protocol.frames import event_text
+from ..protocol.frames import event_text
+from ..source.vocabulary import Event
 
 logger = logging.getLogger(__name__)
 

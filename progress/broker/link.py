@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from progress.conf import conf
+from ..conf import conf
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,10 @@ from typing import Any
 
 from django.conf import settings
 
-from jobs.events import Event
-from jobs.states import EventKind
-from progress.broker import layers
-from progress.broker.groups import FEED_GROUP, Hint, encoded, feed_message, job_group, job_message
-from progress.conf import conf
+from ..conf import conf
+from ..source.vocabulary import Event, EventKind
+from . import layers
+from .groups import FEED_GROUP, Hint, encoded, feed_message, job_group, job_message
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from progress.client.connection import Frame, Link, ServerUnreachable, Token, WatchRefused, watch
+from .connection import Frame, Link, ServerUnreachable, Token, WatchRefused, watch
 
 COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_progress": "cyan"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}

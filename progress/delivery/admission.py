@@ -7,19 +7,18 @@ it was. Whatever a policy raises means «not now».
 import logging
 from typing import TYPE_CHECKING
 
-from jobs import access
-from jobs.access import type_of_user
-from progress.delivery import reads
-from progress.delivery.log_reader import LogReader
-from progress.delivery.subscription import Subscription
-from progress.delivery.watched_job import WatchedJob
-from progress.delivery.window import pieces, visible
-from progress.protocol.codes import CloseCode, ErrorCode
-from progress.protocol.exceptions import Refused, job_not_found, unavailable
-from progress.protocol.frames import Position
+from ..protocol.codes import CloseCode, ErrorCode
+from ..protocol.exceptions import Refused, job_not_found, unavailable
+from ..protocol.frames import Position
+from ..source.store import access, type_of_user
+from . import reads
+from .log_reader import LogReader
+from .subscription import Subscription
+from .watched_job import WatchedJob
+from .window import pieces, visible
 
 if TYPE_CHECKING:
-    from jobs.models import ProcessingJob
+    from ..source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
-from progress.conf import conf
-from progress.delivery.outbox import Outbox
-from progress.protocol.codes import CloseCode
-from progress.protocol.frames import Frame
+from ..conf import conf
+from ..protocol.codes import CloseCode
+from ..protocol.frames import Frame
+from .outbox import Outbox
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from jobs import access, selectors
-from jobs.access import type_of_user
-from progress.conf import conf
-from progress.delivery import reads
-from progress.delivery.connection import Connection
-from progress.protocol.frames import FeedName, feed, feed_entry
+from ..conf import conf
+from ..protocol.frames import FeedName, feed, feed_entry
+from ..source.store import access, selectors, type_of_user
+from . import reads
+from .connection import Connection
 
 if TYPE_CHECKING:
-    from jobs.models import ProcessingJob
+    from ..source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
 

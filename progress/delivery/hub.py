@@ -16,23 +16,21 @@ from typing import Any
 
 from django.db import Error
 
-from jobs.access import type_of_user
-from jobs.bounds import is_job_id
-from jobs.events import Event
-from jobs.states import EventKind
-from progress.broker import layers
-from progress.broker.groups import CHANGED, EVENTS, FEED_GROUP, Hint, encoded, hints_of, job_group
-from progress.broker.link import Link
-from progress.conf import conf
-from progress.delivery.admission import admit
-from progress.delivery.connection import Connection
-from progress.delivery.feed import Feed
-from progress.delivery.log_reader import LogReader
-from progress.delivery.subscription import Subscription
-from progress.delivery.watched_job import WatchedJob
-from progress.protocol import frames as protocol
-from progress.protocol.exceptions import Refused, job_not_found, unavailable
-from progress.protocol.frames import FeedName, Position
+from ..broker import layers
+from ..broker.groups import CHANGED, EVENTS, FEED_GROUP, Hint, encoded, hints_of, job_group
+from ..broker.link import Link
+from ..conf import conf
+from ..protocol import frames as protocol
+from ..protocol.exceptions import Refused, job_not_found, unavailable
+from ..protocol.frames import FeedName, Position
+from ..source.store import type_of_user
+from ..source.vocabulary import Event, EventKind, is_job_id
+from .admission import admit
+from .connection import Connection
+from .feed import Feed
+from .log_reader import LogReader
+from .subscription import Subscription
+from .watched_job import WatchedJob
 
 logger = logging.getLogger(__name__)
 

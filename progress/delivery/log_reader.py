@@ -12,17 +12,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from jobs import lifecycle, selectors
-from jobs.selectors import Head, Span
-from progress.broker.groups import Hint, hint_of
-from progress.conf import conf
-from progress.delivery import reads
-from progress.delivery.wakeups import DataVersion
-from progress.delivery.watched_job import WatchedJob
-from progress.protocol.exceptions import unavailable
+from ..broker.groups import Hint, hint_of
+from ..conf import conf
+from ..protocol.exceptions import unavailable
+from ..source.store import Head, Span, lifecycle, selectors
+from . import reads
+from .wakeups import DataVersion
+from .watched_job import WatchedJob
 
 if TYPE_CHECKING:
-    from jobs.models import ProcessingJob
+    from ..source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
 

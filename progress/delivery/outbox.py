@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from progress.protocol.frames import Frame
+from ..protocol.frames import Frame
 
 
 class Outbox:

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from progress.delivery.reads import Shared
-from progress.delivery.window import is_whole
-from progress.protocol.frames import Frame
+from ..protocol.frames import Frame
+from .reads import Shared
+from .window import is_whole
 
 PAGE_EVENTS = 256  # read from the log at a time
 KEPT_BYTES = 4_194_304  # of frames: what 5,000 usual events take, so that a storm of clients reads each page once

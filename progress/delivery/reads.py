@@ -9,7 +9,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from django.db import Error, OperationalError, connections
 
-from jobs.threads import ThreadPool
+from ..source.store import ThreadPool
 
 P = ParamSpec("P")
 R = TypeVar("R")

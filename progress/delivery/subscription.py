@@ -1,11 +1,11 @@
 """One socket's watching of one job."""
 
-from jobs.access import type_of_user
-from progress.delivery.connection import Connection
-from progress.protocol import frames as protocol
-from progress.protocol.codes import CloseCode
-from progress.protocol.exceptions import Refused
-from progress.protocol.frames import Position
+from ..protocol import frames as protocol
+from ..protocol.codes import CloseCode
+from ..protocol.exceptions import Refused
+from ..protocol.frames import Position
+from ..source.store import type_of_user
+from .connection import Connection
 
 
 class Subscription:

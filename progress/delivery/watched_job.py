@@ -6,21 +6,21 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobs.selectors import Head, Span
-from jobs.states import EventKind
-from progress.broker.groups import Hint
-from progress.conf import conf
-from progress.delivery.connection import Connection
-from progress.delivery.pages import Pages
-from progress.delivery.reads import Shared
-from progress.delivery.subscription import Subscription
-from progress.delivery.window import Piece, Verdict, Window, pieces, visible
-from progress.protocol.codes import CloseCode, ErrorCode
-from progress.protocol.exceptions import Refused, job_not_found, unavailable
-from progress.protocol.frames import Frame, Position, event_frame, job_state
+from ..broker.groups import Hint
+from ..conf import conf
+from ..protocol.codes import CloseCode, ErrorCode
+from ..protocol.exceptions import Refused, job_not_found, unavailable
+from ..protocol.frames import Frame, Position, event_frame, job_state
+from ..source.store import Head, Span
+from ..source.vocabulary import EventKind
+from .connection import Connection
+from .pages import Pages
+from .reads import Shared
+from .subscription import Subscription
+from .window import Piece, Verdict, Window, pieces, visible
 
 if TYPE_CHECKING:
-    from jobs.models import ProcessingJob
+    from ..source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from progress.protocol.frames import Frame, Position, snapshot
+from ..protocol.frames import Frame, Position, snapshot
 
 Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
 

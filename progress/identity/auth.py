@@ -14,10 +14,10 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.utils.http import is_same_domain
 
-from jobs.access import type_of_user
-from progress.identity.tokens import Admission, admit
-from progress.protocol.codes import CloseCode, ErrorCode
-from progress.protocol.exceptions import InvalidToken, Refused
+from ..protocol.codes import CloseCode, ErrorCode
+from ..protocol.exceptions import InvalidToken, Refused
+from ..source.store import type_of_user
+from .tokens import Admission, admit
 
 SCHEMES = {"ws": "http", "wss": "https"}
 

@@ -8,8 +8,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.core.exceptions import ValidationError
 
-from progress.conf import conf
-from progress.protocol.exceptions import InvalidToken
+from ..conf import conf
+from ..protocol.exceptions import InvalidToken
 
 SALT = "progress.tokens"
 

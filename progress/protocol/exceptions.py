@@ -5,7 +5,7 @@ ProgressError
 └── InvalidToken
 """
 
-from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode
+from .codes import TEMPORARY, CloseCode, ErrorCode
 
 
 class ProgressError(Exception):

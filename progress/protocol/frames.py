@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from jobs.events import Event
-from jobs.states import EventKind, Status
-from progress.protocol.codes import ErrorCode
-from progress.protocol.exceptions import Refused
+from ..source.vocabulary import Event, EventKind, Status
+from .codes import ErrorCode
+from .exceptions import Refused
 
 if TYPE_CHECKING:
-    from jobs.models import ProcessingJob
+    from ..source.store import ProcessingJob
 
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)

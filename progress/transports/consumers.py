@@ -14,16 +14,15 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 
-from jobs.bounds import is_job_id
-from progress.conf import conf
-from progress.delivery import hub, reads
-from progress.delivery.connection import FRAME_WRITER, Connection
-from progress.identity.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
-from progress.identity.limits import MessageRate, Places, network_of
-from progress.protocol import frames as protocol
-from progress.protocol.codes import CloseCode, ErrorCode
-from progress.protocol.exceptions import Refused
-from progress.protocol.frames import (
+from ..conf import conf
+from ..delivery import hub, reads
+from ..delivery.connection import FRAME_WRITER, Connection
+from ..identity.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
+from ..identity.limits import MessageRate, Places, network_of
+from ..protocol import frames as protocol
+from ..protocol.codes import CloseCode, ErrorCode
+from ..protocol.exceptions import Refused
+from ..protocol.frames import (
     Auth,
     Ping,
     Position,
@@ -33,6 +32,7 @@ from progress.protocol.frames import (
     Unsubscribe,
     UnsubscribeMany,
 )
+from ..source.vocabulary import is_job_id
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jobs import bounds
 from jobs.exceptions import InvalidValue
+from jobs.ids import is_job_id
 
 SURROGATE = "\ud800"
 
@@ -23,7 +24,7 @@ def test_job_id__well_formed(value: str) -> None:
     "value", ["", "-a", ".a", "_a", "a b", "a/b", "a\n", "x" * 65, "é", "a\x00", SURROGATE, None, 7, b"a"]
 )
 def test_job_id__malformed(value: Any) -> None:
-    assert not bounds.is_job_id(value)
+    assert not is_job_id(value)
     with pytest.raises(InvalidValue, match="is no job id"):
         bounds.job_id(value)
 

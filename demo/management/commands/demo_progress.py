@@ -8,13 +8,14 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connections
 
-from demo.simulation import Plan, run
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.client.connection import Frame, Link, WatchError
 from progress.client.terminal import Display, Exit, display_for, explain, show
 from progress.management.commands.watch_job import DEFAULT_URL
 from progress.management.printing import PrintingCommand
+
+from ...simulation import Plan, run
 
 STAGES = 4
 STEPS = 80

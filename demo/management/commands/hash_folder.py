@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from demo.folder import FolderHasher, words
 from jobs.exceptions import DuplicateJob, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporter import Reporter
 from jobs.states import Status
 from progress.management.printing import PrintingCommand
+
+from ...folder import FolderHasher, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,13 +17,14 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
-from demo.folder import words
 from jobs.exceptions import JobError
 from jobs.ids import new_job_id
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.client.connection import WatchError
 from progress.client.terminal import display_for, explain, show
 from progress.management.printing import PrintingCommand
+
+from ...folder import words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.db import connections
 
-from demo.simulation import Plan, run
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.management.printing import PrintingCommand
+
+from ...simulation import Plan, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Hand the arguments to Daphne's own command line."""
-        from progress.transports.daphne.server import ServeCommandLine  # only now: it installs Twisted's reactor
+        from ...transports.daphne.server import ServeCommandLine  # only now: it installs Twisted's reactor
 
         self.check(display_num_errors=False)
         self.check_migrations()

@@ -6,9 +6,9 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
-from progress.client.connection import WatchError
-from progress.client.terminal import Exit, JsonDisplay, display_for, explain, show
-from progress.management.printing import PrintingCommand
+from ...client.connection import WatchError
+from ...client.terminal import Exit, JsonDisplay, display_for, explain, show
+from ..printing import PrintingCommand
 
 DEFAULT_URL = "ws://127.0.0.1:8000"
 EPILOGUE = """\

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from progress.transports.daphne.websocket import FrameProtocol
+    from .websocket import FrameProtocol
 
 BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the outbox begins
 NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}  # the kernel takes nothing now, as Twisted has it

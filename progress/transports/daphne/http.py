@@ -8,8 +8,8 @@ from typing import Any
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.web.http_headers import Headers
 
-from progress.conf import conf
-from progress.identity.limits import COST_BYTES, MessageRate
+from ...conf import conf
+from ...identity.limits import COST_BYTES, MessageRate
 
 LINGER_SECONDS = 2.0  # in which a client that sends on can read why it was refused; cut off, it would see a reset
 TOO_LARGE = (

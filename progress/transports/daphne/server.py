@@ -10,18 +10,18 @@ from typing import Any
 from daphne.cli import CommandLineInterface
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
+from django.conf import settings
 from twisted.internet import defer, interfaces, tcp, unix
 
-from progress.conf import conf
-from progress.delivery.connection import FRAME_WRITER
-from progress.identity.limits import Allowances, MessageRate, network_of
-from progress.transports.daphne.frame_writer import FrameWriter
-from progress.transports.daphne.http import BoundedHTTPFactory
-from progress.transports.daphne.websocket import STOPPING, FrameProtocol, Inbox
+from ...conf import conf
+from ...delivery.connection import FRAME_WRITER
+from ...identity.limits import Allowances, MessageRate, network_of
+from .frame_writer import FrameWriter
+from .http import BoundedHTTPFactory
+from .websocket import STOPPING, FrameProtocol, Inbox
 
 logger = logging.getLogger(__name__)
 
-APPLICATION = "progress_site.asgi:application"
 CLOSE_SPACING_SECONDS = 0.02  # between two goodbyes, at most: a few clients are gone soon
 BURST_SECONDS = 2.0  # of what a client may send, at once
 
@@ -157,4 +157,4 @@ class ServeCommandLine(CommandLineInterface):
         for action in self.parser._actions:
             if action.dest == "application":
                 action.nargs = "?"
-                action.default = APPLICATION
+                action.default = ":".join(settings.ASGI_APPLICATION.rsplit(".", 1))

@@ -9,13 +9,13 @@ from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp, unix
 
-from progress.conf import conf
-from progress.identity.limits import COST_BYTES, MessageRate
-from progress.protocol.codes import CloseCode
-from progress.transports.daphne.frame_writer import FrameWriter
+from ...conf import conf
+from ...identity.limits import COST_BYTES, MessageRate
+from ...protocol.codes import CloseCode
+from .frame_writer import FrameWriter
 
 if TYPE_CHECKING:
-    from progress.transports.daphne.server import ProgressServer
+    from .server import ProgressServer
 
 STOPPING = "The server is stopping"
 READ_BYTES = 8_192  # at a time; a usual message has a hundred

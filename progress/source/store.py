@@ -1,0 +1,30 @@
+"""What is stored of jobs, who may see it, and word of what is committed."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__ == "progress.source":
+    from jobs import access, lifecycle, selectors
+    from jobs.access import type_of_user
+    from jobs.models import ProcessingJob
+    from jobs.selectors import Head, Span
+    from jobs.signals import job_event_committed
+    from jobs.threads import ThreadPool
+else:
+    from ...jobs import access, lifecycle, selectors
+    from ...jobs.access import type_of_user
+    from ...jobs.models import ProcessingJob
+    from ...jobs.selectors import Head, Span
+    from ...jobs.signals import job_event_committed
+    from ...jobs.threads import ThreadPool
+
+__all__ = [
+    "Head",
+    "ProcessingJob",
+    "Span",
+    "ThreadPool",
+    "access",
+    "job_event_committed",
+    "lifecycle",
+    "selectors",
+    "type_of_user",
+]

@@ -1,0 +1,28 @@
+"""The settings of the progress app, as the environment gives them."""
+
+import os
+from typing import Any
+
+from environs import Env
+
+from progress.conf import PREFIX, types
+
+OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # of watch_job and of the tests
+
+
+def settings_from_environment(env: Env) -> dict[str, Any]:
+    """Return those ``PROGRESS_*`` settings that the environment gives, parsed to their types.
+
+    Raises:
+        environs.EnvError: A value does not parse; the message names the variable.
+
+    """
+    known = types()
+    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}
+    found: dict[str, Any] = {}
+    for variable in os.environ:
+        name = variable.removeprefix(PREFIX)
+        if name != variable and variable not in OTHERS:
+            # An unknown name is passed on as it is: the check at start names it.
+            found[variable] = parsers[known[name]](variable) if name in known else os.environ[variable]
+    return found

@@ -1,0 +1,18 @@
+"""The site's Content Security Policy."""
+
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
+from django.http import HttpRequest, HttpResponseBase
+
+
+class PolicyMiddleware(CSPMiddleware):
+    """django-csp, which in debug mode leaves out every 404, for the sake of Django's own page; here, none of ours."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Add the policy to a response."""
+        response = super().process_response(request, response)
+        match = request.resolver_match
+        if HEADER not in response and match and match.app_name == "progress" and (policy := build_policy()):
+            response[HEADER] = policy
+        return response

@@ -1,0 +1,29 @@
+"""The settings of the progress app, given by the environment."""
+
+import os
+
+import pytest
+from environs import Env, EnvError
+
+from progress_site.environment import settings_from_environment
+
+
+def test_settings_from_environment__none_given(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PROGRESS_")]:
+        monkeypatch.delenv(name)
+    assert settings_from_environment(Env()) == {}
+
+
+def test_settings_from_environment__of_their_types(monkeypatch):
+    monkeypatch.setenv("PROGRESS_HEARTBEAT_SECONDS", "10")
+    monkeypatch.setenv("PROGRESS_RING_EVENTS", "64")
+    found = settings_from_environment(Env())
+    assert (found["PROGRESS_HEARTBEAT_SECONDS"], found["PROGRESS_RING_EVENTS"]) == (10.0, 64)
+    assert isinstance(found["PROGRESS_HEARTBEAT_SECONDS"], float)
+
+
+@pytest.mark.parametrize(("name", "value"), [("RING_EVENTS", "1.5"), ("RING_EVENTS", "many"), ("SYNC_SECONDS", "x")])
+def test_settings_from_environment__a_bad_value_names_its_variable(monkeypatch, name, value):
+    monkeypatch.setenv(f"PROGRESS_{name}", value)
+    with pytest.raises(EnvError, match=f"PROGRESS_{name}"):
+        settings_from_environment(Env())
