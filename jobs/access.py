@@ -9,6 +9,7 @@ from operator import or_
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.checks import CheckMessage, Error, register
 from django.db.models import Q, QuerySet
@@ -18,8 +19,8 @@ from .models import ProcessingJob, readable
 
 type_of_user = AbstractBaseUser | AnonymousUser
 
-DEFAULT = "jobs.access.AccessPolicy"
-VIEW_PERMISSION = "jobs.view_processingjob"
+DEFAULT = f"{__name__}.AccessPolicy"
+VIEW_PERMISSION = f"{ProcessingJob._meta.app_label}.{get_permission_codename('view', ProcessingJob._meta)}"
 
 
 class AccessPolicy:

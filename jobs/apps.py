@@ -6,7 +6,8 @@ from django.apps import AppConfig
 class JobsConfig(AppConfig):
     """Background jobs and the log of their changes."""
 
-    name = "jobs"
+    name = __package__
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Background jobs"
 
     def ready(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import Error, models
-from django.urls import reverse
 from django.utils import timezone
 
 from . import bounds
@@ -98,10 +97,6 @@ class ProcessingJob(models.Model):
             times = {field.name for field in self._meta.fields if isinstance(field, models.DateTimeField)}
             options["update_fields"] = _editable({"name", "owner", "public"} if given is None else set(given) - times)
         super().save(*args, **options)
-
-    def get_absolute_url(self) -> str:
-        """Return the address of the page that shows the job live."""
-        return reverse("progress:job", args=[self.pk])
 
     @property
     def is_finished(self) -> bool:

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 class ProgressConfig(AppConfig):
     """Shows jobs live."""
 
-    name = "progress"
+    name = __package__
     verbose_name = "Live progress"
 
     def ready(self) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse
 from environs import Env, validate
 
 from progress_site.environment import settings_from_environment
@@ -63,6 +64,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "progress_site.urls"
+ABSOLUTE_URL_OVERRIDES = {"jobs.processingjob": lambda job: reverse("progress:job", args=[job.pk])}
 ASGI_APPLICATION = "progress_site.asgi.application"
 
 TEMPLATES = [
@@ -214,7 +216,7 @@ LOGGING = {
     "loggers": {
         # DJANGO_LOG_LEVEL=DEBUG follows every subscription and delivery.
         name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
-        for name in ("jobs", "progress")
+        for name in ("jobs", "progress", "progress_site")
     },
 }
 

@@ -17,9 +17,9 @@ from websockets.frames import CloseCode as StandardCode
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.protocol.codes import CloseCode
-from progress.routing import websocket_application
 from progress.transports.consumers import ProgressConsumer
 from progress_site.environment import OTHERS
+from progress_site.routing import websocket_application
 from tests.documents import BY_HAND, FENCE, PAGES, rows, shell_lines, spans
 from tests.installation import ROOT
 
@@ -121,7 +121,7 @@ def test_calls__name_arguments_that_there_are(page: str) -> None:
 
 def test_loggers__are_those_that_there_are() -> None:
     (listed,) = re.findall(r"^The loggers are .*?\.$", PAGES["README.md"], re.MULTILINE | re.DOTALL)
-    modules = [path for app in ("jobs", "progress", "demo") for path in (ROOT / app).rglob("*.py")]
+    modules = [path for app in ("jobs", "progress", "progress_site") for path in (ROOT / app).rglob("*.py")]
     names = [
         path.relative_to(ROOT).with_suffix("") for path in modules if "logging.getLogger(__name__)" in path.read_text()
     ]

@@ -2,9 +2,13 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import jobs.ids
+from django.apps import apps
 from django.conf import settings
 from django.db import migrations, models
+
+from .. import ids
+
+LABEL = apps.get_containing_app_config(__name__).label  # of the app, wherever it lives
 
 
 class Migration(migrations.Migration):
@@ -19,7 +23,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ProcessingJob',
             fields=[
-                ('id', models.CharField(default=jobs.ids.new_job_id, max_length=64, primary_key=True, serialize=False)),
+                ('id', models.CharField(default=ids.new_job_id, max_length=64, primary_key=True, serialize=False)),
                 ('name', models.CharField(blank=True, max_length=200)),
                 ('public', models.BooleanField(default=False, help_text='Anyone may watch it, without signing in.')),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('queued', 'Queued'), ('in_progress', 'In progress'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='pending', max_length=16)),
@@ -29,7 +33,7 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True)),
                 ('result', models.JSONField(blank=True, null=True)),
                 ('attempt', models.PositiveIntegerField(default=1, help_text='Which run of the job this is, from 1.')),
-                ('epoch', models.CharField(default=jobs.ids.new_epoch, editable=False, max_length=16)),
+                ('epoch', models.CharField(default=ids.new_epoch, editable=False, max_length=16)),
                 ('seq', models.BigIntegerField(default=0, editable=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('queued_at', models.DateTimeField(blank=True, null=True)),
@@ -55,7 +59,7 @@ class Migration(migrations.Migration):
                 ('message', models.TextField(blank=True)),
                 ('metadata', models.JSONField(blank=True, default=dict)),
                 ('timestamp', models.DateTimeField()),
-                ('job', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='jobs.processingjob')),
+                ('job', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to=f'{LABEL}.processingjob')),
             ],
             options={
                 'ordering': ['job', 'seq'],

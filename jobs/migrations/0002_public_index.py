@@ -1,10 +1,13 @@
+from django.apps import apps
 from django.db import migrations, models
+
+LABEL = apps.get_containing_app_config(__name__).label  # of the app, wherever it lives
 
 
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("jobs", "0001_initial"),
+        (LABEL, "0001_initial"),
     ]
 
     operations = [
