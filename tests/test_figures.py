@@ -11,8 +11,8 @@ from progress.client import connection as client
 from progress.client import terminal
 from progress.conf import Conf
 from progress.delivery import feed, log_reader, reads, window
-from progress.protocol import frames as protocol
 from progress.protocol.codes import CloseCode
+from progress.protocol.commands import MAX_JOBS
 from progress.transports import consumers
 from progress.transports.daphne import frame_writer
 from tests.documents import BY_HAND
@@ -53,7 +53,7 @@ SENTENCES = {
     "more than {} subscriptions on one socket": Conf.MAX_SUBSCRIPTIONS,
     "no limit; {}, on TCP": Conf.ACCEPT_BACKLOG,
     # Constants
-    "One message can ask for many jobs: 1 to {}, each once": protocol.MAX_JOBS,
+    "One message can ask for many jobs: 1 to {}, each once": MAX_JOBS,
     "fewer if they take more than {} characters": feed.FRAME_CHARACTERS,
     "or {} KiB. Its row": window.WINDOW_BYTES / KIB,
     "for each watched job ({} KiB at most)": window.WINDOW_BYTES / KIB,
@@ -102,5 +102,5 @@ def test_scripts__have_the_figures_of_python() -> None:
     assert in_script("policy.js", "MAX_SECONDS") == client.BACKOFF_MAX
     assert in_script("policy.js", "GRACE_SECONDS") == client.GRACE_SECONDS
     assert in_script("policy.js", "JOB_NOT_FOUND") == CloseCode.JOB_NOT_FOUND
-    assert in_script("subscriptions.js", "MAX_JOBS") == protocol.MAX_JOBS
+    assert in_script("subscriptions.js", "MAX_JOBS") == MAX_JOBS
     assert client.HEARTBEAT_SECONDS == Conf.HEARTBEAT_SECONDS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
-from ..protocol.frames import Position
+from ..protocol.position import Position
 from ..source.store import access, type_of_user
 from . import reads
 from .log_reader import LogReader

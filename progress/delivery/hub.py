@@ -20,9 +20,10 @@ from ..broker import layers
 from ..broker.groups import CHANGED, EVENTS, FEED_GROUP, Hint, encoded, hints_of, job_group
 from ..broker.link import Link
 from ..conf import conf
-from ..protocol import frames as protocol
+from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
-from ..protocol.frames import FeedName, Position
+from ..protocol.frames import FeedName
+from ..protocol.position import Position
 from ..source.store import type_of_user
 from ..source.vocabulary import Event, EventKind, is_job_id
 from .admission import admit
@@ -95,7 +96,7 @@ class Hub:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(conf.HEARTBEAT_SECONDS)
-            beat = protocol.heartbeat()
+            beat = frames.heartbeat()
             for connection in list(self.connections):
                 connection.send(beat)
 

@@ -1,9 +1,9 @@
 """One socket's watching of one job."""
 
-from ..protocol import frames as protocol
+from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused
-from ..protocol.frames import Position
+from ..protocol.position import Position
 from ..source.store import type_of_user
 from .connection import Connection
 
@@ -31,6 +31,6 @@ class Subscription:
 
     def tell(self, refused: Refused) -> None:
         """Tell the watcher what it can't have; a socket that has no other purpose is to come back for it."""
-        self.connection.send(protocol.error(refused))
+        self.connection.send(frames.error(refused))
         if refused.close is not None or (self.is_addressed and refused.temporary):
             self.connection.close(refused.close or CloseCode.RESYNC)

@@ -10,7 +10,8 @@ from ..broker.groups import Hint
 from ..conf import conf
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
-from ..protocol.frames import Frame, Position, event_frame, job_state
+from ..protocol.frames import Frame, event_frame, job_state
+from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
 from .connection import Connection

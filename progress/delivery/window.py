@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from ..protocol.frames import Frame, Position, snapshot
+from ..protocol.frames import Frame, snapshot
+from ..protocol.position import Position
 
 Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
 

@@ -1,1 +1,1 @@
-"""What goes over the wire: pure, and of no transport."""
+"""What goes over the wire: pure, without input or output, and of no transport. ``docs/protocol.md`` specifies it."""

@@ -1,18 +1,14 @@
-"""The wire protocol: builds every frame that the server sends, parses every message that it gets.
-
-Pure: no input or output, no Django. ``docs/protocol.md`` is its specification.
-"""
+"""Every frame that the server sends, as ``docs/protocol.md`` specifies it."""
 
 import json
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..source.vocabulary import Event, EventKind, Status
-from .codes import ErrorCode
 from .exceptions import Refused
+from .position import Position
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -20,17 +16,8 @@ if TYPE_CHECKING:
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
 STATUSES = frozenset(Status)
-MAX_SEQ = 2**63 - 1
-MAX_JOBS = 128  # in one message: as many as a socket may watch by default, PROGRESS_MAX_SUBSCRIPTIONS
 HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
 FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
-
-
-class Position(NamedTuple):
-    """How far a client has followed a job: the stream and the last event of it."""
-
-    epoch: str
-    seq: int
 
 
 class Frame:
@@ -82,9 +69,6 @@ def websocket_payload(frame: bytes) -> bytes:
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
-# From the server
-
-
 def encode(message: dict[str, Any]) -> str:
     """Return a message as the text of a frame.
 
@@ -93,7 +77,7 @@ def encode(message: dict[str, Any]) -> str:
 
     """
     text = json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    if not _is_text(text):
+    if not is_text(text):
         raise ValueError("half of a surrogate pair is no character")
     return text
 
@@ -243,176 +227,7 @@ def error(refused: Refused) -> Frame:
     return Frame(encode(message))
 
 
-# From the client
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """The client wants a sign of life."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """The client wants to watch a job, from a position if it has one."""
-
-    job_id: str
-    since: Position | None = None
-    logs: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SubscribeMany:
-    """The client wants to watch several jobs, each as if it had asked for it alone."""
-
-    jobs: tuple[Subscribe, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SubscribeFeed:
-    """The client wants to see jobs come and change their status."""
-
-    feed: FeedName
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
-    """The client has seen enough of a job or a feed."""
-
-    subject: str
-    is_feed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class UnsubscribeMany:
-    """The client has seen enough of several jobs."""
-
-    job_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Auth:
-    """The client shows who it is."""
-
-    token: str
-
-
-Command = Ping | Subscribe | SubscribeMany | SubscribeFeed | Unsubscribe | UnsubscribeMany | Auth
-
-
-def parse(text: str) -> Command:
-    """Return the command that a client sent.
-
-    Raises:
-        Refused: It is not JSON, no object, of an unknown type, or a field is missing or wrong.
-
-    """
-    try:
-        message = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise invalid("The message is not JSON.") from None
-    if not isinstance(message, dict):
-        raise invalid("The message must be a JSON object.")
-    match message.get("type"):
-        case "ping":
-            return Ping()
-        case "subscribe":
-            return _subscribe(message)
-        case "unsubscribe":
-            return _unsubscribe(message)
-        case "auth":
-            return Auth(_string(message, "token"))
-    raise invalid("Unknown message type; send ping, subscribe, unsubscribe or auth.")
-
-
-def position(epoch: object, seq: object) -> Position:
-    """Return a position that a client offered.
-
-    Raises:
-        Refused: It is none.
-
-    """
-    if not isinstance(epoch, str) or isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= MAX_SEQ:
-        raise invalid("A position is an 'epoch' (string) and a 'seq' (whole number, 0 or more).")
-    return Position(epoch, seq)
-
-
-def invalid(sentence: str) -> Refused:
-    """Return the refusal of a message that is not of the protocol."""
-    return Refused(ErrorCode.INVALID_MESSAGE, sentence)
-
-
-def _subscribe(message: dict[str, Any]) -> Subscribe | SubscribeMany | SubscribeFeed:
-    _require_one_of(message, "job_id", "jobs", "feed")
-    if "feed" in message:
-        return SubscribeFeed(_feed(message))
-    logs = message.get("logs", False)
-    if not isinstance(logs, bool):
-        raise invalid("'logs' must be true or false.")
-    if "jobs" not in message:
-        return _subscription(message, logs=logs)
-    jobs = tuple(_subscription(entry, logs=logs) for entry in _list(message, "jobs"))
-    _require_distinct([each.job_id for each in jobs])
-    return SubscribeMany(jobs)
-
-
-def _subscription(entry: object, *, logs: bool) -> Subscribe:
-    if not isinstance(entry, dict):
-        raise invalid("Each of 'jobs' must be an object with 'job_id'.")
-    job_id = _string(entry, "job_id")
-    since = entry.get("since")
-    if since is not None:
-        if not isinstance(since, dict):
-            raise invalid("'since' must be an object with 'epoch' and 'seq'.")
-        since = position(since.get("epoch"), since.get("seq"))
-    return Subscribe(job_id, since, logs)
-
-
-def _unsubscribe(message: dict[str, Any]) -> Unsubscribe | UnsubscribeMany:
-    _require_one_of(message, "job_id", "job_ids", "feed")
-    if "feed" in message:
-        return Unsubscribe(_feed(message), is_feed=True)
-    if "job_ids" not in message:
-        return Unsubscribe(_string(message, "job_id"), is_feed=False)
-    job_ids = tuple(_text(value, "Each of 'job_ids'") for value in _list(message, "job_ids"))
-    _require_distinct(job_ids)
-    return UnsubscribeMany(job_ids)
-
-
-def _feed(message: dict[str, Any]) -> FeedName:
-    for name in FEEDS:
-        if message["feed"] == name:
-            return name
-    raise invalid("'feed' must be 'mine' or 'all'.")
-
-
-def _require_one_of(message: dict[str, Any], *fields: str) -> None:
-    if sum(field in message for field in fields) != 1:
-        raise invalid(f"Give one of {', '.join(map(repr, fields))}.")
-
-
-def _list(message: dict[str, Any], field: str) -> list[Any]:
-    value = message[field]
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_JOBS:
-        raise invalid(f"'{field}' must be a list of 1 to {MAX_JOBS} jobs.")
-    return value
-
-
-def _require_distinct(job_ids: Sequence[str]) -> None:
-    if len(set(job_ids)) != len(job_ids):
-        raise invalid("A message may name a job once.")
-
-
-def _string(message: dict[str, Any], field: str) -> str:
-    return _text(message.get(field), f"'{field}'")
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not _is_text(value):
-        raise invalid(f"{what} must be a string.")
-    return value
-
-
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Tell whether a string can be sent: JSON can spell half of a surrogate pair, which UTF-8 can't."""
     if value.isascii():
         return True
@@ -421,8 +236,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _no_constant(name: str) -> None:
-    """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
-    raise ValueError(name)

@@ -19,19 +19,11 @@ from ..delivery import hub, reads
 from ..delivery.connection import FRAME_WRITER, Connection
 from ..identity.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
 from ..identity.limits import MessageRate, Places, network_of
-from ..protocol import frames as protocol
+from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
+from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
 from ..protocol.exceptions import Refused
-from ..protocol.frames import (
-    Auth,
-    Ping,
-    Position,
-    Subscribe,
-    SubscribeFeed,
-    SubscribeMany,
-    Unsubscribe,
-    UnsubscribeMany,
-)
+from ..protocol.position import Position
 from ..source.vocabulary import is_job_id
 
 logger = logging.getLogger(__name__)
@@ -142,7 +134,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             return None
         seq = query["seq"][0]
         # Longer numbers are no positions; the length is bounded since int() takes quadratic time.
-        return protocol.position(query["epoch"][0], int(seq) if seq.isdecimal() and len(seq) < 20 else None)
+        return commands.position(query["epoch"][0], int(seq) if seq.isdecimal() and len(seq) < 20 else None)
 
     async def disconnect(self, code: int) -> None:
         """Take note that the socket is gone."""
@@ -171,9 +163,9 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             return  # closed, and this was under way
         try:
             self._check(text_data, bytes_data)
-            command = protocol.parse(text_data or "")
+            command = commands.parse(text_data or "")
             if isinstance(command, Ping):
-                self.connection.send(protocol.pong())
+                self.connection.send(frames.pong())
             else:
                 self._do(partial(self._handle, command), len(text_data or ""))
         except Refused as refused:
@@ -224,9 +216,9 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             sentence = f"A message may have {conf.MAX_MESSAGE_BYTES:,} bytes"
             raise Refused(ErrorCode.MESSAGE_TOO_LARGE, sentence, close=CloseCode.INVALID_REQUEST)
         if text is None:
-            raise protocol.invalid("Binary frames carry nothing here; send JSON as text.")
+            raise commands.invalid("Binary frames carry nothing here; send JSON as text.")
 
-    async def _handle(self, command: protocol.Command) -> None:
+    async def _handle(self, command: commands.Command) -> None:
         match command:
             case Subscribe():
                 await self._subscribe(command)
@@ -283,7 +275,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             hub.current().unfeed(self.connection, "mine" if command.subject == "mine" else "all")
         else:
             hub.current().unsubscribe(self.connection, command.subject)
-        self.connection.send(protocol.unsubscribed(command.subject[:64]))
+        self.connection.send(frames.unsubscribed(command.subject[:64]))
 
     async def _authenticate(self, command: Auth) -> None:
         try:
@@ -292,7 +284,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
         self.visitor = Visitor(admission.user, admission.expires)
         self._end_at(admission.expires)
-        self.connection.send(protocol.authenticated(admission.expires))
+        self.connection.send(frames.authenticated(admission.expires))
 
     def _end_at(self, expires: datetime | None) -> None:
         """Close the socket when the token that opened it ends."""
@@ -306,6 +298,6 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
 
     def _refuse(self, refused: Refused) -> None:
         logger.info("%s was refused: %s", self._client or "A client", refused)
-        self.connection.send(protocol.error(refused))
+        self.connection.send(frames.error(refused))
         if refused.close is not None:
             self.connection.close(refused.close)

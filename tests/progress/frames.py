@@ -7,10 +7,21 @@ from typing import Any
 from jobs.events import Event
 from jobs.models import ProcessingJob
 from jobs.states import EventKind
-from progress.protocol import frames as protocol
 from progress.protocol.codes import ErrorCode
 from progress.protocol.exceptions import Refused
-from progress.protocol.frames import Position
+from progress.protocol.frames import (
+    authenticated,
+    error,
+    event_text,
+    feed,
+    feed_entry,
+    heartbeat,
+    job_state,
+    pong,
+    snapshot,
+    unsubscribed,
+)
+from progress.protocol.position import Position
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,20 +48,18 @@ def a_job() -> ProcessingJob:
 
 
 def built() -> dict[str, Any]:
-    snapshot = protocol.snapshot(
-        protocol.job_state(a_job()), name="Import", position=Position("e1", 2), recovered=False
-    )
+    answer = snapshot(job_state(a_job()), name="Import", position=Position("e1", 2), recovered=False)
     refused = Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject="job-123")
     texts = [
-        protocol.event_text(event()),
-        protocol.event_text(event(EventKind.LOG)),
-        snapshot.text,
-        protocol.feed("all", [protocol.feed_entry(a_job())]).text,
-        protocol.pong().text,
-        protocol.heartbeat().text,
-        protocol.unsubscribed("job-123").text,
-        protocol.authenticated(AT).text,
-        protocol.error(refused).text,
+        event_text(event()),
+        event_text(event(EventKind.LOG)),
+        answer.text,
+        feed("all", [feed_entry(a_job())]).text,
+        pong().text,
+        heartbeat().text,
+        unsubscribed("job-123").text,
+        authenticated(AT).text,
+        error(refused).text,
     ]
     frames = [json.loads(text) for text in texts]
     return {frame["type"]: frame for frame in frames}

@@ -9,7 +9,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from progress.broker.groups import hint_of
 from progress.delivery import hub
 from progress.delivery.log_reader import Round
-from progress.protocol.frames import Position
+from progress.protocol.position import Position
 from tests.progress.watching import Watcher
 
 NOBODY = AnonymousUser()

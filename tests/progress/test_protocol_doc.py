@@ -12,9 +12,9 @@ from jobs.changes import OF_THE_ATTEMPT
 from jobs.states import Status
 from progress.client.connection import backoff_delay
 from progress.conf import Conf
-from progress.protocol import frames as protocol
 from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode
-from progress.protocol.frames import Position
+from progress.protocol.commands import parse
+from progress.protocol.position import Position
 from tests.documents import FENCE, PAGES, rows, section, spans
 from tests.progress.frames import built
 from tests.progress.sockets import a_job
@@ -35,7 +35,7 @@ def examples(side: str) -> list[Any]:
 
 @pytest.mark.parametrize("message", examples("client"), ids=json.dumps)
 def test_example__of_a_client_parses(message):
-    assert protocol.parse(json.dumps(message))
+    assert parse(json.dumps(message))
 
 
 @pytest.mark.parametrize("message", examples("server"), ids=lambda message: message["type"])

@@ -23,7 +23,7 @@ from progress.delivery.log_reader import LogReader
 from progress.delivery.wakeups import DataVersion
 from progress.protocol.codes import CloseCode, ErrorCode
 from progress.protocol.exceptions import Refused
-from progress.protocol.frames import Position
+from progress.protocol.position import Position
 from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, swept, watch
 from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers

@@ -33,7 +33,7 @@ from progress.delivery.hub import Hub
 from progress.delivery.wakeups import DataVersion
 from progress.protocol.codes import CloseCode
 from progress.protocol.exceptions import Refused
-from progress.protocol.frames import Position
+from progress.protocol.position import Position
 from tests.progress.watching import Watcher
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from progress.broker.groups import Hint
 from progress.delivery import hub, log_reader, reads
 from progress.delivery.wakeups import DataVersion
 from progress.protocol.exceptions import Refused
-from progress.protocol.frames import Position
+from progress.protocol.position import Position
 from tests.progress.hubs import JOB, a_job, offer, seqs, swept, watch
 from tests.progress.watching import eventually, run, watchers
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.delivery.outbox import Outbox
-from progress.protocol import frames as protocol
-from progress.protocol.frames import Frame, event_frame
+from progress.protocol.frames import Frame, event_frame, heartbeat
 
 KINDS = ["tick", "tick", "tick", "status", "stage", "log"]
 puts = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(0, 9)), max_size=40)
@@ -63,7 +62,7 @@ def test_outbox__a_heartbeat_supersedes_a_heartbeat_alone():
     """Any word that is an id can name a job; «heartbeat» is one."""
     outbox = Outbox(10_000)
     tick = event_frame("heartbeat", 1, "tick", "{}")
-    for frame in (tick, protocol.heartbeat(), protocol.heartbeat()):
+    for frame in (tick, heartbeat(), heartbeat()):
         outbox.put(frame)
     first, second = drained(outbox)
     assert first is tick

@@ -13,7 +13,8 @@ from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import hub, log_reader, pages, reads, window
 from progress.protocol.codes import CloseCode
 from progress.protocol.exceptions import Refused
-from progress.protocol.frames import Frame, Position, event_frame
+from progress.protocol.frames import Frame, event_frame
+from progress.protocol.position import Position
 from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
 from tests.progress.watching import Watcher, eventually, run, watchers
 

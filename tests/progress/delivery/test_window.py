@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from progress.delivery import window as window_module
 from progress.delivery.window import PIECE_BYTES, Verdict, Window, is_whole, pieces, visible
-from progress.protocol.frames import Frame, Position, event_frame
+from progress.protocol.frames import Frame, event_frame
+from progress.protocol.position import Position
 
 
 def a_frame(seq: int, kind: str = "tick") -> Frame:

@@ -8,20 +8,34 @@ import pytest
 
 from jobs.states import EventKind
 from progress.conf import Conf
-from progress.protocol import frames as protocol
 from progress.protocol.codes import ErrorCode
-from progress.protocol.exceptions import Refused
-from progress.protocol.frames import (
+from progress.protocol.commands import (
     MAX_JOBS,
     Auth,
     Ping,
-    Position,
     Subscribe,
     SubscribeFeed,
     SubscribeMany,
     Unsubscribe,
     UnsubscribeMany,
+    invalid,
+    parse,
 )
+from progress.protocol.exceptions import Refused
+from progress.protocol.frames import (
+    Frame,
+    encode,
+    error,
+    event_frame,
+    event_text,
+    feed,
+    feed_entry,
+    job_state,
+    snapshot,
+    timestamp,
+    whole_state,
+)
+from progress.protocol.position import Position
 from tests.progress.frames import a_job, built, event
 
 ROOT = Path(__file__).parents[3]
@@ -45,29 +59,29 @@ def test_frames__vectors_have_the_builders_fields():
 
 
 def test_event_text__indeterminate_progress_is_null():
-    assert json.loads(protocol.event_text(event(progress=None)))["progress"] is None
+    assert json.loads(event_text(event(progress=None)))["progress"] is None
 
 
 def test_event_text__keeps_what_users_write():
     words = 'naïve 🎉 </script> \u2028 "quoted" \\ \x01 日本'
-    assert json.loads(protocol.event_text(event(message=words)))["message"] == words
+    assert json.loads(event_text(event(message=words)))["message"] == words
 
 
 def test_event_frame__is_a_tick_only_for_ticks_and_shows_the_job_except_for_log_lines():
-    frames = {kind: protocol.event_frame("job-1", 1, kind, "{}") for kind in EventKind}
+    frames = {kind: event_frame("job-1", 1, kind, "{}") for kind in EventKind}
     assert {kind for kind, frame in frames.items() if frame.is_tick} == {EventKind.TICK}
     assert {kind for kind, frame in frames.items() if not frame.subject} == {EventKind.LOG}
 
 
 def test_encode__refuses_what_is_not_json():
     with pytest.raises(ValueError, match="not JSON compliant"):
-        protocol.encode({"progress": float("nan")})
+        encode({"progress": float("nan")})
 
 
 @pytest.mark.parametrize("text", ["\ud800", "é\ud800"])
 def test_encode__refuses_half_of_a_surrogate_pair(text):
     with pytest.raises(ValueError, match="surrogate"):
-        protocol.encode({"message": text})
+        encode({"message": text})
 
 
 BAD = [
@@ -85,43 +99,43 @@ def test_frames__of_what_is_out_of_bounds_are_not_made(bad):
     for name, value in bad.items():
         setattr(job, name, value)
     with pytest.raises(ValueError, match=r".+"):
-        protocol.feed_entry(job)
+        feed_entry(job)
     with pytest.raises(ValueError, match=r".+"):
-        protocol.snapshot(protocol.job_state(job), name="", position=Position("e1", 1), recovered=False)
+        snapshot(job_state(job), name="", position=Position("e1", 1), recovered=False)
     with pytest.raises(ValueError, match=r".+"):
-        protocol.event_text(event(**bad))
+        event_text(event(**bad))
 
 
 def test_timestamp__is_utc_with_a_z():
     east = datetime(2026, 1, 1, 2, 0, tzinfo=timezone(timedelta(hours=2)))
-    assert protocol.timestamp(east) == "2026-01-01T00:00:00.000000Z"
+    assert timestamp(east) == "2026-01-01T00:00:00.000000Z"
 
 
 def test_feed_entry__is_the_whole_state_but_for_the_result():
     job = a_job()
     job.metadata = {"attempt": 1, "result": {"rows": 40}, "stage": "Load"}
-    state = protocol.whole_state(job)
+    state = whole_state(job)
     assert state["metadata"] == job.metadata
-    assert json.loads(protocol.feed_entry(job)) == {**state, "metadata": {"attempt": 1, "stage": "Load"}}
+    assert json.loads(feed_entry(job)) == {**state, "metadata": {"attempt": 1, "stage": "Load"}}
     assert job.metadata["result"] == {"rows": 40}
 
 
 def test_feed__says_where_it_was_cut_and_nothing_elsewhere():
-    assert json.loads(protocol.feed("all", ["{}"], cut=True).text) == {
+    assert json.loads(feed("all", ["{}"], cut=True).text) == {
         "type": "feed",
         "subject": "all",
         "jobs": [{}],
         "cut": True,
     }
-    assert "cut" not in json.loads(protocol.feed("all", ["{}"]).text)
+    assert "cut" not in json.loads(feed("all", ["{}"]).text)
 
 
 def test_error__subject_only_where_there_is_one():
-    assert "subject" not in json.loads(protocol.error(protocol.invalid("No.")).text)
+    assert "subject" not in json.loads(error(invalid("No.")).text)
 
 
 def test_snapshot__position_overrides_the_state():
-    frame = protocol.snapshot(protocol.job_state(a_job()), name="", position=Position("e2", 9), recovered=True)
+    frame = snapshot(job_state(a_job()), name="", position=Position("e2", 9), recovered=True)
     shown = json.loads(frame.text)
     assert (shown["epoch"], shown["seq"], shown["recovered"], frame.seq) == ("e2", 9, True, 9)
 
@@ -161,7 +175,7 @@ def test_snapshot__position_overrides_the_state():
     ids=str,
 )
 def test_parse__command(message, command):
-    assert protocol.parse(json.dumps(message)) == command
+    assert parse(json.dumps(message)) == command
 
 
 def test_parse__as_many_jobs_as_a_socket_may_watch_by_default():
@@ -170,8 +184,8 @@ def test_parse__as_many_jobs_as_a_socket_may_watch_by_default():
     since = {"epoch": "f" * 16, "seq": 2**63 - 1}
     subscribe = json.dumps({"type": "subscribe", "jobs": [{"job_id": job_id, "since": since} for job_id in ids]})
     assert len(subscribe) < Conf.MAX_MESSAGE_BYTES
-    assert [each.job_id for each in protocol.parse(subscribe).jobs] == ids
-    assert protocol.parse(json.dumps({"type": "unsubscribe", "job_ids": ids})) == UnsubscribeMany(tuple(ids))
+    assert [each.job_id for each in parse(subscribe).jobs] == ids
+    assert parse(json.dumps({"type": "unsubscribe", "job_ids": ids})) == UnsubscribeMany(tuple(ids))
 
 
 TOO_MANY = [f"job-{number}" for number in range(MAX_JOBS + 1)]
@@ -346,14 +360,14 @@ def test_parse__half_of_a_surrogate_pair_is_no_string(message):
 
 def refuses(text: str) -> None:
     with pytest.raises(Refused) as caught:
-        protocol.parse(text)
+        parse(text)
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
     assert caught.value.close is None
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536, 70_000])
 def test_frame__text_is_what_the_frame_carries(length):
-    frame = protocol.Frame("é" + "x" * (length - 2) if length else "")
+    frame = Frame("é" + "x" * (length - 2) if length else "")
     assert len(frame.wire) == length + (2 if length < 126 else 4 if length < 65_536 else 10)
     assert frame.wire.endswith(frame.text.encode())
     assert len(frame.text.encode()) == length

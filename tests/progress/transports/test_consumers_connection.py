@@ -8,8 +8,8 @@ from django.db import transaction
 
 from progress.delivery import hub, reads
 from progress.delivery.log_reader import LogReader
-from progress.protocol import frames as protocol
 from progress.protocol.codes import CloseCode
+from progress.protocol.frames import timestamp
 from progress.transports import consumers
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, is_without_trace, seqs
 from tests.progress.watching import Socket, bearer, eventually, run, watching
@@ -30,7 +30,7 @@ async def test_connect__one_job():
         "status": "pending",
         "progress": 0.0,
         "message": "",
-        "timestamp": protocol.timestamp(job.job.updated_at),
+        "timestamp": timestamp(job.job.updated_at),
         "metadata": {"k": [1, None], "attempt": 1},
         "seq": 1,
         "name": "Import of March",

@@ -9,8 +9,8 @@ from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import hub
-from progress.protocol import frames as protocol
 from progress.protocol.codes import CloseCode
+from progress.protocol.frames import timestamp
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, seqs
 from tests.progress.watching import Socket, bearer, run, watching
 
@@ -175,7 +175,7 @@ async def test_logs__only_where_asked_for():
         "seq": 2,
         "level": "warning",
         "text": "3 rows skipped",
-        "timestamp": protocol.timestamp((await run(JobEvent.objects.get)(seq=2)).timestamp),
+        "timestamp": timestamp((await run(JobEvent.objects.get)(seq=2)).timestamp),
     }
 
 
