@@ -1,0 +1,216 @@
+"""How an attempt's changes are written: each is one transaction that updates the job and logs the event.
+
+The position ``seq`` is taken under the job row's lock, so that on every database the order of
+commits is the order of ``seq``, with no gap. The usual write needs no read before it: the update
+is conditional on the attempt and the position that this object last knew committed. Where somebody
+else has written since, the row is locked, read, and the change decided anew.
+
+What a transaction has not committed yet, no object remembers: it is asked of the transaction itself, which forgets it
+when it is rolled back, whole or to a savepoint.
+"""
+
+import threading
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import Error, IntegrityError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import OuterRef, Subquery
+
+from . import bounds, database
+from .changes import Change
+from .database import connection_to_write, repeated
+from .events import Event
+from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
+from .ids import birth
+from .models import JobEvent, ProcessingJob
+from .rate import RateEstimator
+from .writes import Write, is_logged, tell, write, writes_in_one_statement
+
+Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
+Decision = partial[Any]  # what a method was asked for: with the job as it is, it gives a `Change`, or None
+
+
+class AttemptWriter:
+    """Writes what happens to one attempt of one job, and knows what of it is committed.
+
+    Args:
+        job_or_id: A job, or the id of one.
+
+    """
+
+    def __init__(self, job_or_id: ProcessingJob | str | UUID) -> None:
+        # For show and for the attempt. What is written is decided on what the row says: this may
+        # be changed by hand, or come from a transaction that was rolled back.
+        self._given: ProcessingJob | None = None
+        self._attempt: Attempt | None = None
+        if isinstance(job_or_id, ProcessingJob):
+            self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
+        self.job_id = bounds.job_id(job_or_id)
+        self._known: ProcessingJob | None = None  # the state as this object last knew it committed
+        self._unclear: list[tuple[Decision, Write]] = []  # sent as the connection was lost
+        self._rate = RateEstimator()
+        self._lock = threading.Lock()  # of these fields; never held while the database is asked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as an id and an attempt."""
+        return _bound, (type(self), self.job_id, self._attempt)
+
+    @property
+    def job(self) -> ProcessingJob:
+        """The job as this object last read or wrote it.
+
+        Raises:
+            JobNotFound: There is none.
+
+        """
+        connection = connection_to_write()
+        held = self._held(connection)
+        known = held.job if held is not None else self._known or self._given
+        if known is None:
+            known = repeated(self._read)
+            # To read binds an object that is not bound yet; it makes a late one no other attempt's.
+            connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
+        return known
+
+    def _write(self, decide: Decision) -> None:
+        """Decide on a change, apply it and log it, all in one transaction."""
+        repeated(partial(self._try, decide))
+
+    def _try(self, decide: Decision, connection: BaseDatabaseWrapper) -> None:
+        if connection.in_atomic_block:
+            self._write_under_lock(connection, decide, [])
+            return
+        sent: list[Write] = []
+        session = connection.connection
+        try:
+            if self._unclear or not self._write_at_known_position(connection, decide, sent):
+                with transaction.atomic(using=connection.alias):
+                    self._write_under_lock(connection, decide, sent)
+        except Error:
+            if sent and database.is_lost(connection, session):
+                with self._lock:
+                    self._unclear.append((decide, sent[-1]))
+            raise
+
+    def _write_at_known_position(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> bool:
+        """Write without a read if nobody else has written since; else return False, having changed nothing."""
+        known = self._known
+        if known is None or _attempt_of(known) != self._attempt:
+            return False
+        try:
+            change = self._decide(decide, known)
+        except (InvalidTransition, InvalidValue):
+            return False  # the row itself has the last word
+        if change is None:
+            return False
+        sent.append(Write.of(connection, known, change))
+        try:
+            if writes_in_one_statement(connection):
+                return self._apply(connection, sent[-1])
+            with transaction.atomic(using=connection.alias):
+                return self._apply(connection, sent[-1])
+        except IntegrityError:
+            return False  # the row was set back to where this object knew it
+
+    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> None:
+        job = self._read(connection, lock=True)
+        held = self._held(connection)
+        attempt, is_done = (self._attempt if held is None else held.attempt), False
+        for wanted, earlier in list(self._unclear):
+            if is_logged(connection, earlier.event):
+                attempt, is_done = _attempt_of(earlier.after), is_done or _is_same(wanted, decide)
+                connection.on_commit(partial(tell, earlier.event), robust=True)
+        if self._unclear:
+            connection.on_commit(self._clear_up)
+        if attempt is not None and attempt != _attempt_of(job):
+            raise StaleAttempt(self.job_id, attempt[1], job.attempt)
+        change = None if is_done else self._decide(decide, job)
+        if change is None:
+            connection.on_commit(Committed(self, job), robust=True)
+            return
+        sent.append(Write.of(connection, job, change, logged=getattr(job, "logged", None) or 0))
+        written = self._apply(connection, sent[-1])
+        assert written, "the row is locked"
+
+    def _decide(self, decide: Decision, job: ProcessingJob) -> Change | None:
+        with self._lock:  # of the rate, which is reckoned meanwhile
+            change: Change | None = decide(job)
+        return change
+
+    def _apply(self, connection: BaseDatabaseWrapper, change: Write) -> bool:
+        """Write a change; once that is committed, know it, and tell of it."""
+        if not write(connection, change):
+            return False
+        connection.on_commit(Committed(self, change.after, change.event), robust=True)
+        return True
+
+    def _read(self, connection: BaseDatabaseWrapper, *, lock: bool = False) -> ProcessingJob:
+        jobs: Any = ProcessingJob.objects.using(connection.alias)
+        if lock:
+            log = JobEvent.objects.filter(job_id=OuterRef("pk")).order_by("-seq")
+            jobs = jobs.select_for_update().annotate(logged=Subquery(log.values("seq")[:1]))
+        try:
+            job: ProcessingJob = jobs.get(pk=self.job_id)
+        except ProcessingJob.DoesNotExist:
+            raise JobNotFound(self.job_id) from None
+        return job
+
+    def _held(self, connection: BaseDatabaseWrapper) -> "Committed | None":
+        """Return what this object did last in the transaction that is open, unless that was rolled back."""
+        for _, hook, *_ in reversed(connection.run_on_commit if connection.in_atomic_block else ()):
+            if isinstance(hook, Committed) and hook.writer is self:
+                return hook
+        return None
+
+    def _settle(self, job: ProcessingJob, attempt: Attempt) -> None:
+        """Take a committed state as known, unless a later one is."""
+        with self._lock:
+            known = self._known
+            if known is None or known.epoch != job.epoch or known.seq <= job.seq:
+                self._known, self._given, self._attempt = job, None, attempt
+
+    def _clear_up(self) -> None:
+        """Forget what was unclear: it is not any more."""
+        with self._lock:
+            self._unclear.clear()
+
+
+class Committed:
+    """What is done when a transaction of a writer commits; until then, the transaction's memory of it.
+
+    A receiver of the event that uses the writer finds it up to date.
+    """
+
+    def __init__(
+        self,
+        writer: AttemptWriter,
+        job: ProcessingJob,
+        event: Event | None = None,
+        attempt: Attempt | None = None,
+    ) -> None:
+        self.writer, self.job, self.event = writer, job, event
+        self.attempt = attempt or _attempt_of(job)
+
+    def __call__(self) -> None:
+        """Know it, and tell of it."""
+        self.writer._settle(self.job, self.attempt)
+        if self.event is not None:
+            tell(self.event)
+
+
+def _attempt_of(job: ProcessingJob) -> Attempt:
+    """Return what tells one attempt from all others: a history that was rewritten makes no other of it."""
+    return birth(job.epoch), job.attempt
+
+
+def _is_same(one: Decision, other: Decision) -> bool:
+    return (one.func, one.keywords) == (other.func, other.keywords)
+
+
+def _bound(kind: type[AttemptWriter], job_id: str, attempt: Attempt | None) -> AttemptWriter:
+    """Return a writer that was sent from another process."""
+    writer = kind(job_id)
+    writer._attempt = attempt
+    return writer
