@@ -13,7 +13,7 @@ from progress.conf import Conf
 from progress.delivery import feed, log_reader, reads, window
 from progress.protocol.codes import CloseCode
 from progress.protocol.commands import MAX_JOBS
-from progress.transports import consumers
+from progress.transports import session
 from progress.transports.daphne import frame_writer
 from tests.documents import BY_HAND
 from tests.installation import ROOT
@@ -63,7 +63,7 @@ SENTENCES = {
     "A read that takes {} seconds": reads.READ_SECONDS,
     "keep theirs for {} seconds": threads.KEEP_SECONDS,
     "past {} KiB there the outbox begins": frame_writer.BUFFER_BYTES / KIB,
-    "takes nothing more while {} messages": consumers.WAITING_MESSAGES,
+    "takes nothing more while {} messages": session.WAITING_MESSAGES,
     "last reported, once that is {} s ago": terminal.QUIET_SECONDS,
     "the heartbeat interval plus {} seconds": client.GRACE_SECONDS,
     "the element waits for it, {} seconds": in_script("job-watch.js", "waitSeconds"),

@@ -19,7 +19,7 @@ READ_PATH = {
         *("hub", "feed", "connection", "outbox", "reads"),
         *("pages", "window", "watched_job", "log_reader", "admission"),
     ),
-    "transports": ("consumers",),
+    "transports": ("session", "websocket"),
 }
 SELECTORS = (
     *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
@@ -94,14 +94,14 @@ def around(world: World) -> Iterator[None]:
 
 def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     """Yield what to put where."""
-    from channels.generic import websocket
+    from channels.generic import websocket as channels_websocket
 
     from jobs import access, lifecycle, selectors
     from progress.broker import layers
     from progress.delivery.wakeups import DataVersion
     from progress.identity.auth import Visitor
     from progress.identity.limits import Places
-    from progress.transports import consumers
+    from progress.transports import session, websocket
 
     anywhere = {
         "in_thread": world.read,
@@ -123,19 +123,23 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     yield access, "policy", world.policy
     yield layers, "configured", lambda: world.layer
     yield DataVersion, "of_database", staticmethod(world.counter)
-    yield websocket, "aclose_old_connections", world.close_old_connections  # in a thread, when a socket is gone
-    yield consumers, "places", Places()
-    yield consumers, "has_credentials", lambda request: request.scope["user"].is_authenticated
-    yield consumers, "identify", lambda request: Visitor(request.scope["user"])
-    yield consumers, "Connection", _numbered(consumers.Connection)
-    yield consumers.ProgressConsumer, "_subscribe", _noted(consumers.ProgressConsumer._subscribe)
+    yield (
+        channels_websocket,
+        "aclose_old_connections",
+        world.close_old_connections,
+    )  # in a thread, when a socket is gone
+    yield session, "places", Places()
+    yield session, "has_credentials", lambda request: request.scope["user"].is_authenticated
+    yield session, "identify", lambda request: Visitor(request.scope["user"])
+    yield websocket, "Connection", _numbered(websocket.Connection)
+    yield session.Session, "_subscribe", _noted(session.Session._subscribe)
 
 
 def _noted(subscribe: Any) -> Any:
     """Return what subscribes, and lets the client know that it begins: messages wait in the consumer for their turn."""
 
     async def noted(self: Any, command: Any, **options: Any) -> None:
-        socket = self.scope["simulated socket"]
+        socket = self.connection._send.__self__  # it is a method of it
         if socket is socket.client.socket:
             socket.client.begun(command.job_id)
         await subscribe(self, command, **options)
@@ -164,11 +168,11 @@ def _numbered(connection: type) -> type:
 def leftovers(world: World) -> list[str]:
     """Return what is left in the hub, the layer and the limits after everybody has left."""
     from progress.delivery import hub
-    from progress.transports import consumers
+    from progress.transports import session
 
     left = [] if world.layer is None or not world.has("last leave") else world.layer.leftovers()
     left += ["a counter is open"] * world.counters
-    left += [f"a place of {client}" for client in vars(consumers.places).get("_taken", ())]
+    left += [f"a place of {client}" for client in vars(session.places).get("_taken", ())]
     made = hub._hubs.pop(world.loop, None)
     for owner, thing in _parts(made).items():
         for name, value in vars(thing).items():

@@ -200,7 +200,7 @@ class World:
 
     def serve(self, socket: Socket, job_id: str | None, query: str) -> None:
         """Let the consumer serve a socket."""
-        from progress.transports.consumers import ProgressConsumer
+        from progress.transports.websocket import ProgressConsumer
 
         kwargs = {} if job_id is None else {"job_id": job_id}
         scope = {
@@ -212,7 +212,6 @@ class World:
             "url_route": {"args": (), "kwargs": kwargs},
             "extensions": {"progress.frames": socket.writer} if socket.writer else {},
             "user": socket.client.user,
-            "simulated socket": socket,
         }
         serving = ProgressConsumer.as_asgi()(scope, socket.receive, socket.send)
         self.consumers[socket] = task = self.loop.create_task(serving)

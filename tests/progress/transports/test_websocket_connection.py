@@ -10,7 +10,7 @@ from progress.delivery import hub, reads
 from progress.delivery.log_reader import LogReader
 from progress.protocol.codes import CloseCode
 from progress.protocol.frames import timestamp
-from progress.transports import consumers
+from progress.transports import session
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, is_without_trace, seqs
 from tests.progress.watching import Socket, bearer, eventually, run, watching
 
@@ -219,7 +219,7 @@ async def test_disconnect__leaves_no_trace():
         await socket.ask(type="subscribe", feed="all")
         await socket.ask(type="subscribe", feed="mine")
         assert hub.current().jobs
-        assert consumers.places._taken
+        assert session.places._taken
     await is_without_trace()
 
 

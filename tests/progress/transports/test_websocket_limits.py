@@ -7,7 +7,7 @@ from django.db import OperationalError
 
 from jobs import selectors
 from progress.protocol.codes import CloseCode
-from progress.transports import consumers
+from progress.transports import session
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, is_without_trace, seqs
 from tests.progress.watching import Socket, bearer, watching
 
@@ -44,7 +44,7 @@ async def test_limit__what_was_under_way_when_it_closed_is_not_looked_at(setting
             await socket.send_to("{")
         assert (await socket.next())["code"] == "invalid_message"
         await refused(socket, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
-    assert len(logged.of("progress.consumers")) == 2
+    assert len(logged.of("progress.transports.session")) == 2
 
 
 async def test_limit__bad_messages_count_as_well(settings):
@@ -125,7 +125,7 @@ async def test_limit__subscriptions_of_one_message(settings, logged):
         error = await socket.next()
         assert (error["code"], error["subject"]) == ("too_many_subscriptions", "job-3")
         assert await socket.close_code() == CloseCode.TOO_MANY_SUBSCRIPTIONS
-    assert len(logged.of("progress.transports.consumers")) == 2  # nope and job-3: nothing is tried behind the close
+    assert len(logged.of("progress.transports.session")) == 2  # nope and job-3: nothing is tried behind the close
     await is_without_trace()
 
 
@@ -194,7 +194,7 @@ async def test_error__a_bad_message_is_answered_and_logged_once(logged, message)
         frame = await socket.next()
         assert set(frame) == {"type", "error", "code", "temporary"}
         assert (frame["type"], frame["code"], frame["temporary"]) == ("error", "invalid_message", False)
-        assert logged.names == ["progress.transports.consumers"]
+        assert logged.names == ["progress.transports.session"]
         await job.amark_started()
         assert (await socket.next())["seq"] == (await other.next())["seq"] == 2
 
@@ -250,8 +250,8 @@ async def test_error__database_for_a_moment_during_recovery(monkeypatch):
 
 
 async def test_error__database_while_identifying(monkeypatch):
-    monkeypatch.setattr(consumers, "has_credentials", lambda request: True)
-    monkeypatch.setattr(consumers, "identify", fail)
+    monkeypatch.setattr(session, "has_credentials", lambda request: True)
+    monkeypatch.setattr(session, "identify", fail)
     async with watching() as socket:
         frame = await socket.next()
         assert (frame["code"], frame["temporary"]) == ("unavailable", True)
@@ -259,7 +259,7 @@ async def test_error__database_while_identifying(monkeypatch):
 
 
 async def test_error__database_while_a_token_is_checked(monkeypatch):
-    monkeypatch.setattr(consumers, "admitted", fail)
+    monkeypatch.setattr(session, "admitted", fail)
     async with watching() as socket:
         assert (await socket.ask(type="auth", token="t"))["code"] == "unavailable"
         assert await socket.so_far() == []
@@ -271,7 +271,7 @@ async def test_error__a_bug_in_one_socket_disturbs_no_other(monkeypatch):
     async with watching("/progress/ws/job-1") as other:
         await other.next()
         with monkeypatch.context() as patched:
-            patched.setattr(consumers.protocol, "pong", lambda: 1 / 0)
+            patched.setattr(session.frames, "pong", lambda: 1 / 0)
             await broken.send_json_to({"type": "ping"})
             with pytest.raises(ZeroDivisionError):
                 await broken.wait()

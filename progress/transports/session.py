@@ -1,4 +1,4 @@
-"""The consumer: a thin shell between one WebSocket and the hub. It awaits, decides by tables, and sends."""
+"""One watcher, whatever carries it: who it is, what it may take, and what it asked for."""
 
 import asyncio
 import logging
@@ -7,29 +7,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs
 
-from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 
 from ..conf import conf
 from ..delivery import hub, reads
-from ..delivery.connection import FRAME_WRITER, Connection
-from ..identity.auth import Visitor, admitted, has_credentials, identify, is_foreign, request_of
+from ..delivery.connection import Connection
+from ..identity.auth import Visitor, admitted, has_credentials, identify
 from ..identity.limits import MessageRate, Places, network_of
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
 from ..protocol.exceptions import Refused
-from ..protocol.position import Position
 from ..source.vocabulary import is_job_id
 
 logger = logging.getLogger(__name__)
 
-
-GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the connection
 WAITING_MESSAGES = 32  # while the database is asked for one; more are not read yet
 
 Work = Callable[[], Awaitable[None]]
@@ -38,109 +32,46 @@ ANYBODY = Visitor(AnonymousUser())
 places = Places()
 
 
-class ProgressConsumer(AsyncJsonWebsocketConsumer):
-    """Watches the job that the address names, and those that the client asks for."""
+class Session:
+    """One watcher: it is begun, takes what the client says, and is ended.
 
-    # There is no channel of the channel layer here: the hub has the process's one, since one for each
-    # socket would cost a subscription in Redis.
+    Args:
+        connection: Where its frames go.
+        address: The client's, for its limits.
 
-    connection: Connection
-    visitor: Visitor
-    _is_accepted = False
-    _client: str | None = None
-    _expiry: asyncio.TimerHandle | None = None
-    _working: asyncio.Task[None] | None = None
-    _is_room: asyncio.Event | None = None
+    """
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
-        self.connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
-        self.scope, self.base_send = scope, send
-        self._waiting: list[tuple[Work, int]] = []  # with their bytes; an empty deque takes 0.6 KiB
-        try:
-            # Without a channel to listen to as well, this is all that the base class does, in a task less.
-            while True:
-                await self.dispatch(await receive())
-                while self._is_much_waiting():
-                    await self._worked()  # nothing more is taken meanwhile, so that the server reads no more
-        except StopConsumer:
-            return
-        except asyncio.CancelledError:
-            if self._is_accepted:
-                self.connection.close(CloseCode.GOING_AWAY)
-                await asyncio.sleep(GOODBYE_SECONDS)
-            raise
-        finally:
-            self._forget()
+    __slots__ = (
+        "_address",
+        "_client",
+        "_expiry",
+        "_is_room",
+        "_rate",
+        "_waiting",
+        "_working",
+        "connection",
+        "visitor",
+    )
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Handle a message of the server; unlike the base class, without visits to the database thread."""
-        match message["type"]:
-            case "websocket.connect":
-                await self.connect()
-            case "websocket.receive":
-                await self.receive(message.get("text"), message.get("bytes"))
-            case "websocket.disconnect":
-                await self.disconnect(message["code"])
-                raise StopConsumer
-
-    # Coming and going
-
-    async def connect(self) -> None:
-        """Accept first, then ask who it is and what they want: a handshake may not take long."""
-        request = request_of(self.scope)
-        if is_foreign(request):
-            logger.warning("A page of another site was refused: Origin %.100r", request.META.get("HTTP_ORIGIN"))
-            await self.close()  # before it is accepted: HTTP 403
-            return
-        await self.accept()
-        self._is_accepted = True
+    def __init__(self, connection: Connection, address: str) -> None:
+        self.connection = connection
+        self.visitor = ANYBODY
+        self._address = address
+        self._client: str | None = None  # once it has its place
+        self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
-        self._do(partial(self._welcome, request))
+        self._waiting: list[tuple[Work, int]] = []  # with their bytes; an empty deque takes 0.6 KiB
+        self._working: asyncio.Task[None] | None = None
+        self._is_room: asyncio.Event | None = None
 
-    async def _welcome(self, request: Any) -> None:
-        job_id = self.scope["url_route"]["kwargs"].get("job_id")
-        try:
-            self.visitor = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
-        except Error as error:
-            logger.warning("A visitor can't be identified: %s", error)
-            raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
-        self._take_place()
-        hub.current().enter(self.connection)
-        self._end_at(self.visitor.expires)
-        logger.debug("%s connected", self._client)
-        if job_id is not None:
-            await self._watch_addressed(job_id)
+    def __str__(self) -> str:
+        return self._client or "A client"
 
-    def _take_place(self) -> None:
-        user, address = self.visitor.user, (self.scope.get("client") or ["unknown"])[0]
-        client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(address)}"
-        if not places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
-            raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
-        self._client = client
+    def begin(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
+        """Begin, as the one whom a request's credentials name; then watch a job, if the URL names one."""
+        self._do(partial(self._welcome, request, watch))
 
-    async def _watch_addressed(self, job_id: str) -> None:
-        """Watch the job of the address; without it the socket has no purpose."""
-        try:
-            await self._subscribe(Subscribe(job_id, self._offered_position()), is_addressed=True)
-        except Refused as refused:
-            closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
-            refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
-            raise
-
-    def _offered_position(self) -> Position | None:
-        query = parse_qs(self.scope.get("query_string", b"").decode("latin1"))
-        if "epoch" not in query or "seq" not in query:
-            return None
-        seq = query["seq"][0]
-        # Longer numbers are no positions; the length is bounded since int() takes quadratic time.
-        return commands.position(query["epoch"][0], int(seq) if seq.isdecimal() and len(seq) < 20 else None)
-
-    async def disconnect(self, code: int) -> None:
-        """Take note that the socket is gone."""
-        logger.debug("%s disconnected (%s)", self._client, code)
-
-    def _forget(self) -> None:
+    def end(self) -> None:
         """Leave no trace: not in the hub, not in the limits, no timer."""
         self.connection.lost()
         if self._working is not None:
@@ -152,24 +83,62 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             self._client = None
             hub.current().leave(self.connection)
 
-    # Messages of the client
+    # Coming
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
-        """Take a frame of the client; a bad one gets an ``error`` frame.
+    async def _welcome(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
+        try:
+            self.visitor = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
+        except Error as error:
+            logger.warning("A visitor can't be identified: %s", error)
+            raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
+        self._take_place()
+        hub.current().enter(self.connection)
+        self._end_at(self.visitor.expires)
+        logger.debug("%s connected", self)
+        if watch is not None:
+            await self._watch_addressed(watch)
+
+    def _take_place(self) -> None:
+        user = self.visitor.user
+        client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
+        if not places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
+            raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
+        self._client = client
+
+    async def _watch_addressed(self, watch: Callable[[], Subscribe]) -> None:
+        """Watch the job of the URL; without it the socket has no purpose."""
+        try:
+            await self._subscribe(watch(), is_addressed=True)
+        except Refused as refused:
+            closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
+            refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
+            raise
+
+    # What the client says
+
+    def take(self, text: str | None, data: bytes | None) -> None:
+        """Take a message of the client; a bad one gets an ``error`` frame.
 
         A ping is answered at once; all else is done in order, so that none waits in vain for the database.
         """
         if not self.connection.is_accepting:
             return  # closed, and this was under way
         try:
-            self._check(text_data, bytes_data)
-            command = commands.parse(text_data or "")
+            self._check(text, data)
+            command = commands.parse(text or "")
             if isinstance(command, Ping):
                 self.connection.send(frames.pong())
             else:
-                self._do(partial(self._handle, command), len(text_data or ""))
+                self._do(partial(self._handle, command), len(text or ""))
         except Refused as refused:
             self._refuse(refused)
+
+    async def room(self) -> None:
+        """Wait, with a client that is served, until no more waits than may; what carries it reads no more meanwhile."""
+        while self._is_much_waiting():
+            self._is_room = asyncio.Event()
+            await self._is_room.wait()
+            self._is_room = None
 
     def _do(self, work: Work, size: int = 0) -> None:
         """Do one thing after another, in a task that is there while there is something to do."""
@@ -186,7 +155,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             except Refused as refused:
                 self._refuse(refused)
             except Exception:
-                logger.exception("%s can't be served", self._client or "A client")
+                logger.exception("%s can't be served", self)
                 self.connection.close(CloseCode.RESYNC)
         self._working = None
         self._say_room()
@@ -201,12 +170,6 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             return False
         size = sum(size for _, size in self._waiting)
         return size > conf.MAX_MESSAGE_BYTES or len(self._waiting) >= WAITING_MESSAGES
-
-    async def _worked(self) -> None:
-        """Wait until something is done of what waits."""
-        self._is_room = asyncio.Event()
-        await self._is_room.wait()
-        self._is_room = None
 
     def _check(self, text: str | None, data: bytes | None) -> None:
         if not self._rate.allows(time.monotonic()):
@@ -297,7 +260,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             self._expiry = loop.call_later(seconds, self.connection.close, CloseCode.TOKEN_EXPIRED)
 
     def _refuse(self, refused: Refused) -> None:
-        logger.info("%s was refused: %s", self._client or "A client", refused)
+        logger.info("%s was refused: %s", self, refused)
         self.connection.send(frames.error(refused))
         if refused.close is not None:
             self.connection.close(refused.close)
