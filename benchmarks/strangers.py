@@ -25,7 +25,7 @@ from benchmarks.latency import percentile
 from benchmarks.options import Options
 from benchmarks.peers import catalogue
 from benchmarks.results import Ratio, Result, Row
-from tests.cluster.test_read_path import silent
+from tests.servers import silent
 
 WATCHERS, RATE = 50, 50
 SILENT = "subscriptions"  # the way that is for a database which does not answer

@@ -175,3 +175,25 @@ def _connects(url: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def silent(database_url: str) -> Iterator[None]:
+    """Let a PostgreSQL server and all of its processes stand still: connections stay, and nobody answers."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+    assert row is not None
+    postmaster = int(row[0].split()[0])
+    stopped = [postmaster, *_children(postmaster)]
+    try:
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

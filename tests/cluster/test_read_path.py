@@ -3,11 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,7 +16,7 @@ from progress.delivery import reads
 from progress.protocol.codes import CloseCode
 from tests.cluster.follower import Follower
 from tests.installation import Site
-from tests.servers import RedisServer
+from tests.servers import RedisServer, silent
 
 WAIT_SECONDS = 30.0  # for what must come
 SOON = 2.0  # seconds, in which what asks no database is answered
@@ -37,28 +33,6 @@ job = ProcessingJobLifecycle("job-123")
 job.mark_progress(50, message="after it was silent")
 print(job.job.epoch)
 """
-
-
-@contextlib.contextmanager
-def silent(database_url: str) -> Iterator[None]:
-    """Let a PostgreSQL server and all of its processes stand still: connections stay, and nobody answers."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
-    assert row is not None
-    postmaster = int(row[0].split()[0])
-    stopped = [postmaster, *_children(postmaster)]
-    try:
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        yield
-    finally:
-        for pid in stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def answer(socket: ClientConnection, seconds: float = WAIT_SECONDS, **message: Any) -> Any:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from progress.protocol.codes import CloseCode
-from tests.cluster.test_read_path import silent
 from tests.conftest import MakeSite
 from tests.installation import Served, Site
+from tests.servers import silent
 
 MIB = 1024**2
 BOUND = 40 * MIB

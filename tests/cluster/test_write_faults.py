@@ -14,9 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cluster.test_read_path import silent
 from tests.conftest import MakeSite
 from tests.installation import Site, finish
+from tests.servers import silent
 
 BEGUN = 100  # reports, after which the trouble comes
 SOON = 2.0  # seconds after the cause is gone, in which reports come again
