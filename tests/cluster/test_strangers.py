@@ -21,6 +21,10 @@ MIB = 1024**2
 BOUND = 40 * MIB
 SECONDS = 20.0
 CREATE = 'from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-1", public=True)'
+UPGRADE = (
+    b"GET /progress/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 TEXT, PING, PONG, CLOSE, CONTINUATION = 1, 9, 10, 8, 0
 
 
@@ -166,6 +170,19 @@ def test_body__that_never_ends_leaves_nothing_behind(served: Served) -> None:
         link.sendall(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nhalf of it")
     served.stop()
     assert "Traceback" not in served.log_text()
+
+
+@pytest.mark.parametrize(
+    "request_", [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000000\r\n\r\n", UPGRADE], ids=["POST", "WebSocket"]
+)
+def test_coming_and_going__leaves_nothing_behind(served: Served, request_: bytes) -> None:
+    """Neither for a second, as with Daphne, nor until Python looks for what is in a circle: both have others wait."""
+    before = memory(served)
+    for _ in range(3000):
+        with socket.create_connection(("127.0.0.1", served.port), SECONDS) as link:
+            link.sendall(request_)
+            link.recv(1)
+    assert memory(served) - before < BOUND / 5
 
 
 def test_messages__wait_in_the_client_while_the_database_is_silent(make_site: MakeSite) -> None:

@@ -24,13 +24,15 @@ class BoundedRequest(WebRequest):
 
     client_addr = None  # until it is processed; Daphne logs it of one that never was
     _bytes_left = 0
+    _linger: asyncio.TimerHandle | None = None
     _allowance: MessageRate | None = None  # of a client whose body was refused, for what it sends nevertheless
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """Refuse a body that says that it is too long, before any of it has come."""
-        super().gotLength(length)
         self._bytes_left = conf.MAX_BODY_BYTES
-        if (length or 0) > self._bytes_left:
+        is_too_long = (length or 0) > self._bytes_left
+        super().gotLength(0 if is_too_long else length)  # which makes a file for a long one
+        if is_too_long:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
@@ -85,17 +87,19 @@ class BoundedRequest(WebRequest):
         transport = self.channel.transport
         transport.write(TOO_LARGE % (len(words), words))
         transport.loseWriteConnection()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.loseConnection)
+        self._linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.loseConnection)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        """Let go of the connection: many that are refused within two seconds would fill the memory."""
+        if self._linger is not None:
+            self._linger.cancel()
+        super().connectionLost(reason)
 
     def _discard(self, data: bytes) -> None:
-        """Throw away what comes after the answer, in turns, as long as its client has an allowance for it."""
+        """Throw away what comes after the answer, as long as its client has an allowance for it."""
         assert self._allowance is not None
-        wait, transport = self._allowance.spend(len(data) / COST_BYTES, time.monotonic()), self.channel.transport
-        if wait > LINGER_SECONDS:
-            transport.loseConnection()
-        elif wait:
-            transport.pauseProducing()
-            asyncio.get_running_loop().call_later(wait, transport.resumeProducing)
+        if self._allowance.spend(len(data) / COST_BYTES, time.monotonic()):
+            self.channel.transport.loseConnection()
 
 
 class BoundedHTTPFactory(HTTPFactory):

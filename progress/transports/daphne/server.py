@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from daphne.cli import CommandLineInterface
 from daphne.server import Server
@@ -18,7 +21,7 @@ from ...delivery.connection import FRAME_WRITER
 from ...identity.limits import Allowances, MessageRate, network_of
 from .frame_writer import FrameWriter
 from .http import BoundedHTTPFactory
-from .websocket import STOPPING, FrameProtocol, Inbox
+from .websocket import STOPPING, FrameProtocol, Inbox, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +38,13 @@ class ProgressServer(Server):
         self.is_draining = False
         self._ports: list[Any] = []
         self._allowances = Allowances(BURST_SECONDS)
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def _set_options(self) -> None:
+        # What is there by now stays. Each full collection would look through all of it, and every watcher would wait
+        # for that: 90 ms, several times a second while strangers come and go.
+        gc.collect()
+        gc.freeze()
         self.http_factory.__class__ = BoundedHTTPFactory  # Daphne has made and handed it on already
         self.ws_factory.protocol = FrameProtocol
         self.ws_factory.setProtocolOptions(
@@ -51,9 +59,20 @@ class ProgressServer(Server):
             return MessageRate(rate, rate * BURST_SECONDS, now)
         return self._allowances.of(network_of(address), rate, now)
 
+    def turn_of(self, address: str | None) -> Turn:
+        """Return what a client's sockets share of each turn of the event loop."""
+        client = address and network_of(address)
+        turn = self._turns.get(client) if client else None
+        if turn is None:
+            turn = Turn()
+            if client:
+                self._turns[client] = turn
+        return turn
+
     def listen_success(self, port: Any) -> None:
         """Keep a port that is listened on."""
         super().listen_success(port)
+        port.doRead = partial(_accept_one, port, port.doRead)
         self._ports.append(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -68,8 +87,22 @@ class ProgressServer(Server):
             scope["extensions"] = {FRAME_WRITER: FrameWriter(protocol)}
         inbox = Inbox(protocol)
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
-        self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
+        application = self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
+        application.add_done_callback(partial(self._forget, protocol))
         return inbox
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        """Forget a connection that is over, unless its application is not; Daphne would look for such once a second."""
+        if protocol in self.connections:
+            super().protocol_disconnected(protocol)
+            if "application_instance" not in self.connections[protocol]:
+                del self.connections[protocol]
+
+    def _forget(self, protocol: Any, application: "asyncio.Task[None]") -> None:
+        """Forget a connection that is over, now that its application is as well; of one that failed Daphne reports."""
+        has_ended_well = not application.cancelled() and application.exception() is None
+        if has_ended_well and "disconnected" in self.connections.get(protocol, ()):
+            del self.connections[protocol]
 
     def kill_all_applications(self) -> Any:
         """Drain before the reactor stops: nothing new, a goodbye to each client, and the end of what still runs.
@@ -105,6 +138,12 @@ class ProgressServer(Server):
         of_kind = [details for protocol, details in self.connections.items() if isinstance(protocol, kind)]
         applications = [details["application_instance"] for details in of_kind if "application_instance" in details]
         return [application for application in applications if not application.done()]
+
+
+def _accept_one(port: Any, accept: Callable[[], None]) -> None:
+    """Accept one connection in a turn: Twisted takes all that wait, and watchers would wait for their handshakes."""
+    port.numberAccepts = 1
+    accept()
 
 
 def _refused(protocol: Any, scope: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from autobahn.websocket.types import ConnectionDeny
@@ -21,6 +22,7 @@ STOPPING = "The server is stopping"
 READ_BYTES = 8_192  # at a time; a usual message has a hundred
 SEND_BUFFER_BYTES = 65_536  # in the kernel, which doubles it, for each watcher; left alone, it may take 4 MB
 STEPS_A_TURN = 8  # of Autobahn's parser, two for a frame, before others have their turn
+CLIENT_STEPS_A_TURN = 32  # of all sockets of one client
 QUEUED_MESSAGES = 4  # that the application has not taken yet; a long one may only wait alone
 LONG_MESSAGE_BYTES = 4_096
 PATIENCE_SECONDS = 10.0  # with a client that is behind: to read what is under way, and the code of the close after it
@@ -43,6 +45,36 @@ class Inbox(asyncio.Queue[dict[str, Any]]):
         return message
 
 
+class Turn:
+    """What all sockets of one client may take while the event loop goes round once: a hundred are no more than one."""
+
+    __slots__ = ("__weakref__", "_left", "_waiting")
+
+    def __init__(self) -> None:
+        self._left = CLIENT_STEPS_A_TURN
+        self._waiting: deque[FrameProtocol] = deque()
+
+    def take(self) -> bool:
+        """Take a step, if there is one."""
+        if not self._left:
+            return False
+        if self._left == CLIENT_STEPS_A_TURN:
+            asyncio.get_running_loop().call_soon(self._begin)
+        self._left -= 1
+        return True
+
+    def wait(self, protocol: "FrameProtocol") -> None:
+        """Let a socket go on in a later turn."""
+        self._waiting.append(protocol)
+
+    def _begin(self) -> None:
+        self._left = CLIENT_STEPS_A_TURN
+        for _ in range(len(self._waiting)):
+            if not self._left:
+                return
+            self._waiting.popleft().release(FrameProtocol.TURN)
+
+
 class FrameProtocol(WebSocketProtocol):
     """Daphne's WebSocket protocol, which reads no faster than it may and tells the frame writer what goes past it."""
 
@@ -57,6 +89,7 @@ class FrameProtocol(WebSocketProtocol):
     maxMessagePayloadSize: int  # noqa: N815  (Autobahn's own)
     data: bytes
     state: int
+    turn: "Turn"
     _held = 0
     _is_flooding = False
     _asides: MessageRate | None = None  # of control frames, and of those that only go on with a message
@@ -65,7 +98,8 @@ class FrameProtocol(WebSocketProtocol):
         """Begin a connection, but for one that asks for it when the server is stopping."""
         self.transport.bufferSize = READ_BYTES
         handshake = super().onConnect(request)
-        self._allowance = self.server.allowance_of(self.client_addr[0] if self.client_addr else None)
+        address = self.client_addr[0] if self.client_addr else None
+        self._allowance, self.turn = self.server.allowance_of(address), self.server.turn_of(address)
         if self.server.is_draining:
             handshake.errback(ConnectionDeny(503, STOPPING))
         return handshake
@@ -101,11 +135,15 @@ class FrameProtocol(WebSocketProtocol):
             super().consumeData()
             return
         for _ in range(STEPS_A_TURN):
-            if self._held or self._is_flooding or self.state == self.STATE_CLOSED or not self.processData():
+            if self._held or self._is_flooding or self.state == self.STATE_CLOSED:
+                return
+            if not self.turn.take():
+                break
+            if not self.processData():
                 return
         if self.data and not self._held:
             self.hold(self.TURN)
-            asyncio.get_running_loop().call_soon(self.release, self.TURN)
+            self.turn.wait(self)
 
     def onFrameBegin(self) -> None:  # noqa: N802
         """Count a frame against what the socket and its client may send."""

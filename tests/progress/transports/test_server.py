@@ -12,7 +12,9 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,8 +27,8 @@ from websockets.exceptions import ConnectionClosed
 
 from progress.protocol.frames import websocket_frame
 from progress.transports.daphne.frame_writer import BUFFER_BYTES, FrameWriter
-from progress.transports.daphne.server import ProgressServer, ServeCommandLine, _completed, _spacing
-from progress.transports.daphne.websocket import STEPS_A_TURN, FrameProtocol
+from progress.transports.daphne.server import ProgressServer, ServeCommandLine, _accept_one, _completed, _spacing
+from progress.transports.daphne.websocket import CLIENT_STEPS_A_TURN, STEPS_A_TURN, FrameProtocol, Turn
 from tests.installation import Served, Site
 from tests.servers import free_port
 
@@ -186,6 +188,7 @@ async def test_frames__wait_for_the_turn_of_others(monkeypatch: pytest.MonkeyPat
     """A socket from which much has come takes a few frames, and goes on when all others had their turn."""
     protocol = FrameProtocol()
     protocol.transport, protocol.state, protocol.data = Paused(), FrameProtocol.STATE_OPEN, b"x" * 1000
+    protocol.turn = Turn()
     steps = 0
 
     def step() -> bool:
@@ -204,6 +207,36 @@ async def test_frames__wait_for_the_turn_of_others(monkeypatch: pytest.MonkeyPat
         await asyncio.sleep(0)
     assert steps == 1000
     assert not protocol.transport.is_paused
+
+
+async def test_frames__a_client_has_one_turn_for_all_its_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = Turn()
+    protocols = [FrameProtocol() for _ in range(100)]
+    taken = dict.fromkeys(range(100), 0)
+
+    def step(number: int) -> bool:
+        taken[number] += 1
+        return taken[number] < 1000
+
+    for number, protocol in enumerate(protocols):
+        protocol.transport, protocol.state, protocol.data = Paused(), FrameProtocol.STATE_OPEN, b"x"
+        protocol.turn = turn
+        monkeypatch.setattr(protocol, "processData", partial(step, number))
+        protocol.consumeData()
+    for turns in range(1, 101):
+        assert sum(taken.values()) == turns * CLIENT_STEPS_A_TURN
+        await asyncio.sleep(0)
+    assert max(taken.values()) - min(taken.values()) <= STEPS_A_TURN, "none is left behind"
+
+
+def test_turn__is_that_of_a_network_while_it_has_sockets() -> None:
+    server = ProgressServer(None, endpoints=["tcp:0"])
+    turn = server.turn_of("2001:db8::1")
+    assert server.turn_of("2001:db8::2") is turn
+    assert server.turn_of("1.2.3.4") is not turn
+    assert server.turn_of(None) is not server.turn_of(None)
+    del turn
+    assert not server._turns
 
 
 class Paused:
@@ -236,6 +269,41 @@ async def test_drain__request_under_way_may_end_within_the_time(settings: Any) -
     await server.kill_all_applications().asFuture(asyncio.get_running_loop())
     assert await page == "page"
     assert endless.cancelled()
+
+
+async def test_connection__is_forgotten_when_it_and_its_application_are_over() -> None:
+    """Daphne would keep thousands for up to a second, and every collection would look through them."""
+    server = ProgressServer(None, endpoints=["tcp:0"])
+    ended, failed = asyncio.get_running_loop().create_future(), asyncio.get_running_loop().create_future()
+    applications = {"well": ended, "ill": failed}
+    server.connections = {"refused": {}} | {name: {"application_instance": each} for name, each in applications.items()}
+    for name, application in applications.items():
+        application.add_done_callback(partial(server._forget, name))
+    for name in ("refused", "well", "ill", "well", "refused"):  # which Daphne may say twice
+        server.protocol_disconnected(name)
+    assert list(server.connections) == ["well", "ill"]
+    ended.set_result(None)
+    failed.set_exception(ZeroDivisionError("which is reported"))
+    await asyncio.sleep(0)
+    assert list(server.connections) == ["ill"]
+
+
+async def test_connection__stays_while_its_client_does() -> None:
+    server = ProgressServer(None, endpoints=["tcp:0"])
+    ended = asyncio.get_running_loop().create_future()
+    server.connections = {"open": {"application_instance": ended}}
+    ended.set_result(None)
+    server._forget("open", ended)
+    assert list(server.connections) == ["open"]
+
+
+def test_accept__is_of_one_in_a_turn() -> None:
+    port = SimpleNamespace(numberAccepts=100)
+    accepted: list[int] = []
+    for _ in range(2):
+        _accept_one(port, lambda: accepted.append(port.numberAccepts))
+        port.numberAccepts += 20  # as Twisted does, where all were there
+    assert accepted == [1, 1]
 
 
 MANY = """
