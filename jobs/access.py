@@ -43,7 +43,7 @@ class AccessPolicy:
     def recent(self, user: type_of_user, jobs: "QuerySet[ProcessingJob]", limit: int) -> list[ProcessingJob]:
         """Return the newest of those of ``jobs`` that ``user`` may see, newest first.
 
-        A query for each way in which a job can be seen: of all at once, a database makes a scan of all jobs.
+        One query for each way in which a job can be seen: for one query with all of them, a database scans all jobs.
         """
         if type(self).visible is not AccessPolicy.visible or self._sees_all(user):
             return readable(self.visible(user, jobs).order_by("-created_at")[:limit])

@@ -5,7 +5,7 @@ commits is the order of ``seq``, with no gap. The usual write needs no read befo
 is conditional on the attempt and the position that this object last knew committed. Where somebody
 else has written since, the row is locked, read, and the change decided anew.
 
-What a transaction has not committed yet, no object remembers: it is asked of the transaction itself, which forgets it
+No object remembers what is not committed yet. The transaction does: it holds a hook for each write, and drops the hook
 when it is rolled back, whole or to a savepoint.
 """
 
@@ -70,7 +70,7 @@ class AttemptWriter:
         known = held.job if held is not None else self._known or self._given
         if known is None:
             known = repeated(self._read)
-            # To read binds an object that is not bound yet; it makes a late one no other attempt's.
+            # An object without an attempt gets the one that it reads; one that has one keeps it, even if it is over.
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
@@ -165,7 +165,7 @@ class AttemptWriter:
         return None
 
     def _settle(self, job: ProcessingJob, attempt: Attempt) -> None:
-        """Take a committed state as known, unless a later one is."""
+        """Take a committed state as known, unless a later one is known already."""
         with self._lock:
             known = self._known
             if known is None or known.epoch != job.epoch or known.seq <= job.seq:
@@ -201,7 +201,7 @@ class Committed:
 
 
 def _attempt_of(job: ProcessingJob) -> Attempt:
-    """Return what tells one attempt from all others: a history that was rewritten makes no other of it."""
+    """Return what tells one attempt from all others. It stays the same when the job's history is rewritten."""
     return birth(job.epoch), job.attempt
 
 

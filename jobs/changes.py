@@ -74,7 +74,7 @@ class Report:
 
 
 def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what every change of status takes, as arguments of the functions below; no longer the caller's own.
+    """Return what every change of status takes, as arguments of the functions below: checked copies.
 
     Raises:
         InvalidValue: The message or the metadata is out of its bounds.

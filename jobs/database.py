@@ -23,8 +23,8 @@ from .models import ProcessingJob
 
 R = TypeVar("R")
 
-UNAVAILABLE = (OperationalError, InterfaceError)  # what a database raises that is locked, full or away
-TRIES = 30  # of what others were faster with
+UNAVAILABLE = (OperationalError, InterfaceError)  # raised by a database that is locked, full or away
+TRIES = 30  # of a transaction that others are faster with
 PAUSE_SECONDS = 0.002  # before the second try at most; before the third twice that, and so on
 # Of PostgreSQL: serialization_failure and deadlock_detected, after which the whole transaction is to be repeated.
 CONFLICTS = frozenset({"40001", "40P01"})
@@ -82,7 +82,7 @@ def now(connection: BaseDatabaseWrapper) -> datetime:
 
 
 def is_lost(connection: BaseDatabaseWrapper, session: Any) -> bool:
-    """Tell, after an error, whether the session is over that was open before; and then make room for another.
+    """Tell, after an error, whether the session that was open before is over; if so, close what is left of it.
 
     Django may have opened another already, as it leaves ``atomic()``.
     """

@@ -1,4 +1,4 @@
-"""The one writer of jobs: all that may happen to one."""
+"""All that may happen to a job: nothing else changes one. `jobs.attempt` has the transaction, `jobs.writes` the SQL."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -110,7 +110,7 @@ class ProcessingJobLifecycle(AttemptWriter):
                 raise
             if there.epoch != job.epoch:
                 raise DuplicateJob(job.pk) from None
-            Committed(lifecycle, job, event)()  # before the connection was lost
+            Committed(lifecycle, job, event)()  # this insert had committed before the connection was lost
         return lifecycle
 
     @property
@@ -188,13 +188,13 @@ class ProcessingJobLifecycle(AttemptWriter):
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
-        line = bounds.text(text, "log line", bounds.MAX_MESSAGE)
+        line = bounds.text(text, "log line", bounds.MAX_LOG_LINE)
         self._write(partial(changes.logged, text=line, level=changes.log_level(level)))
 
     def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
         """Change what the job is called, whose it is, or whether anyone may watch it; no event tells of it.
 
-        Watchers who may no longer see the job are turned away when the log is compared next.
+        Watchers who may no longer see the job are turned away when their server next looks into the log.
         """
         fields = {"owner": owner} if owner is not KEEP else {}
         if name is not KEEP:

@@ -24,7 +24,7 @@ EDITABLE = frozenset({"name", "owner", "owner_id", "public"})  # what anybody ma
 
 
 class ProcessingJobQuerySet(models.QuerySet["ProcessingJob"]):
-    """Jobs, of which nothing is written by the way that the lifecycle owns."""
+    """Jobs, whose bulk updates leave alone what only the lifecycle may write."""
 
     def bulk_update(self, objs: Iterable["ProcessingJob"], fields: Iterable[str], *args: Any, **options: Any) -> int:
         """Update what anybody may save.

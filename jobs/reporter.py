@@ -239,7 +239,7 @@ class Reporter:
 def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:
     """Yield the items while the job shows how many are done; it completes with the last.
 
-    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled. The code behind the
+    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled. The code after the
     loop runs in that case too.
     """
     try:

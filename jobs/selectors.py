@@ -46,7 +46,7 @@ def get_visible_job(user: type_of_user, job_id: str) -> ProcessingJob | None:
 
 
 def recent_jobs(user: type_of_user, limit: int, *, own: bool = False) -> list[ProcessingJob]:
-    """Return the newest jobs that the user may see, or that are their own, newest first, but for unreadable ones."""
+    """Return the newest jobs that the user may see (with ``own``, only their own), newest first, if readable."""
     if own and not user.is_authenticated:
         return []  # a job without an owner is nobody's own
     jobs = ProcessingJob.objects.filter(owner_id=user.pk) if own else ProcessingJob.objects.all()

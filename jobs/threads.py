@@ -93,7 +93,7 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
 
 @register()
 def check_threads(**_: Any) -> list[CheckMessage]:
-    """Check at start that the number of threads is one."""
+    """Check at start how many threads are asked for."""
     size = getattr(settings, "JOBS_MAX_THREADS", MAX_THREADS)
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 1_000:
         return [Error(f"JOBS_MAX_THREADS = {size!r} must be a whole number from 1 to 1,000.", id="jobs.E003")]

@@ -20,7 +20,7 @@ EVENT_FIELDS = ("job", "seq", "kind", "status", "progress", "message", "metadata
 
 
 class Write(NamedTuple):
-    """A change, ready to be written, once: what the job is before and after it, and the event that tells of it."""
+    """A change that is ready to be written: what the job is before and after it, and the event that tells of it."""
 
     before: ProcessingJob
     after: ProcessingJob
@@ -80,7 +80,7 @@ def append(connection: BaseDatabaseWrapper, event: Event) -> None:
 
 
 def is_logged(connection: BaseDatabaseWrapper, event: Event) -> bool:
-    """Tell whether an event was committed, of which that is not clear: its position can be another writer's."""
+    """Tell whether an event was committed. Its position alone does not say so: that may be another writer's event."""
     log = JobEvent.objects.using(connection.alias).filter(job_id=event.job_id, seq=event.seq)
     return log.filter(kind=event.kind, timestamp=event.timestamp).exists()
 

@@ -9,8 +9,8 @@ from ..source.vocabulary import Event
 
 logger = logging.getLogger(__name__)
 
-# Groups and types have a prefix, since the layer may be shared with the consumers of a host: one of them in our group
-# would be told what it has no handler for, and die of it.
+# Groups and types have a prefix, since a host's consumers may share the layer. A consumer of the host's in a group of
+# the same name would get our messages, for which it has no handler, and end with an error.
 FEED_GROUP = "progress.feed"  # learns of every job that is new or has changed its status
 EVENTS = "progress.events"
 CHANGED = "progress.changed"

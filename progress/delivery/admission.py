@@ -1,7 +1,7 @@
 """Who may watch a job: asked of the access policy, on the job's row as it is now.
 
-When a subscription begins, and again when what decides it has changed: it is stopped then, and begins anew from where
-it was. Whatever a policy raises means «not now».
+It is asked when a subscription begins. When the job's owner or visibility changes, the subscription is stopped, and
+begins anew from where it was. Whatever a policy raises means «not now».
 """
 
 import logging

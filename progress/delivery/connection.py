@@ -156,7 +156,7 @@ class Connection:
     # A socket that is stuck
 
     def _expect(self) -> None:
-        """Give the socket so long from now to take something, if that is not so already."""
+        """Give up unless the socket takes something within ``PROGRESS_SEND_SECONDS``, which may run already."""
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(conf.SEND_SECONDS, self._give_up)
 

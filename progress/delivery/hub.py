@@ -62,8 +62,8 @@ class Hub:
         self.connections[connection] = None
         if len(self.connections) == 1:
             layer = layers.configured()
-            self.link = None if layer is None else Link(layer, self._receive, self.reader.sweep)
             self.reader = self._new_reader()  # nobody may wait for one that was stopped
+            self.link = None if layer is None else Link(layer, self._receive, self.reader.sweep)
             for work in (self.reader.run, self.feed.run, self._beat):
                 self._begin(_forever(work), self._tasks)
 
@@ -238,7 +238,7 @@ class Hub:
             self.loop.call_soon_threadsafe(self._take_arrived)
 
     def _take_arrived(self) -> None:
-        self._is_called = False  # first: what is put from here on either is taken below or calls again
+        self._is_called = False  # before any is taken: an event that is put later calls again
         arrived: list[Event] = []
         while self._arrived and len(arrived) < ARRIVALS_A_TURN:
             arrived.append(self._arrived.popleft())

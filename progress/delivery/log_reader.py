@@ -164,7 +164,7 @@ class LogReader:
         seen = {job.job_id: job.position.seq if job.position else 0 for job in jobs}
         whole = {job.job_id: job for job in jobs if job.needs_row}
         for job in whole.values():
-            job.needs_row = False  # if it is asked for from here on, this will not do
+            job.needs_row = False  # before the row is read: whoever asks from here on wants a later one
         others = [job_id for job_id in seen if job_id not in whole]
         rows, heads = await reads.in_thread(_rows_and_heads, list(whole), others)
         here = [job for job in jobs if self._jobs.get(job.job_id) is job]

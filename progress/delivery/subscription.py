@@ -19,7 +19,9 @@ class Subscription:
         self.connection = connection
         self.user = user
         self.logs = logs
-        self.is_addressed = is_addressed  # without it the socket has no purpose
+        self.is_addressed = (
+            is_addressed  # the job is that of the URL: without this subscription the socket has no purpose
+        )
         self.begin: Position | None = None  # after which it was sent all there is
         self.was_passed_over = False  # a snapshot was sent instead of events
         self.stopped_at: Position | None = None  # after which nothing is sent until access was asked for again

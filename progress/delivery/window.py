@@ -46,7 +46,7 @@ class Window:
         self._most = most
         self._size = 0
         self._state = state
-        self._shown: Frame | None = None  # the event that shows the present state, once one came
+        self._shown: Frame | None = None  # the last event that shows the state, until it is folded into `_state`
         self._changed_at: datetime | None = None
         self._snapshots: dict[bool, Frame] = {}
 

@@ -57,7 +57,7 @@ class Session:
         self.connection = connection
         self.visitor = ANYBODY
         self._address = address
-        self._client: str | None = None  # once it has its place
+        self._client: str | None = None  # whom its connection counts for, once it does
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
         self._waiting: list[tuple[Work, int]] = []  # with their bytes; an empty deque takes 0.6 KiB

@@ -8,7 +8,11 @@ if TYPE_CHECKING:
     from .websocket import FrameProtocol
 
 BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the outbox begins
-NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}  # the kernel takes nothing now, as Twisted has it
+NO_ROOM = {
+    errno.EAGAIN,
+    errno.EWOULDBLOCK,
+    errno.ENOBUFS,
+}  # the kernel takes nothing now; the same errors as in Twisted
 
 
 class FrameWriter:

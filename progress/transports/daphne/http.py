@@ -61,7 +61,7 @@ class BoundedRequest(WebRequest):
     def _check_forwarded(self) -> None:
         """Leave of the headers of a proxy what it said itself, and only what can be read."""
         server, headers = self.server, self.requestHeaders
-        # Daphne hears of the scheme only where there is an address
+        # Daphne reads the scheme only where there is an address, so where the proxy named none, its own stands there.
         _replace(headers, server.proxy_forwarded_address_header, self._address())
         for name, known in (
             (server.proxy_forwarded_port_header, _port),

@@ -25,8 +25,8 @@ STEPS_A_TURN = 8  # of Autobahn's parser, two for a frame, before others have th
 CLIENT_STEPS_A_TURN = 32  # of all sockets of one client
 QUEUED_MESSAGES = 4  # that the application has not taken yet; a long one may only wait alone
 LONG_MESSAGE_BYTES = 4_096
-PATIENCE_SECONDS = 10.0  # with a client that is behind: to read what is under way, and the code of the close after it
-REFUSED_SECONDS = 1.0  # for another to answer the close
+PATIENCE_SECONDS = 10.0  # in which a client that is behind may read what is under way, then the close with its code
+REFUSED_SECONDS = 1.0  # in which any other may answer the close
 BEHIND = frozenset({CloseCode.TOO_SLOW, CloseCode.RESYNC, CloseCode.GOING_AWAY})
 FLOODING = frozenset({CloseCode.TOO_MANY_MESSAGES, 1002, 1007, 1009})  # or broke the WebSocket protocol
 
@@ -78,8 +78,8 @@ class Turn:
 class FrameProtocol(WebSocketProtocol):
     """Daphne's WebSocket protocol, which reads no faster than it may and tells the frame writer what goes past it."""
 
-    # Why nothing is read, each a bit
-    FULL = 1  # it does not read itself
+    # Reasons to read nothing, as bits of one number
+    FULL = 1  # the client does not read what it is sent
     UNTAKEN = 2  # the application has not taken what came
     TURN = 4  # it is the others' turn
     OWING = 8  # it has sent more than it may

@@ -268,6 +268,19 @@ async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, mon
         await watcher.until_seq(2)
 
 
+async def test_layer__that_brings_nothing_has_the_log_looked_into_at_once(unheard, no_sweep, monkeypatch):
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(link, "RETRY_SECONDS", 0.01)
+    layer = ScriptedLayer()
+    layer.is_deaf = True
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
 async def test_layer__lost_the_last_message(unheard, settings, monkeypatch):
     settings.PROGRESS_SYNC_SECONDS = 0.01
     layer = ScriptedLayer()
