@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.bounds import MAX_STAGE
 from jobs.reporter import Reporter
+from jobs.validation import MAX_STAGE
 
 CHUNK = 1 << 20  # bytes read at once
 MAX_LINES = 100  # log lines about skipped files; a folder may hold millions

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from . import bounds
+from . import validation
 from .access import policy
 from .database import UNAVAILABLE
 from .exceptions import DuplicateJob, InvalidValue, JobError
@@ -52,11 +52,11 @@ class AddJobForm(ModelForm):
     def clean_id(self) -> str | None:
         """Check the id, if one is given."""
         job_id: str = self.cleaned_data["id"]
-        return _checked(bounds.job_id, job_id) if job_id else None
+        return _checked(validation.job_id, job_id) if job_id else None
 
     def clean_metadata(self) -> dict[str, Any]:
         """Check the metadata by the bounds of every writer."""
-        checked: dict[str, Any] = _checked(bounds.metadata, self.cleaned_data["metadata"] or {})
+        checked: dict[str, Any] = _checked(validation.metadata, self.cleaned_data["metadata"] or {})
         return checked
 
     def clean(self) -> dict[str, Any]:

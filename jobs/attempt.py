@@ -18,7 +18,7 @@ from django.db import Error, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import OuterRef, Subquery
 
-from . import bounds, database
+from . import database, validation
 from .changes import Change
 from .database import connection_to_write, repeated
 from .events import Event
@@ -47,7 +47,7 @@ class AttemptWriter:
         self._attempt: Attempt | None = None
         if isinstance(job_or_id, ProcessingJob):
             self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
-        self.job_id = bounds.job_id(job_or_id)
+        self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[tuple[Decision, Write]] = []  # sent as the connection was lost
         self._rate = RateEstimator()

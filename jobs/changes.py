@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from django.utils import timezone
 
-from . import bounds
+from . import validation
 from .exceptions import InvalidTransition, InvalidValue
 from .models import ProcessingJob
 from .rate import RateEstimator, eta_seconds
@@ -17,7 +17,7 @@ from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
 OF_THE_MOMENT = frozenset({"rate", "eta_seconds"})  # true only while the job runs
-OF_THE_ATTEMPT = bounds.RESERVED | {"stage"}
+OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ class Report:
             InvalidValue: An argument is out of its bounds.
 
         """
-        added = {} if metadata is None else bounds.metadata(metadata)
-        stage = added.pop("stage", None) if stage is None else bounds.text(stage, "stage", bounds.MAX_STAGE)
+        added = {} if metadata is None else validation.metadata(metadata)
+        stage = added.pop("stage", None) if stage is None else validation.text(stage, "stage", validation.MAX_STAGE)
         return cls(
-            progress=None if progress is None else float(bounds.number(progress, "progress", 100)),
-            current=None if current is None else bounds.number(current, "current count"),
-            total=None if total is None else bounds.number(total, "total"),
-            message=None if message is None else bounds.text(message, "message", bounds.MAX_MESSAGE),
+            progress=None if progress is None else float(validation.number(progress, "progress", 100)),
+            current=None if current is None else validation.number(current, "current count"),
+            total=None if total is None else validation.number(total, "total"),
+            message=None if message is None else validation.text(message, "message", validation.MAX_MESSAGE),
             stage=stage,
             metadata=added,
         )
@@ -80,8 +80,8 @@ def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
         InvalidValue: The message or the metadata is out of its bounds.
 
     """
-    added = {} if metadata is None else bounds.metadata(metadata)
-    return {"message": bounds.text(message, "message", bounds.MAX_MESSAGE), "metadata": added}
+    added = {} if metadata is None else validation.metadata(metadata)
+    return {"message": validation.text(message, "message", validation.MAX_MESSAGE), "metadata": added}
 
 
 def log_level(level: str) -> str:
@@ -98,8 +98,8 @@ def log_level(level: str) -> str:
 
 def error_text(error: str | BaseException) -> str:
     """Return an error in words, cut to what is stored."""
-    words = error if isinstance(error, str) else f"{type(error).__name__}: {bounds.in_words(error)}"
-    return bounds.fitting_text(words, bounds.MAX_ERROR)
+    words = error if isinstance(error, str) else f"{type(error).__name__}: {validation.in_words(error)}"
+    return validation.fitting_text(words, validation.MAX_ERROR)
 
 
 def queued(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
@@ -139,8 +139,8 @@ def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str,
 def failed(job: ProcessingJob, message: str, error: str, metadata: dict[str, Any] | None) -> Change:
     """End badly."""
     require_transition(job.pk, job.status, Status.FAILED)
-    shown = {"error": error[: bounds.MAX_MESSAGE]} if error else {}
-    first_line = error.strip().partition("\n")[0][: bounds.MAX_MESSAGE]
+    shown = {"error": error[: validation.MAX_MESSAGE]} if error else {}
+    first_line = error.strip().partition("\n")[0][: validation.MAX_MESSAGE]
     return _to(job, Status.FAILED, message or first_line, metadata, shown=shown, error=error, finished_at=NOW)
 
 
@@ -200,7 +200,7 @@ def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[
     current = job.metadata.get("current") if report.current is None else report.current
     shown: dict[str, Any] = {} if report.total is None else {"total": total}
     if total is not None and current is not None:
-        if current > total * (1 + bounds.ROUNDING):
+        if current > total * (1 + validation.ROUNDING):
             raise InvalidValue(f"The current count {current:g} is above the total {total:g}.")
         current = min(current, total)
     progress = job.progress
@@ -224,7 +224,7 @@ def _percent(current: float, total: float | None) -> float | None:
         return None
     if current >= total:
         return 100.0
-    return min(math.floor(10_000 * current / total + bounds.ROUNDING), 9_999) / 100
+    return min(math.floor(10_000 * current / total + validation.ROUNDING), 9_999) / 100
 
 
 def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
@@ -286,8 +286,8 @@ def _merged(
     """
     merged = {**(job.metadata if kept is None else kept), **(added or {})}
     if added:
-        own = {key: value for key, value in merged.items() if key not in bounds.RESERVED}
-        bounds.json_value(own, "metadata")
+        own = {key: value for key, value in merged.items() if key not in validation.RESERVED}
+        validation.json_value(own, "metadata")
     for key, value in shown.items():
         if value is None:
             merged.pop(key, None)

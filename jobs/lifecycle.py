@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import bounds, changes, database
+from . import changes, database, validation
 from .attempt import AttemptWriter, Committed
 from .changes import Change
 from .database import connection_to_write, repeated
@@ -81,13 +81,13 @@ class ProcessingJobLifecycle(AttemptWriter):
 
         """
         now = repeated(database.now)
-        fields = {} if job_id is None else {"id": bounds.job_id(job_id)}
+        fields = {} if job_id is None else {"id": validation.job_id(job_id)}
         job = ProcessingJob(
             **fields,
-            name=bounds.text(name, "name", bounds.MAX_NAME),
+            name=validation.text(name, "name", validation.MAX_NAME),
             owner=owner,
             public=bool(public),
-            metadata={**bounds.metadata(metadata or {}), "attempt": 1},
+            metadata={**validation.metadata(metadata or {}), "attempt": 1},
             created_at=now,
             status_changed_at=now,
             updated_at=now,
@@ -160,7 +160,7 @@ class ProcessingJobLifecycle(AttemptWriter):
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
         given = changes.checked(message, metadata)
-        stored = bounds.json_value(result, "result")
+        stored = validation.json_value(result, "result")
         self._write(partial(changes.completed, result=stored, **given))
 
     def mark_failed(
@@ -188,7 +188,7 @@ class ProcessingJobLifecycle(AttemptWriter):
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
-        line = bounds.text(text, "log line", bounds.MAX_LOG_LINE)
+        line = validation.text(text, "log line", validation.MAX_LOG_LINE)
         self._write(partial(changes.logged, text=line, level=changes.log_level(level)))
 
     def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
@@ -198,7 +198,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         """
         fields = {"owner": owner} if owner is not KEEP else {}
         if name is not KEEP:
-            fields["name"] = bounds.text(name, "name", bounds.MAX_NAME)
+            fields["name"] = validation.text(name, "name", validation.MAX_NAME)
         if public is not KEEP:
             fields["public"] = bool(public)
 

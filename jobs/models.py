@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import Error, models
 from django.utils import timezone
 
-from . import bounds
+from . import validation
 from .events import Event
 from .exceptions import InvalidValue
 from .ids import new_epoch, new_job_id
@@ -47,7 +47,7 @@ class ProcessingJob(models.Model):
     """The present state of a background job. Only ``jobs.lifecycle`` writes it, but for name, owner and ``public``."""
 
     id = models.CharField(primary_key=True, max_length=64, default=new_job_id)
-    name = models.CharField(max_length=bounds.MAX_NAME, blank=True)
+    name = models.CharField(max_length=validation.MAX_NAME, blank=True)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="processing_jobs"
     )

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 from django.db import Error
 
-from . import bounds
+from . import validation
 from .database import UNAVAILABLE, connection_to_write
 from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
 from .lifecycle import ProcessingJobLifecycle
@@ -73,7 +73,7 @@ class Reporter:
         raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
 
     def __enter__(self) -> Self:
-        unit = bounds.fitting_text(self.unit, bounds.MAX_STAGE)
+        unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
         try:
             try:
                 self._insist(partial(self.lifecycle.mark_started, metadata={"unit": unit} if unit else None))
@@ -100,7 +100,7 @@ class Reporter:
             return is_cancelled
         if error is None or (isinstance(error, SystemExit) and not error.code):
             self._tell_last()
-            summary = bounds.fitting_text(self.summary, bounds.MAX_MESSAGE)
+            summary = validation.fitting_text(self.summary, validation.MAX_MESSAGE)
             # Even if a cancellation was asked for meanwhile: the work is done.
             self._insist(partial(self.lifecycle.mark_completed, summary, result=self._storable(self.result)))
         elif is_cancelled:
@@ -143,9 +143,9 @@ class Reporter:
             if self.total is not None and self.current > self.total:
                 self.total = self.current  # the total was a guess; being wrong about it is no reason to fail
             if message is not None:
-                self._untold["message"] = bounds.fitting_text(message, bounds.MAX_MESSAGE)
+                self._untold["message"] = validation.fitting_text(message, validation.MAX_MESSAGE)
             if stage is not None:
-                self._untold["stage"] = bounds.fitting_text(stage, bounds.MAX_STAGE)
+                self._untold["stage"] = validation.fitting_text(stage, validation.MAX_STAGE)
         if stage is not None or time.monotonic() - self._told >= MIN_INTERVAL:
             self.flush()
 
@@ -217,7 +217,7 @@ class Reporter:
     def _count(self, count: Callable[[], Any], otherwise: float | None = None) -> Any:
         """Return a count, or what stands for one that is no number."""
         try:
-            return bounds.number(count(), "count")
+            return validation.number(count(), "count")
         except Exception as error:  # whatever a sum with a foreign object raises
             self._complain(error)
             return otherwise
@@ -225,7 +225,7 @@ class Reporter:
     def _storable(self, result: Any) -> Any:
         """Return a result, or why it can't be stored."""
         try:
-            return bounds.json_value(result, "result")
+            return validation.json_value(result, "result")
         except InvalidValue as error:
             self._complain(error)
             return f"(not stored: {error})"
@@ -233,7 +233,9 @@ class Reporter:
     def _complain(self, error: Exception) -> None:
         if not self._has_complained:
             self._has_complained = True
-            logger.warning("Job %r was told what can't be stored: %s", self.lifecycle.job_id, bounds.in_words(error))
+            logger.warning(
+                "Job %r was told what can't be stored: %s", self.lifecycle.job_id, validation.in_words(error)
+            )
 
 
 def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:

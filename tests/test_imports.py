@@ -27,7 +27,7 @@ PURE = [
     "progress.protocol.commands",
     "progress.protocol.frames",
     "progress.protocol.position",
-    "progress.broker.groups",
+    "progress.broker.messages",
     "progress.identity.limits",
     "progress.delivery.outbox",
     "progress.delivery.window",

@@ -1,6 +1,6 @@
 """Tells other processes of committed events, through the channel layer.
 
-The worker's thread only puts a hint into a queue. A thread of its own, with an event loop and one
+The worker's thread only puts a publication into a queue. A thread of its own, with an event loop and one
 connection to Redis that stay, sends what waits; whatever goes wrong there is logged and harms no job,
 since every watcher is brought up to date from the log.
 """
@@ -19,7 +19,7 @@ from django.conf import settings
 from ..conf import conf
 from ..source.vocabulary import Event, EventKind
 from . import layers
-from .groups import FEED_GROUP, Hint, encoded, feed_message, job_group, job_message
+from .messages import FEED_GROUP, Publication, encoded, feed_message, job_group, job_message
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +117,10 @@ class Publisher:
         layer = layers.configured()
         if layer is None:
             return
-        by_job: dict[str, list[Hint]] = {}
-        for hint in encoded(batch):
-            by_job.setdefault(hint.job_id, []).append(hint)
-        messages = [(job_group(job_id), job_message(hints)) for job_id, hints in by_job.items()]
+        by_job: dict[str, list[Publication]] = {}
+        for publication in encoded(batch):
+            by_job.setdefault(publication.job_id, []).append(publication)
+        messages = [(job_group(job_id), job_message(publications)) for job_id, publications in by_job.items()]
         changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
         if changed:
             messages.append((FEED_GROUP, feed_message(changed)))

@@ -1,7 +1,7 @@
 """The hub: one per process and event loop; all that a process watches goes through it.
 
 It joins a job's group of the channel layer when the first local watcher comes, and hands each event
-to every local watcher once, in order. What arrives through the channel layer is a hint: what is
+to every local watcher once, in order. What arrives through the channel layer is a publication: what is
 missing, `progress.delivery.log_reader` reads from the log.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 from django.db import Error
 
 from ..broker import layers
-from ..broker.groups import CHANGED, EVENTS, FEED_GROUP, Hint, encoded, hints_of, job_group
-from ..broker.link import Link
+from ..broker.messages import CHANGED, EVENTS, FEED_GROUP, Publication, encoded, job_group, publications_of
+from ..broker.subscriber import Subscriber
 from ..conf import conf
 from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
@@ -47,7 +47,7 @@ class Hub:
         self.feed = Feed()
         self.connections: dict[Connection, None] = {}
         self.loop = asyncio.get_running_loop()
-        self.link: Link | None = None
+        self.subscriber: Subscriber | None = None
         self.reader = self._new_reader()
         self._tasks: set[asyncio.Future[None]] = set()  # while anybody is there
         self._farewells: set[asyncio.Future[None]] = set()  # of links that are left
@@ -63,7 +63,7 @@ class Hub:
         if len(self.connections) == 1:
             layer = layers.configured()
             self.reader = self._new_reader()  # nobody may wait for one that was stopped
-            self.link = None if layer is None else Link(layer, self._receive, self.reader.sweep)
+            self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
             for work in (self.reader.run, self.feed.run, self._beat):
                 self._begin(_forever(work), self._tasks)
 
@@ -82,8 +82,8 @@ class Hub:
     def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        if self.link is not None:
-            self._begin(self.link.stop(), self._farewells)
+        if self.subscriber is not None:
+            self._begin(self.subscriber.stop(), self._farewells)
 
     def _new_reader(self) -> LogReader:
         return LogReader(self.jobs, self._is_told, self.feed.sweep)
@@ -102,7 +102,7 @@ class Hub:
 
     def _is_told(self) -> bool:
         """Tell whether the channel layer brings word of what other processes write."""
-        return self.link is not None and self.link.is_whole
+        return self.subscriber is not None and self.subscriber.is_whole
 
     # Subscriptions to jobs
 
@@ -140,8 +140,8 @@ class Hub:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._admit_again, self._drop)
         with job.in_demand():
             since = job.replace(connection, since, logs=logs)
-            if self.link is not None:
-                await self.link.join(job_group(job_id))
+            if self.subscriber is not None:
+                await self.subscriber.join(job_group(job_id))
             subscription = Subscription(connection, user, logs=logs, is_addressed=is_addressed)
             await self._admit(job, subscription, since)
 
@@ -173,8 +173,8 @@ class Hub:
         """Follow a job no more that nobody watches."""
         if self.jobs.get(job.job_id) is job:
             del self.jobs[job.job_id]
-            if self.link is not None:
-                self.link.leave(job_group(job.job_id))
+            if self.subscriber is not None:
+                self.subscriber.leave(job_group(job.job_id))
 
     # Subscriptions to feeds
 
@@ -187,8 +187,8 @@ class Hub:
         """
         self._feeding += 1
         try:
-            if self.link is not None:
-                await self.link.join(FEED_GROUP)
+            if self.subscriber is not None:
+                await self.subscriber.join(FEED_GROUP)
             await self.feed.add(connection, user, name)
         except Exception as error:  # a policy may raise anything
             logger.warning("The feed can't be read: %r", error)
@@ -205,8 +205,8 @@ class Hub:
         self._leave_feed()
 
     def _leave_feed(self) -> None:
-        if not (self.feed.is_watched or self._feeding) and self.link is not None:
-            self.link.leave(FEED_GROUP)
+        if not (self.feed.is_watched or self._feeding) and self.subscriber is not None:
+            self.subscriber.leave(FEED_GROUP)
 
     # Events
 
@@ -214,16 +214,16 @@ class Hub:
         """Tell whether an event would be of use; may be asked from any thread."""
         return job_id in self.jobs or (kind is EventKind.STATUS and self.feed.is_watched)
 
-    def offer(self, hints: Sequence[Hint]) -> None:
+    def offer(self, publications: Sequence[Publication]) -> None:
         """Take events in, whoever brings them, however often, in whatever order.
 
         Those of one job that come together go out together.
         """
-        by_job: dict[str, list[Hint]] = {}
-        for hint in hints:
-            by_job.setdefault(hint.job_id, []).append(hint)
-            if hint.kind == EventKind.STATUS:
-                self.feed.mark(hint.job_id)
+        by_job: dict[str, list[Publication]] = {}
+        for publication in publications:
+            by_job.setdefault(publication.job_id, []).append(publication)
+            if publication.kind == EventKind.STATUS:
+                self.feed.mark(publication.job_id)
         for job_id, offered in by_job.items():
             job = self.jobs.get(job_id)
             if job is not None and not job.offer(offered):
@@ -249,7 +249,7 @@ class Hub:
     def _receive(self, message: dict[str, Any]) -> None:
         """Take a message of the channel layer."""
         if message.get("type") == EVENTS:
-            self.offer(hints_of(message))
+            self.offer(publications_of(message))
         elif message.get("type") == CHANGED:
             for job_id in message["job_ids"]:
                 self.feed.mark(job_id)

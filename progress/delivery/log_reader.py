@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..broker.groups import Hint, hint_of
+from ..broker.messages import Publication, publication_of
 from ..conf import conf
 from ..protocol.exceptions import unavailable
 from ..source.store import Head, Span, lifecycle, selectors
 from . import reads
-from .wakeups import DataVersion
+from .sqlite_changes import DataVersion
 from .watched_job import WatchedJob
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ class LogReader:
         if coming.error is not None or job.is_failing:
             raise unavailable(job.job_id)
 
-    async def read(self, job_id: str, span: Span) -> Sequence[Hint]:
+    async def read(self, job_id: str, span: Span) -> Sequence[Publication]:
         """Return what the log of one job still has of a span and can be shown."""
-        return (await reads.in_thread(_hints, {job_id: span}))[job_id]
+        return (await reads.in_thread(_publications, {job_id: span}))[job_id]
 
     # The rounds
 
@@ -210,7 +210,7 @@ class LogReader:
                 self.mark(job)
         if not spans:
             return
-        found = await reads.in_thread(_hints, {job.job_id: span for job, span in spans.items()})
+        found = await reads.in_thread(_publications, {job.job_id: span for job, span in spans.items()})
         for job, span in spans.items():
             job.offer(found[job.job_id])
             if job.position is not None and job.position.epoch == span.epoch and job.position.seq < span.upto:
@@ -235,17 +235,17 @@ def _rows_and_heads(whole: Sequence[str], others: Sequence[str]) -> tuple[Rows, 
     return rows, selectors.heads(others)
 
 
-def _hints(spans: Mapping[str, Span]) -> dict[str, list[Hint]]:
+def _publications(spans: Mapping[str, Span]) -> dict[str, list[Publication]]:
     """Return the events of each span, in order, up to one that can't be shown."""
     logs = reads.each(lambda job_ids: selectors.events_between({each: spans[each] for each in job_ids}), list(spans))
-    hints: dict[str, list[Hint]] = {}
+    publications: dict[str, list[Publication]] = {}
     for job_id, log in logs.items():
-        hints[job_id] = []
+        publications[job_id] = []
         try:
             if isinstance(log, Exception):
                 raise log
             for event in log:
-                hints[job_id].append(hint_of(event.as_event(spans[job_id].epoch)))
+                publications[job_id].append(publication_of(event.as_event(spans[job_id].epoch)))
         except Exception as error:
             logger.warning("An event of job %s can't be shown: %r", job_id, error)
-    return hints
+    return publications

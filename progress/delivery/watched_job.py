@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..broker.groups import Hint
+from ..broker.messages import Publication
 from ..conf import conf
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
@@ -50,7 +50,7 @@ class WatchedJob:
     def __init__(
         self,
         job_id: str,
-        read: Callable[[str, Span], Awaitable[Sequence[Hint]]],
+        read: Callable[[str, Span], Awaitable[Sequence[Publication]]],
         admit_again: "Callable[[WatchedJob, list[Subscription]], None]",
         on_idle: "Callable[[WatchedJob], None]",
     ) -> None:
@@ -158,18 +158,18 @@ class WatchedJob:
         for subscription in list(self.subscriptions.values()):
             self.turn_away(subscription, job_not_found(self.job_id))
 
-    def offer(self, hints: Sequence[Hint]) -> bool:
+    def offer(self, publications: Sequence[Publication]) -> bool:
         """Take those events that come next, and send them together; return whether nothing is missing before any."""
         window = self._window
         if window is None:
             return False
         fresh: list[Frame] = []
         has_no_gap = True
-        for hint in hints:
-            verdict = window.offer(hint.seq) if hint.epoch == window.position.epoch else Verdict.GAP
+        for publication in publications:
+            verdict = window.offer(publication.seq) if publication.epoch == window.position.epoch else Verdict.GAP
             if verdict is Verdict.FRESH:
-                frame = event_frame(hint.job_id, hint.seq, hint.kind, hint.text)
-                window.append(frame, is_log=hint.kind == EventKind.LOG)
+                frame = event_frame(publication.job_id, publication.seq, publication.kind, publication.text)
+                window.append(frame, is_log=publication.kind == EventKind.LOG)
                 fresh.append(frame)
             has_no_gap = has_no_gap and verdict is not Verdict.GAP
         if fresh:
@@ -217,8 +217,8 @@ class WatchedJob:
         window.fill(await self._read_frames(window.position.epoch, begin - conf.RING_EVENTS, begin))
 
     async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
-        hints = await self._read(self.job_id, Span(epoch, after, upto))
-        return [event_frame(hint.job_id, hint.seq, hint.kind, hint.text) for hint in hints]
+        publications = await self._read(self.job_id, Span(epoch, after, upto))
+        return [event_frame(each.job_id, each.seq, each.kind, each.text) for each in publications]
 
     def replace(self, connection: Connection, since: Position | None, *, logs: bool) -> Position | None:
         """End a socket's earlier subscription; return where another begins, so that nothing is sent twice.

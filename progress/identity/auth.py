@@ -1,7 +1,5 @@
 """Who is at the other end of a socket, and whether the page that opened it is ours."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -16,21 +14,13 @@ from django.utils.http import is_same_domain
 
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import InvalidToken, Refused
-from ..source.store import type_of_user
-from .tokens import Admission, admit
+from .identity import Identity
+from .tokens import verify
 
 SCHEMES = {"ws": "http", "wss": "https"}
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who watches, and until when they may; None for as long as they like."""
-
-    user: type_of_user
-    expires: datetime | None = None
-
-
-class Session(dict[str, Any]):
+class ReadOnlySession(dict[str, Any]):
     """A session as it was read.
 
     Django would change one that was signed with a former key, and end one that was signed with none that it knows; the
@@ -76,7 +66,7 @@ def has_credentials(request: HttpRequest) -> bool:
     return "HTTP_AUTHORIZATION" in request.META or "HTTP_COOKIE" in request.META
 
 
-def identify(request: HttpRequest) -> Visitor:
+def identify(request: HttpRequest) -> Identity:
     """Return who is asking: by token, or by cookie if a page of ours opened the socket. Reads the database.
 
     Raises:
@@ -85,17 +75,16 @@ def identify(request: HttpRequest) -> Visitor:
     """
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
-        admission = admitted(token.strip())
-        return Visitor(admission.user, admission.expires)
+        return verify_token(token.strip())
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if key is None or "HTTP_ORIGIN" not in request.META:
-        return Visitor(AnonymousUser())
+        return Identity(AnonymousUser())
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    request.session = Session(store.items())  # type: ignore[assignment]  # all that Django asks of it
-    return Visitor(auth.get_user(request))
+    request.session = ReadOnlySession(store.items())  # type: ignore[assignment]  # all that Django asks of it
+    return Identity(auth.get_user(request))
 
 
-def admitted(token: str) -> Admission:
+def verify_token(token: str) -> Identity:
     """Return whom a token admits. Reads the database.
 
     Raises:
@@ -103,7 +92,7 @@ def admitted(token: str) -> Admission:
 
     """
     try:
-        return admit(token)
+        return verify(token)
     except InvalidToken as error:
         raise Refused(
             ErrorCode.NOT_AUTHENTICATED, "The token is not valid", close=CloseCode.NOT_AUTHENTICATED

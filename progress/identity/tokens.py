@@ -1,6 +1,5 @@
 """Tokens: how a client that is no browser shows whose it is. Signed, and good for a while."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth import get_user_model
@@ -10,16 +9,9 @@ from django.core.exceptions import ValidationError
 
 from ..conf import conf
 from ..protocol.exceptions import InvalidToken
+from .identity import Identity
 
 SALT = "progress.tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Whom a token admits, and until when."""
-
-    user: AbstractBaseUser
-    expires: datetime
 
 
 def issue(user: AbstractBaseUser, *, seconds: float | None = None) -> str:
@@ -32,7 +24,7 @@ def issue(user: AbstractBaseUser, *, seconds: float | None = None) -> str:
     return signing.dumps({"u": str(user.pk), "x": expires, "h": _fingerprints(user)[0]}, salt=SALT)
 
 
-def admit(token: str) -> Admission:
+def verify(token: str) -> Identity:
     """Return whom a token admits. Reads the database.
 
     Raises:
@@ -51,7 +43,7 @@ def admit(token: str) -> Admission:
     user = get_user_model()._default_manager.filter(pk=user_id).first()
     if user is None or not user.is_active or fingerprint not in _fingerprints(user):
         raise InvalidToken("The token's user may not sign in, or has a new password.")
-    return Admission(user, expires)
+    return Identity(user, expires)
 
 
 def _fingerprints(user: AbstractBaseUser) -> list[str]:

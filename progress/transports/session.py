@@ -14,7 +14,8 @@ from django.db import Error
 from ..conf import conf
 from ..delivery import hub, reads
 from ..delivery.connection import Connection
-from ..identity.auth import Visitor, admitted, has_credentials, identify
+from ..identity.auth import has_credentials, identify, verify_token
+from ..identity.identity import Identity
 from ..identity.limits import MessageRate, Places, network_of
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
@@ -28,7 +29,7 @@ WAITING_MESSAGES = 32  # while the database is asked for one; more are not read 
 
 Work = Callable[[], Awaitable[None]]
 
-ANYBODY = Visitor(AnonymousUser())
+ANYBODY = Identity(AnonymousUser())
 places = Places()
 
 
@@ -50,12 +51,12 @@ class Session:
         "_waiting",
         "_working",
         "connection",
-        "visitor",
+        "identity",
     )
 
     def __init__(self, connection: Connection, address: str) -> None:
         self.connection = connection
-        self.visitor = ANYBODY
+        self.identity = ANYBODY
         self._address = address
         self._client: str | None = None  # whom its connection counts for, once it does
         self._expiry: asyncio.TimerHandle | None = None
@@ -87,19 +88,19 @@ class Session:
 
     async def _welcome(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
         try:
-            self.visitor = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
+            self.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
         except Error as error:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
         self._take_place()
         hub.current().enter(self.connection)
-        self._end_at(self.visitor.expires)
+        self._end_at(self.identity.expires)
         logger.debug("%s connected", self)
         if watch is not None:
             await self._watch_addressed(watch)
 
     def _take_place(self) -> None:
-        user = self.visitor.user
+        user = self.identity.user
         client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
         if not places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
@@ -208,7 +209,7 @@ class Session:
             )
         await hub.current().subscribe(
             self.connection,
-            self.visitor.user,
+            self.identity.user,
             command.job_id,
             command.since,
             logs=command.logs,
@@ -229,9 +230,9 @@ class Session:
             self._refuse(refused)
 
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
-        if command.feed == "mine" and not self.visitor.user.is_authenticated:
+        if command.feed == "mine" and not self.identity.user.is_authenticated:
             raise Refused(ErrorCode.NOT_AUTHENTICATED, "Sign in to see your jobs", subject=command.feed)
-        await hub.current().subscribe_feed(self.connection, self.visitor.user, command.feed)
+        await hub.current().subscribe_feed(self.connection, self.identity.user, command.feed)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if command.is_feed:
@@ -242,12 +243,13 @@ class Session:
 
     async def _authenticate(self, command: Auth) -> None:
         try:
-            admission = await reads.in_thread(admitted, command.token)
+            identity = await reads.in_thread(verify_token, command.token)
         except Error as error:
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
-        self.visitor = Visitor(admission.user, admission.expires)
-        self._end_at(admission.expires)
-        self.connection.send(frames.authenticated(admission.expires))
+        assert identity.expires is not None, "every token ends"
+        self.identity = identity
+        self._end_at(identity.expires)
+        self.connection.send(frames.authenticated(identity.expires))
 
     def _end_at(self, expires: datetime | None) -> None:
         """Close the socket when the token that opened it ends."""

@@ -319,10 +319,10 @@ def test_every_change__the_row_is_as_old_as_the_last_event_that_shows_it(make_jo
 class ReplicaRouter:
     """Has all reads made on a replica, which there is none of here: whoever asks it fails."""
 
-    def db_for_read(self, model: Any, **hints: Any) -> str:
+    def db_for_read(self, model: Any, **publications: Any) -> str:
         return "replica"
 
-    def db_for_write(self, model: Any, **hints: Any) -> str:
+    def db_for_write(self, model: Any, **publications: Any) -> str:
         return "default"
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from jobs.bounds import MAX_METADATA
 from jobs.exceptions import InvalidValue
 from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.validation import MAX_METADATA
 from tests.jobs.records import assert_whole, row, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from jobs import bounds, reporter
+from jobs import reporter, validation
 from jobs.exceptions import JobCancelled, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
@@ -246,7 +246,7 @@ def test_report__what_a_locked_database_refused_is_told_with_the_next(make_job: 
 def test_reporter__starts_though_there_is_no_room_for_the_unit(make_job: MakeJob, monkeypatch: Any) -> None:
     warned: list[str] = []
     monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
-    make_job("full", metadata={"text": "x" * (bounds.MAX_METADATA - 20)})
+    make_job("full", metadata={"text": "x" * (validation.MAX_METADATA - 20)})
     with Reporter("full", unit="files") as report:
         report.advance()
     assert row("full")["status"] == "completed"

@@ -48,7 +48,7 @@ def unheard() -> Iterator[list[Any]]:
 @pytest.fixture
 def no_sweep(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Nothing wakes the hub but a gap."""
-    from progress.delivery.wakeups import DataVersion
+    from progress.delivery.sqlite_changes import DataVersion
 
     settings.PROGRESS_SWEEP_SECONDS = settings.PROGRESS_SYNC_SECONDS = 1000
     monkeypatch.setattr(DataVersion, "of_database", lambda: None)

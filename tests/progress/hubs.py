@@ -1,4 +1,4 @@
-"""What the tests of the hub share: one job, watchers without sockets, hints by hand."""
+"""What the tests of the hub share: one job, watchers without sockets, publications by hand."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.broker.groups import hint_of
+from progress.broker.messages import publication_of
 from progress.delivery import hub
 from progress.delivery.log_reader import Round
 from progress.protocol.position import Position
@@ -31,7 +31,7 @@ async def watch(watcher: Watcher, since: Position | None = None, job_id: str = J
 
 
 def offer(event: Event) -> None:
-    hub.current().offer([hint_of(event)])
+    hub.current().offer([publication_of(event)])
 
 
 def seqs(watcher: Watcher) -> list[int]:

@@ -146,7 +146,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "never left": Fault(
         "a group of the layer is never left",
-        {"progress.broker.link:Link._settle": _joins_only, "progress.broker.link:Link._give_back": _forgets_groups},
+        {
+            "progress.broker.subscriber:Subscriber._settle": _joins_only,
+            "progress.broker.subscriber:Subscriber._give_back": _forgets_groups,
+        },
         WITH_LAYER,
     ),
     "frees nothing": Fault("the outbox frees nothing", {"progress.delivery.outbox:Outbox.pop": _frees_nothing}),

@@ -10,7 +10,7 @@ LATE_SECONDS = 1.0  # how late a message may come
 
 
 class Layer:
-    """Groups and channels, as the hub's link sees them; what is sent to a group, the world sends."""
+    """Groups and channels, as the hub's subscriber sees them; what is sent to a group, the world sends."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -24,7 +24,7 @@ class Layer:
         self._heard: dict[str, None] = {}  # the channels on which somebody receives
         self._excused: set[str] = set()
 
-    # What the link calls
+    # What the subscriber calls
 
     async def new_channel(self) -> str:
         await self._answer()

@@ -17,8 +17,8 @@ from tests.simulation.layer import LATE_SECONDS
 from tests.simulation.world import HAZARDS, PAUSE_SECONDS, World
 
 SYNC_SECONDS = 3.0  # PROGRESS_SYNC_SECONDS: the slowest cadence
-RETRY_SECONDS = 1.0  # of the hub's reader, and of the link to the layer
-ANSWER_SECONDS = 2.0  # for which the link waits for the layer
+RETRY_SECONDS = 1.0  # of the hub's reader, and of the subscriber
+ANSWER_SECONDS = 2.0  # for which the subscriber waits for the layer
 RETURN_SECONDS = 1.5  # for a client to come back, or to ask again
 TRUTH_SECONDS = SYNC_SECONDS + 2 * RETRY_SECONDS + ANSWER_SECONDS + RETURN_SECONDS  # after which all show the truth
 LOOK_SECONDS = 0.1

@@ -14,7 +14,7 @@ from django.test import override_settings
 from tests.simulation.world import World
 
 READ_PATH = {
-    "broker": ("link",),
+    "broker": ("subscriber",),
     "delivery": (
         *("hub", "feed", "connection", "outbox", "reads"),
         *("pages", "window", "watched_job", "log_reader", "admission"),
@@ -98,8 +98,8 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
 
     from jobs import access, lifecycle, selectors
     from progress.broker import layers
-    from progress.delivery.wakeups import DataVersion
-    from progress.identity.auth import Visitor
+    from progress.delivery.sqlite_changes import DataVersion
+    from progress.identity.identity import Identity
     from progress.identity.limits import Places
     from progress.transports import session, websocket
 
@@ -130,7 +130,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     )  # in a thread, when a socket is gone
     yield session, "places", Places()
     yield session, "has_credentials", lambda request: request.scope["user"].is_authenticated
-    yield session, "identify", lambda request: Visitor(request.scope["user"])
+    yield session, "identify", lambda request: Identity(request.scope["user"])
     yield websocket, "Connection", _numbered(websocket.Connection)
     yield session.Session, "_subscribe", _noted(session.Session._subscribe)
 
@@ -183,6 +183,6 @@ def leftovers(world: World) -> list[str]:
 
 def _parts(made: Any) -> dict[str, Any]:
     """Return a hub and its parts."""
-    names = "feed", "repair", "reader", "link"
+    names = "feed", "reader", "subscriber"
     parts = {name: getattr(made, name) for name in names if getattr(made, name, None) is not None}
     return parts if made is None else {"hub": made, **parts}

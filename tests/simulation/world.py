@@ -10,7 +10,7 @@ from typing import Any
 from django.db import OperationalError
 
 from jobs.states import EventKind
-from progress.broker.groups import FEED_GROUP, feed_message, hint_of, job_group, job_message
+from progress.broker.messages import FEED_GROUP, feed_message, job_group, job_message, publication_of
 from progress.delivery import hub
 from tests.simulation.clients import Client
 from tests.simulation.clock import VirtualLoop
@@ -192,7 +192,7 @@ class World:
             for event in events:
                 hub.deliver(None, event)
         if told and self.layer is not None:
-            self.layer.group_send(job_group(job_id), job_message([hint_of(event) for event in events]))
+            self.layer.group_send(job_group(job_id), job_message([publication_of(event) for event in events]))
             if any(event.kind is EventKind.STATUS for event in events):
                 self.layer.group_send(FEED_GROUP, feed_message([job_id]))
 

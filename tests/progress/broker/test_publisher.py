@@ -18,7 +18,7 @@ import pytest
 from jobs.events import Event
 from jobs.states import EventKind
 from progress.broker import layers, publisher
-from progress.broker.groups import FEED_GROUP
+from progress.broker.messages import FEED_GROUP
 from progress.broker.publisher import Publisher
 from tests.progress.protocol.test_protocol import event
 from tests.progress.watching import WAIT_SECONDS, ScriptedLayer
@@ -43,7 +43,7 @@ class Layer(ScriptedLayer):
 
     def seqs(self, job_id: str = "job-1") -> list[int]:
         messages = [message for group, message in self.sent if group == f"progress.job.{job_id}"]
-        return [hint[2] for message in messages for hint in message["events"]]
+        return [publication[2] for message in messages for publication in message["events"]]
 
 
 @pytest.fixture
@@ -164,8 +164,8 @@ def test_put__of_two_threads_at_once_wakes_the_publisher(own, layer):
     class Slow(deque[Event]):
         both = threading.Barrier(2)
 
-        def append(self, hint: Event) -> None:
-            super().append(hint)
+        def append(self, publication: Event) -> None:
+            super().append(publication)
             try:
                 self.both.wait(0.05)
             except threading.BrokenBarrierError:
@@ -285,7 +285,7 @@ def test_send__an_event_that_can_not_be_encoded_takes_no_other_along(own, layer,
     own.flush()
     assert layer.seqs() == [1, 3]
     assert layer.seqs("job-2") == [1]
-    assert "Event 2 of job job-1" in logged.of("progress.broker.groups")[0]
+    assert "Event 2 of job job-1" in logged.of("progress.broker.messages")[0]
 
 
 def test_complain__says_how_many_were_dropped(own, layer, logged):
@@ -314,10 +314,10 @@ def script(source: str) -> str:
 
         class Printing:
             async def group_send(self, group, message):
-                print(os.getpid(), group, [hint[2] for hint in message["events"]], flush=True)
+                print(os.getpid(), group, [publication[2] for publication in message["events"]], flush=True)
 
         layers.get_channel_layer = lambda: Printing()
-        hint = lambda seq: Event("job-1", "e", seq, EventKind.TICK, "in_progress", 0.0, "", {}, timezone.now())
+        publication = lambda seq: Event("job-1", "e", seq, EventKind.TICK, "in_progress", 0.0, "", {}, timezone.now())
     """
     text = textwrap.dedent(head) + textwrap.dedent(source)
     done = subprocess.run(
@@ -329,24 +329,24 @@ def script(source: str) -> str:
 def test_exit__waits_for_the_last_events():
     printed = script("""
         for seq in range(500):
-            Publisher.of_this_process().put(hint(seq))
+            Publisher.of_this_process().put(publication(seq))
     """)
     assert printed.rstrip().endswith("499]")
 
 
 def test_fork__the_child_has_its_own_publisher():
     printed = script("""
-        Publisher.of_this_process().put(hint(1))
+        Publisher.of_this_process().put(publication(1))
         Publisher.of_this_process().flush()
         Publisher._making.acquire()     # as another thread of the parent may hold it
         child = os.fork()
         if not child:
-            Publisher.of_this_process().put(hint(2))
+            Publisher.of_this_process().put(publication(2))
             Publisher.of_this_process().flush()
             os._exit(0)
         os.waitpid(child, 0)
         Publisher._making.release()
-        Publisher.of_this_process().put(hint(3))
+        Publisher.of_this_process().put(publication(3))
         Publisher.of_this_process().flush()
     """)
     pids, seqs = zip(*[(line.split()[0], line.split()[2]) for line in printed.splitlines()], strict=True)

@@ -14,11 +14,11 @@ from django.contrib.auth.models import AnonymousUser
 
 from jobs.models import JobEvent, ProcessingJob
 from jobs.selectors import Head
-from progress.broker import layers, link
-from progress.broker.link import Link
+from progress.broker import layers, subscriber
+from progress.broker.subscriber import Subscriber
 from progress.delivery import feed, reads
 from progress.delivery.hub import Hub
-from progress.delivery.wakeups import DataVersion
+from progress.delivery.sqlite_changes import DataVersion
 from tests.progress.watching import ScriptedLayer, Watcher
 from tests.simulation.clock import VirtualLoop
 
@@ -198,14 +198,14 @@ def test_layer__that_went_deaf_is_noticed(database, monkeypatch, settings):
         layer = ScriptedLayer()
         monkeypatch.setattr(layers, "configured", lambda: layer)
         asyncio.get_running_loop().call_later(5, setattr, layer, "is_deaf", True)
-        return await seconds_until_shown(database, within=0.25 + A_MOMENT, settle=6 + 3 + link.ANSWER_SECONDS)
+        return await seconds_until_shown(database, within=0.25 + A_MOMENT, settle=6 + 3 + subscriber.ANSWER_SECONDS)
 
     assert run(after_it_went_deaf()) is not None
 
     async def hears_anyway(self: Any) -> bool:
         return True
 
-    monkeypatch.setattr(Link, "_brings_an_echo", hears_anyway)
+    monkeypatch.setattr(Subscriber, "_brings_an_echo", hears_anyway)
     assert run(after_it_went_deaf()) is None
 
 

@@ -14,7 +14,7 @@ from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from progress.broker import layers
-from progress.broker.groups import feed_message
+from progress.broker.messages import feed_message
 from progress.delivery import feed, hub, reads
 from progress.protocol.exceptions import Refused
 from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
@@ -123,7 +123,7 @@ async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, 
 
 
 async def test_add__who_comes_second_makes_the_first_miss_nothing(unheard, no_sweep, monkeypatch):
-    """Both find that nobody watches; a change falls between their reads, and no hint comes."""
+    """Both find that nobody watches; a change falls between their reads, and no publication comes."""
     job, read = await a_job(), reads.in_thread
     second_read, passing, count = asyncio.Event(), asyncio.Event(), 0
 

@@ -15,12 +15,12 @@ from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.states import EventKind
-from progress.broker import layers, link
-from progress.broker.groups import FEED_GROUP, hint_of, job_message
+from progress.broker import layers, subscriber
+from progress.broker.messages import FEED_GROUP, job_message, publication_of
 from progress.delivery import hub, log_reader, reads, window
 from progress.delivery.connection import Connection
 from progress.delivery.log_reader import LogReader
-from progress.delivery.wakeups import DataVersion
+from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.codes import CloseCode, ErrorCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
@@ -164,7 +164,7 @@ async def test_enter__again_after_it_stopped(unheard, lively, monkeypatch):
     for change in (job.amark_queued, job.amark_started):
         async with watchers() as [watcher]:
             await watch_all(watcher)
-            await eventually(lambda: hub.current().link.is_whole)
+            await eventually(lambda: hub.current().subscriber.is_whole)
             await all_comes(watcher, change())
 
 
@@ -249,7 +249,7 @@ async def test_layer__brings_events(unheard, no_sweep, monkeypatch):
         await watch(watcher)
         await job.amark_started()
         await job.amark_progress(5)
-        await layer.inbox.put(job_message([hint_of(event) for event in unheard]))
+        await layer.inbox.put(job_message([publication_of(event) for event in unheard]))
         await watcher.until_seq(3)
     assert seqs(watcher) == [1, 2, 3]
 
@@ -257,7 +257,7 @@ async def test_layer__brings_events(unheard, no_sweep, monkeypatch):
 @pytest.mark.parametrize("trouble", ["broken", "hangs"])
 async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, monkeypatch, trouble):
     settings.PROGRESS_SYNC_SECONDS = 1000  # as behind a layer that works
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.02)
     layer = ScriptedLayer()
     setattr(layer, trouble, True)
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
@@ -269,8 +269,8 @@ async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, mon
 
 
 async def test_layer__that_brings_nothing_has_the_log_looked_into_at_once(unheard, no_sweep, monkeypatch):
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(link, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.01)
     layer = ScriptedLayer()
     layer.is_deaf = True
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
@@ -288,7 +288,7 @@ async def test_layer__lost_the_last_message(unheard, settings, monkeypatch):
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        await eventually(lambda: hub.current().link.is_whole)
+        await eventually(lambda: hub.current().subscriber.is_whole)
         await job.amark_started()
         await watcher.until_seq(2)
 
@@ -298,12 +298,12 @@ async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch
     layer = ScriptedLayer()
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
     async with watchers(3) as [watcher, passing_by, failing]:
-        await eventually(lambda: hub.current().link.is_whole)
+        await eventually(lambda: hub.current().subscriber.is_whole)
         changes = hub.current().feed._changes
 
         async def slow() -> Any:
             hub.current().leave(passing_by.connection)
-            await eventually(lambda: not hub.current().link._leaving)
+            await eventually(lambda: not hub.current().subscriber._leaving)
             return await changes()
 
         monkeypatch.setattr(hub.current().feed, "_changes", slow)
@@ -365,11 +365,11 @@ async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, monkeyp
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
     await a_job()
     async with watchers(2) as [one, other]:
-        await eventually(lambda: hub.current().link.is_whole)
+        await eventually(lambda: hub.current().subscriber.is_whole)
         await watch(one)
         await watch(other)
         hub.current().unsubscribe(one.connection, JOB)
-        assert not hub.current().link._leaving
+        assert not hub.current().subscriber._leaving
         hub.current().unsubscribe(other.connection, JOB)
         await eventually(lambda: layer.groups == set())
 
@@ -379,7 +379,7 @@ async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_g
     monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
     await a_job()
     async with watchers() as [watcher]:
-        await eventually(lambda: hub.current().link.is_whole)
+        await eventually(lambda: hub.current().subscriber.is_whole)
         await watch(watcher)
         assert layer.groups == {f"progress.job.{JOB}"}
         layer.passing = asyncio.Event()  # to leave the group takes a while

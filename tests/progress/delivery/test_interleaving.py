@@ -1,8 +1,8 @@
 """A client that subscribes at any moment of a running job, whatever the channel layer does, sees what the log says.
 
 The log is in memory here, and each of the hub's reads is a point at which anything may happen: events
-are committed, the channel layer brings, repeats, reorders or loses hints, old events are pruned, the
-job is made anew. Without a layer there are no hints, and the one sign of a write is the database's change
+are committed, the channel layer brings, repeats, reorders or loses publications, old events are pruned, the
+job is made anew. Without a layer there are no publications, and the one sign of a write is the database's change
 counter. Chance decides, from a seed of hypothesis's, which can't be asked from within the hub's tasks.
 """
 
@@ -25,12 +25,12 @@ from jobs.models import JobEvent, ProcessingJob
 from jobs.selectors import Head
 from jobs.states import EventKind
 from progress.broker import layers
-from progress.broker.groups import hint_of
+from progress.broker.messages import publication_of
 from progress.conf import conf
 from progress.delivery import hub as hub_module
 from progress.delivery import log_reader, pages, reads, window
 from progress.delivery.hub import Hub
-from progress.delivery.wakeups import DataVersion
+from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.codes import CloseCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
@@ -46,7 +46,7 @@ WAIT_SECONDS = 3.0  # for what must come by itself
 
 
 class World:
-    """A job, its log, and the hints that are under way."""
+    """A job, its log, and the publications that are under way."""
 
     def __init__(self, chance: random.Random, *, has_layer: bool) -> None:
         self.chance = chance
@@ -56,7 +56,7 @@ class World:
         self.quiet = False
         self.streams = 0
         self.hub: Hub | None = None
-        self.hints: list[Any] = []  # on their way
+        self.publications: list[Any] = []  # on their way
         self.past: list[Any] = []  # all there ever were
         self.begin()
 
@@ -78,14 +78,14 @@ class World:
         text, metadata = (f"line {job.seq}", {"level": "info"}) if is_log else (job.message, {})
         event = Event(JOB, job.epoch, job.seq, kind, job.status, job.progress, text, metadata, AT)
         self.log.append(event)
-        self.hints.append(hint_of(event))
-        self.past.append(hint_of(event))
+        self.publications.append(publication_of(event))
+        self.past.append(publication_of(event))
 
     def act(self, action: str) -> None:
         if action in ("bring", "repeat") and not self.has_layer:
             return
-        if action == "bring" and self.hints:
-            self.offer(self.hints.pop(self.chance.randint(0, len(self.hints) - 1)))
+        if action == "bring" and self.publications:
+            self.offer(self.publications.pop(self.chance.randint(0, len(self.publications) - 1)))
         elif action == "repeat":
             self.offer(self.chance.choice(self.past))
         elif action == "prune":
@@ -96,9 +96,9 @@ class World:
         elif action in set(EventKind):
             self.commit(EventKind(action))
 
-    def offer(self, hint: Any) -> None:
+    def offer(self, publication: Any) -> None:
         if self.hub is not None:
-            self.hub.offer([hint])
+            self.hub.offer([publication])
 
     def some_actions(self, most: int) -> list[str]:
         return [self.chance.choice(self.actions) for _ in range(self.chance.randint(0, most))]
@@ -229,7 +229,7 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         async with asyncio.timeout(5):
             await subscribing
         await world.moment()
-        world.quiet = True  # nothing more happens; every hint on its way is lost
+        world.quiet = True  # nothing more happens; every publication on its way is lost
         if has_layer:
             world.hub.reader.sweep()
         await all_told(world)

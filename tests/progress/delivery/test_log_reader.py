@@ -11,9 +11,9 @@ from django.db import InterfaceError, OperationalError, transaction
 from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress.broker.groups import Hint
+from progress.broker.messages import Publication
 from progress.delivery import hub, log_reader, reads
-from progress.delivery.wakeups import DataVersion
+from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
 from tests.progress.hubs import JOB, a_job, offer, seqs, swept, watch
@@ -56,7 +56,7 @@ async def test_offer__of_another_stream_is_looked_into(unheard, no_sweep):
     async with watchers() as [watcher]:
         await watch(watcher)
         await swept()
-        hub.current().offer([Hint(JOB, "another", 2, "tick", "{}")])
+        hub.current().offer([Publication(JOB, "another", 2, "tick", "{}")])
         assert JOB in hub.current().reader._next.marked
         await swept()
     assert seqs(watcher) == [1]
@@ -308,7 +308,7 @@ async def test_round__begins_with_those_who_miss_the_fewest(unheard, no_sweep, m
         read, in_thread = [], reads.in_thread
 
         async def noted(function: Any, *args: Any) -> Any:
-            if function is log_reader._hints:
+            if function is log_reader._publications:
                 read.append(list(args[0]))
             return await in_thread(function, *args)
 
@@ -328,7 +328,7 @@ async def test_round__watched_anew_while_it_reads(unheard, no_sweep, monkeypatch
 
         async def slow(function: Any, *args: Any) -> Any:
             result = await read(function, *args)
-            if function is log_reader._hints:
+            if function is log_reader._publications:
                 reading.set()
                 await passing.wait()
             return result

@@ -44,7 +44,7 @@ def spans(monkeypatch) -> Iterator[list[tuple[int, int]]]:
     in_thread = reads.in_thread
 
     async def noted(function: Any, *args: Any) -> Any:
-        if function is log_reader._hints:
+        if function is log_reader._publications:
             made.extend((span.after, span.upto) for span in args[0].values())
         return await in_thread(function, *args)
 
@@ -170,7 +170,7 @@ async def test_events_that_come_during_a_replay(monkeypatch):
 
     async def overtaken(function: Any, *args: Any) -> Any:
         answer = await in_thread(function, *args)
-        if function is log_reader._hints:
+        if function is log_reader._publications:
             for _ in range(3):
                 await job.amark_progress(1.0, stage=f"stage {next(steps)}")
         return answer

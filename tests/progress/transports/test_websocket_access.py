@@ -202,14 +202,14 @@ async def test_auth__another_tokens_end_takes_the_place_of_the_first_ones():
 async def test_token__the_socket_ends_with_it(monkeypatch, by_message):
     token = await a_token(await a_user())
     soon = timezone.now() + timedelta(seconds=0.02)
-    admit = session.admitted
+    admit = session.verify_token
 
     def admit_shortly(given: str) -> Any:
         admission = admit(given)
         return type(admission)(admission.user, soon)
 
-    monkeypatch.setattr("progress.identity.auth.admitted", admit_shortly)
-    monkeypatch.setattr(session, "admitted", admit_shortly)
+    monkeypatch.setattr("progress.identity.auth.verify_token", admit_shortly)
+    monkeypatch.setattr(session, "verify_token", admit_shortly)
     async with watching("/progress/ws", *([] if by_message else [bearer(token)])) as socket:
         if by_message:
             await socket.ask(type="auth", token=token)

@@ -259,7 +259,7 @@ async def test_error__database_while_identifying(monkeypatch):
 
 
 async def test_error__database_while_a_token_is_checked(monkeypatch):
-    monkeypatch.setattr(session, "admitted", fail)
+    monkeypatch.setattr(session, "verify_token", fail)
     async with watching() as socket:
         assert (await socket.ask(type="auth", token="t"))["code"] == "unavailable"
         assert await socket.so_far() == []

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from django.db import connections
 
-from progress.delivery.wakeups import DataVersion
+from progress.delivery.sqlite_changes import DataVersion
 
 
 @pytest.fixture

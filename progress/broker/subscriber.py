@@ -1,4 +1,4 @@
-"""The hub's link to the channel layer: one channel, which joins a group for each thing watched here."""
+"""What hears of other processes' events: one channel of the layer, which joins a group for each thing watched here."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0  # between two tries to reach a channel layer that does not answer
 ANSWER_SECONDS = 2.0  # after which it counts as not answering
-ECHO = "link.echo"
+ECHO = "progress.echo"
 
 
-class Link:
-    """Receives messages of groups: hints to the hub, which must not rely on any of them arriving.
+class Subscriber:
+    """Receives messages of groups: publications to the hub, which must not rely on any of them arriving.
 
     Args:
         layer: The channel layer.
@@ -111,7 +111,7 @@ class Link:
                 self._failing = True
                 return
             if channel != self._channel:
-                return  # the link broke meanwhile; what the new channel is to join, it joins itself
+                return  # the layer broke meanwhile; what the new channel is to join, it joins itself
             self._in_trouble = False
             del self._unsure[group]
             if wanted:

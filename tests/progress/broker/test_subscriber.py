@@ -1,12 +1,12 @@
-"""The link to a channel layer, which may raise, hang and come back."""
+"""The subscriber to a channel layer, which may raise, hang and come back."""
 
 import asyncio
 import logging
 
 import pytest
 
-from progress.broker import link
-from progress.broker.link import Link
+from progress.broker import subscriber
+from progress.broker.subscriber import Subscriber
 from tests.progress.watching import ScriptedLayer, eventually
 
 
@@ -18,8 +18,8 @@ def layer():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, settings):
     settings.PROGRESS_SYNC_SECONDS = 3600  # what is to happen at once is not left to the next probe
-    monkeypatch.setattr(link, "RETRY_SECONDS", 0.001)
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.5)  # a busy machine can stall a layer that answers
+    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.5)  # a busy machine can stall a layer that answers
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def delivered():
 
 @pytest.fixture
 async def linked(layer, delivered):
-    made = Link(layer, delivered.append, lambda: None)
+    made = Subscriber(layer, delivered.append, lambda: None)
     yield made
     made.stop()
     await asyncio.sleep(0)
@@ -48,7 +48,7 @@ async def test_join__and_receive(layer, linked, delivered):
 
 
 async def test_join__before_the_channel_is_there(layer, delivered):
-    linked = Link(layer, delivered.append, lambda: None)
+    linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")
     assert not linked.is_whole
     await whole(linked)
@@ -99,7 +99,7 @@ async def test_join__a_layer_that_raises_is_passed_over_and_joined_later(layer, 
     await linked.settle()
     assert linked.is_whole
     assert layer.groups == {"a", "b"}
-    assert len(logged.of("progress.broker.link")) == 1
+    assert len(logged.of("progress.broker.subscriber")) == 1
 
 
 async def test_join__a_layer_that_hangs_holds_many_up_no_longer_than_one(layer, linked):
@@ -114,7 +114,7 @@ async def test_join__a_layer_that_hangs_holds_many_up_no_longer_than_one(layer, 
 
 async def test_link__a_layer_that_is_down_at_first(layer, delivered):
     layer.broken = True
-    linked = Link(layer, delivered.append, lambda: None)
+    linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")
     assert not linked.is_whole
     layer.broken = False
@@ -161,12 +161,12 @@ async def test_link__says_once_that_it_broke(layer, linked, logged):
 
     layer.new_channel = new_channel
     await eventually(lambda: tries > 5)
-    assert len(logged.of("progress.broker.link")) == 1
+    assert len(logged.of("progress.broker.subscriber")) == 1
 
 
 async def test_stop__nothing_goes_on(layer, delivered):
     before = asyncio.all_tasks()
-    linked = Link(layer, delivered.append, lambda: None)
+    linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")
     await whole(linked)
     linked.leave("a")
@@ -177,7 +177,7 @@ async def test_stop__nothing_goes_on(layer, delivered):
 async def test_probe__a_layer_that_brings_nothing_is_noticed_and_trusted_again_later(layer, settings, logged):
     settings.PROGRESS_SYNC_SECONDS = 0.001
     trouble = []
-    linked = Link(layer, trouble.append, lambda: trouble.append("trouble"))
+    linked = Subscriber(layer, trouble.append, lambda: trouble.append("trouble"))
     await whole(linked)
     assert trouble == []
     layer.is_deaf = True
@@ -193,7 +193,7 @@ async def test_probe__waits_for_a_channel(server, settings):
     settings.PROGRESS_SYNC_SECONDS = 0.001
     trouble = []
     server.is_opening = asyncio.Event()
-    linked = Link(server, print, lambda: trouble.append("trouble"))
+    linked = Subscriber(server, print, lambda: trouble.append("trouble"))
     for _ in range(2):
         await asyncio.sleep(0.02)
         assert trouble == []
@@ -209,7 +209,7 @@ async def test_probe__waits_for_a_channel(server, settings):
 
 async def test_probe__a_layer_that_was_cut_is_trusted_after_an_echo(layer, settings):
     settings.PROGRESS_SYNC_SECONDS = 0.001
-    linked = Link(layer, print, lambda: None)
+    linked = Subscriber(layer, print, lambda: None)
     await whole(linked)
     layer.is_deaf = True
     await layer.inbox.put(ConnectionError("cut"))
@@ -222,7 +222,7 @@ async def test_probe__a_layer_that_was_cut_is_trusted_after_an_echo(layer, setti
 
 async def test_probe__a_layer_that_takes_no_message_is_said(layer, settings, logged):
     settings.PROGRESS_SYNC_SECONDS = 0.001
-    linked = Link(layer, print, lambda: None)
+    linked = Subscriber(layer, print, lambda: None)
     await whole(linked)
 
     async def refuses(*_: object) -> None:
@@ -230,7 +230,7 @@ async def test_probe__a_layer_that_takes_no_message_is_said(layer, settings, log
 
     layer.send = refuses
     await eventually(lambda: not linked.is_whole)
-    assert any("no message" in line for line in logged.of("progress.broker.link"))
+    assert any("no message" in line for line in logged.of("progress.broker.subscriber"))
     await linked.stop()
 
 
@@ -297,14 +297,14 @@ async def until_over():
 
 
 async def test_stop__before_it_has_begun(server):
-    Link(server, print, lambda: None).stop()
+    Subscriber(server, print, lambda: None).stop()
     await until_over()
     assert server.subscribed == set()
 
 
 async def test_stop__while_its_channel_is_made(server):
     server.is_opening = asyncio.Event()
-    linked = Link(server, print, lambda: None)
+    linked = Subscriber(server, print, lambda: None)
     joining = asyncio.ensure_future(linked.join("a"))
     await asyncio.sleep(0.001)
     linked.stop()
@@ -319,8 +319,8 @@ async def test_stop__while_its_channel_is_made(server):
 @pytest.mark.parametrize("turns", range(12))
 async def test_stop__at_any_moment_of_the_beginning(server, turns, monkeypatch):
     """Before the first message is waited for, say."""
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 60)  # nothing is left to it
-    linked = Link(server, print, lambda: None)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 60)  # nothing is left to it
+    linked = Subscriber(server, print, lambda: None)
     joining = asyncio.ensure_future(linked.join("a"))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -331,7 +331,7 @@ async def test_stop__at_any_moment_of_the_beginning(server, turns, monkeypatch):
 
 
 async def test_stop__while_a_group_is_joined(server):
-    linked = Link(server, print, lambda: None)
+    linked = Subscriber(server, print, lambda: None)
     await whole(linked)
     server.passing = asyncio.Event()
     joining = asyncio.ensure_future(linked.join("a"))
@@ -347,8 +347,8 @@ async def test_stop__while_a_group_is_joined(server):
 @pytest.mark.parametrize("is_watched", [True, False])
 @pytest.mark.parametrize("trouble", ["broken", "hangs"])
 async def test_stop__tries_until_the_layer_answers(server, monkeypatch, trouble, is_watched):
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.01)
-    linked = Link(server, print, lambda: None)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
+    linked = Subscriber(server, print, lambda: None)
     await linked.join("a")
     await linked.join("b")
     await whole(linked)
@@ -364,14 +364,14 @@ async def test_stop__tries_until_the_layer_answers(server, monkeypatch, trouble,
 
 
 async def test_stop__of_an_old_link_disturbs_no_new_one(server, delivered, monkeypatch):
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.01)
-    old = Link(server, print, lambda: None)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
+    old = Subscriber(server, print, lambda: None)
     await old.join("a")
     await whole(old)
     server.hangs = True
     old.stop()
     await eventually(lambda: ("discard", "a") in server.calls)
-    new = Link(server, delivered.append, lambda: None)
+    new = Subscriber(server, delivered.append, lambda: None)
     server.hangs = False
     await new.join("a")
     await whole(new)
@@ -386,8 +386,8 @@ async def test_stop__of_an_old_link_disturbs_no_new_one(server, delivered, monke
 
 
 async def test_leave__a_layer_that_was_cut_off_while_it_left_is_made_to_leave(server, monkeypatch):
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.01)
-    linked = Link(server, print, lambda: None)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
+    linked = Subscriber(server, print, lambda: None)
     await linked.join("a")
     await whole(linked)
     server.hangs = True
@@ -401,8 +401,8 @@ async def test_leave__a_layer_that_was_cut_off_while_it_left_is_made_to_leave(se
 
 
 async def test_join__that_timed_out_though_the_layer_did_it_is_left_again(server, monkeypatch):
-    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.01)
-    linked = Link(server, print, lambda: None)
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
+    linked = Subscriber(server, print, lambda: None)
     await whole(linked)
     server.hangs = server.hears_late = True
     await linked.join("a")
@@ -417,7 +417,7 @@ async def test_join__that_timed_out_though_the_layer_did_it_is_left_again(server
 
 async def test_link__that_broke_gives_back_what_it_can(server, settings):
     settings.PROGRESS_SYNC_SECONDS = 0.001
-    linked = Link(server, print, lambda: None)
+    linked = Subscriber(server, print, lambda: None)
     await linked.join("a")
     await linked.join("b")
     await whole(linked)
@@ -446,7 +446,7 @@ async def test_link__a_message_that_can_not_be_understood_changes_nothing(layer,
     def deliver(message: dict[str, str]) -> None:
         got.append(message["text"])
 
-    linked = Link(layer, deliver, lambda: None)
+    linked = Subscriber(layer, deliver, lambda: None)
     await linked.join("a")
     await whole(linked)
     await layer.inbox.put(message)
@@ -454,7 +454,7 @@ async def test_link__a_message_that_can_not_be_understood_changes_nothing(layer,
     await eventually(lambda: got == ["hello"])
     assert layer.channels == 1
     assert linked.is_whole
-    assert len(logged.of("progress.broker.link", logging.ERROR)) == 1
+    assert len(logged.of("progress.broker.subscriber", logging.ERROR)) == 1
     linked.stop()
 
 
@@ -466,7 +466,7 @@ async def test_link__a_second_trouble_is_told_again(layer, linked, logged):
         layer.broken = False
         await linked.settle()
         assert linked.is_whole
-        assert len(logged.of("progress.broker.link")) == number
+        assert len(logged.of("progress.broker.subscriber")) == number
         linked.leave("a")
         await eventually(lambda: layer.groups == set())
 
@@ -477,8 +477,8 @@ async def test_link__a_message_ends_a_trouble_too(layer, linked, logged, word):
     for number in (1, 2):
         layer.broken = True
         await linked.join(f"{number}")
-        assert len(logged.of("progress.broker.link")) == number
+        assert len(logged.of("progress.broker.subscriber")) == number
         layer.broken = False
-        await layer.inbox.put({"type": link.ECHO if word == "echo" else "news"})
+        await layer.inbox.put({"type": subscriber.ECHO if word == "echo" else "news"})
         await eventually(layer.inbox.empty)
         linked._failing = False

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import bounds
+from jobs import validation
 from jobs.exceptions import InvalidValue
 from jobs.ids import is_job_id
 
@@ -17,7 +17,7 @@ SURROGATE = "\ud800"
 
 @pytest.mark.parametrize("value", ["a", "job-123", "0", "A.b_c-d", "x" * 64])
 def test_job_id__well_formed(value: str) -> None:
-    assert bounds.job_id(value) == value
+    assert validation.job_id(value) == value
 
 
 @pytest.mark.parametrize(
@@ -26,33 +26,33 @@ def test_job_id__well_formed(value: str) -> None:
 def test_job_id__malformed(value: Any) -> None:
     assert not is_job_id(value)
     with pytest.raises(InvalidValue, match="is no job id"):
-        bounds.job_id(value)
+        validation.job_id(value)
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, -0.01, 100.01, True, "50", b"5", None, [1], 10**400, 1j])
 def test_number__refused(value: Any) -> None:
     with pytest.raises(InvalidValue):
-        bounds.number(value, "progress", 100)
+        validation.number(value, "progress", 100)
 
 
 @pytest.mark.parametrize("value", [0, 100, 0.0, 100.0, 33.3, Decimal("12.5")])
 def test_number__taken(value: Any) -> None:
-    assert bounds.number(value, "progress", 100) == value
+    assert validation.number(value, "progress", 100) == value
 
 
 def test_number__without_a_highest_takes_large_ones() -> None:
-    assert bounds.number(10**15, "total") == 10**15
+    assert validation.number(10**15, "total") == 10**15
 
 
 @pytest.mark.parametrize("value", ["x" * 2001, "a\x00b", SURROGATE, None, 5, b"bytes"])
 def test_text__refused(value: Any) -> None:
     with pytest.raises(InvalidValue):
-        bounds.text(value, "message", 2000)
+        validation.text(value, "message", 2000)
 
 
 @pytest.mark.parametrize("value", ["", "x" * 2000, "naïve 🎉", "\\u0000"])
 def test_text__taken(value: str) -> None:
-    assert bounds.text(value, "message", 2000) is value
+    assert validation.text(value, "message", 2000) is value
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_text__taken(value: str) -> None:
         {"a": SURROGATE},
         {"a": "x\x00"},
         {"a": [{"b\x00": 1}]},
-        {"a": "x" * bounds.MAX_METADATA},
-        {"a": "é" * (bounds.MAX_METADATA // 2)},
+        {"a": "x" * validation.MAX_METADATA},
+        {"a": "é" * (validation.MAX_METADATA // 2)},
     ],
 )
 def test_json_value__refused(value: Any) -> None:
     with pytest.raises(InvalidValue):
-        bounds.json_value(value, "metadata")
+        validation.json_value(value, "metadata")
 
 
 def test_json_value__too_deep_for_json() -> None:
@@ -80,61 +80,63 @@ def test_json_value__too_deep_for_json() -> None:
     for _ in range(100_000):
         value = [value]
     with pytest.raises(InvalidValue):
-        bounds.json_value(value, "metadata")
+        validation.json_value(value, "metadata")
 
 
 def test_json_value__a_number_with_too_many_digits() -> None:
     with pytest.raises(InvalidValue):
-        bounds.json_value({"a": 10**5000}, "metadata")
+        validation.json_value({"a": 10**5000}, "metadata")
 
 
 def test_number__with_too_many_digits_to_be_shown() -> None:
     with pytest.raises(InvalidValue, match="not a value of type int"):
-        bounds.number(10**5000, "total")
+        validation.number(10**5000, "total")
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20), st.lists, max_leaves=10))
 def test_json_value__is_the_same_or_refused(value: Any) -> None:
     try:
-        assert bounds.json_value(value, "metadata") == value
+        assert validation.json_value(value, "metadata") == value
     except InvalidValue:
         assert "\x00" in str(value) or "\\x00" in repr(value)
 
 
 def test_json_value__gives_what_json_gives_back() -> None:
-    assert bounds.json_value({"a": (1, 2), "b": {3: 4}}, "metadata") == {"a": [1, 2], "b": {"3": 4}}
+    assert validation.json_value({"a": (1, 2), "b": {3: 4}}, "metadata") == {"a": [1, 2], "b": {"3": 4}}
 
 
 def test_json_value__an_escape_in_words_is_no_nul() -> None:
-    assert bounds.json_value(r"\u0000", "metadata") == r"\u0000"
-    assert bounds.json_value([r"\u0000 in words", 1], "metadata") == [r"\u0000 in words", 1]
+    assert validation.json_value(r"\u0000", "metadata") == r"\u0000"
+    assert validation.json_value([r"\u0000 in words", 1], "metadata") == [r"\u0000 in words", 1]
 
 
-@pytest.mark.parametrize("value", [None, [], "a", {1: 2}, {None: 1}, *({key: 1} for key in sorted(bounds.RESERVED))])
+@pytest.mark.parametrize(
+    "value", [None, [], "a", {1: 2}, {None: 1}, *({key: 1} for key in sorted(validation.RESERVED))]
+)
 def test_metadata__refused(value: Any) -> None:
     with pytest.raises(InvalidValue):
-        bounds.metadata(value)
+        validation.metadata(value)
 
 
 @pytest.mark.parametrize("stage", [None, 7, "x" * 201])
 def test_metadata__stage_is_a_text(stage: Any) -> None:
     with pytest.raises(InvalidValue, match="stage"):
-        bounds.metadata({"stage": stage})
+        validation.metadata({"stage": stage})
 
 
 def test_metadata__is_a_copy() -> None:
     given_value = {"files": ["a"]}
-    taken = bounds.metadata(given_value)
+    taken = validation.metadata(given_value)
     given_value["files"].append("b")
     assert taken == {"files": ["a"]}
 
 
 @pytest.mark.parametrize(("length", "ending"), [(9, "x"), (10, "x"), (11, "…")])
 def test_fitting_text__is_cut_where_it_must_be(length: int, ending: str) -> None:
-    words = bounds.fitting_text("x" * length, 10)
+    words = validation.fitting_text("x" * length, 10)
     assert (len(words), words[-1]) == (min(length, 10), ending)
 
 
 @pytest.mark.parametrize(("value", "highest"), [(100 + 1e-8, 100), (-1e-10, 0)])
 def test_number__within_rounding_is_the_bound(value: float, highest: float) -> None:
-    assert bounds.number(value, "progress", 100) == highest
+    assert validation.number(value, "progress", 100) == highest

@@ -21,7 +21,7 @@ def job_group(job_id: str) -> str:
     return f"progress.job.{job_id}"
 
 
-class Hint(NamedTuple):
+class Publication(NamedTuple):
     """A committed event on its way through the channel layer, which may lose it: the log is the truth."""
 
     job_id: str
@@ -31,25 +31,25 @@ class Hint(NamedTuple):
     text: str
 
 
-def hint_of(event: Event) -> Hint:
+def publication_of(event: Event) -> Publication:
     """Return a committed event, ready to travel."""
-    return Hint(event.job_id, event.epoch, event.seq, event.kind, event_text(event))
+    return Publication(event.job_id, event.epoch, event.seq, event.kind, event_text(event))
 
 
-def encoded(events: Iterable[Event]) -> list[Hint]:
+def encoded(events: Iterable[Event]) -> list[Publication]:
     """Return committed events, ready to travel, without those that can't be encoded: whoever misses them looks."""
-    hints = []
+    publications = []
     for event in events:
         try:
-            hints.append(hint_of(event))
+            publications.append(publication_of(event))
         except Exception as error:  # whatever it is, it harms no other event
             logger.warning("Event %d of job %s can't be shown: %r", event.seq, event.job_id, error)
-    return hints
+    return publications
 
 
-def job_message(hints: list[Hint]) -> dict[str, Any]:
+def job_message(publications: list[Publication]) -> dict[str, Any]:
     """Return the message that carries events to a job's group."""
-    return {"type": EVENTS, "events": [list(hint) for hint in hints]}
+    return {"type": EVENTS, "events": [list(publication) for publication in publications]}
 
 
 def feed_message(job_ids: list[str]) -> dict[str, Any]:
@@ -57,6 +57,6 @@ def feed_message(job_ids: list[str]) -> dict[str, Any]:
     return {"type": CHANGED, "job_ids": job_ids}
 
 
-def hints_of(message: dict[str, Any]) -> list[Hint]:
+def publications_of(message: dict[str, Any]) -> list[Publication]:
     """Return the events that a message to a job's group carries."""
-    return [Hint(*event) for event in message["events"]]
+    return [Publication(*event) for event in message["events"]]
