@@ -15,7 +15,7 @@ from . import reads
 from .log_reader import LogReader
 from .subscription import Subscription
 from .watched_job import WatchedJob
-from .window import pieces, visible
+from .window import chunks, visible
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -51,13 +51,13 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
                     raise _resync(job)
                 job.attach(subscription, None, None)
                 return
-            head, _ = next(pieces(missed), ([], b""))
+            head, _ = next(chunks(missed), ([], b""))
             since = Position(since.epoch, since.seq + len(head))
             if since == job.position:
                 job.attach(subscription, offered, missed)
                 return
-            for piece in pieces(visible(head, logs=subscription.logs)):
-                subscription.connection.send_all(*piece, lasting=True)
+            for chunk in chunks(visible(head, logs=subscription.logs)):
+                subscription.connection.send_all(*chunk, lasting=True)
                 has_begun = True
             subscription.reached(since)
 

@@ -94,7 +94,7 @@ class Connection:
         self.send_all([frame], frame.wire)
 
     def send_all(self, frames: Sequence[Frame], wire: bytes, *, lasting: bool = False) -> None:
-        """Send several frames, given in one piece as well; those that have to wait are superseded unless lasting."""
+        """Send several frames, given in one chunk as well; those that have to wait are superseded unless lasting."""
         if self._write is not None:
             if not self._write(wire):
                 self._fill()

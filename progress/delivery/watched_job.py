@@ -18,7 +18,7 @@ from .connection import Connection
 from .pages import Pages
 from .reads import Shared
 from .subscription import Subscription
-from .window import Piece, Verdict, Window, pieces, visible
+from .window import Chunk, Verdict, Window, chunks, visible
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -68,7 +68,7 @@ class WatchedJob:
         self._with_logs: dict[Connection, None] = {}
         self._window: Window | None = None
         self._pages: Pages | None = None  # there while clients read what the window does not hold
-        self._answered: tuple[tuple[Frame | None, Frame | None, int], list[Piece]] | None = None
+        self._answered: tuple[tuple[Frame | None, Frame | None, int], list[Chunk]] | None = None
         self._read = read
         self._admit_again = admit_again
         self._on_idle = on_idle
@@ -166,7 +166,7 @@ class WatchedJob:
         fresh: list[Frame] = []
         has_no_gap = True
         for publication in publications:
-            verdict = window.offer(publication.seq) if publication.epoch == window.position.epoch else Verdict.GAP
+            verdict = window.verdict(publication.seq) if publication.epoch == window.position.epoch else Verdict.GAP
             if verdict is Verdict.FRESH:
                 frame = event_frame(publication.job_id, publication.seq, publication.kind, publication.text)
                 window.append(frame, is_log=publication.kind == EventKind.LOG)
@@ -266,15 +266,15 @@ class WatchedJob:
             connection.send_all(frames, wire, lasting=True)
         (self._with_logs if subscription.logs else self._plain)[connection] = None
 
-    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Piece]:
-        """Return what is sent to a subscription, in pieces, made once for all who resume from the same event."""
+    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Chunk]:
+        """Return what is sent to a subscription, in chunks, made once for all who resume from the same event."""
         assert self._window is not None
         frames = visible(missed or (), logs=logs)
         if is_asked or missed is None:
             frames.append(self._window.snapshot(recovered=missed is not None))
         made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
         if self._answered is None or self._answered[0] != made_of:  # which says all: each ends at the same event
-            self._answered = made_of, list(pieces(frames))
+            self._answered = made_of, list(chunks(frames))
         return self._answered[1]
 
     def _stop(self) -> list[Subscription]:
@@ -307,6 +307,6 @@ class WatchedJob:
 
 def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
     if connections and frames:
-        for together, wire in pieces(frames):
+        for together, wire in chunks(frames):
             for connection in connections:
                 connection.send_all(together, wire)

@@ -13,10 +13,10 @@ from typing import Any
 from ..protocol.frames import Frame, snapshot
 from ..protocol.position import Position
 
-Piece = tuple[list[Frame], bytes]  # frames, and the same as one piece of bytes
+Chunk = tuple[list[Frame], bytes]  # frames, and the same as one chunk of bytes
 
 WINDOW_BYTES = 131_072  # of frames, for each watched job: several hundred usual events, a few of 15 KB
-PIECE_BYTES = 32_768  # written to a socket in one go, unless a single frame is larger
+CHUNK_BYTES = 32_768  # written to a socket in one go, unless a single frame is larger
 
 
 class Verdict(Enum):
@@ -55,7 +55,7 @@ class Window:
         """The position after which every event is here."""
         return self.position.seq - len(self.events)
 
-    def offer(self, seq: int) -> Verdict:
+    def verdict(self, seq: int) -> Verdict:
         """Tell whether the event ``seq`` is the one to `append` next."""
         if seq == self.position.seq + 1:
             return Verdict.FRESH
@@ -127,12 +127,12 @@ def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
     return [frame for frame in frames if logs or frame.subject]
 
 
-def pieces(frames: Sequence[Frame]) -> Iterator[Piece]:
-    """Yield frames in pieces that are each written in one go; no larger, so that a full socket is noticed in time."""
+def chunks(frames: Sequence[Frame]) -> Iterator[Chunk]:
+    """Yield frames in chunks that are each written in one go; no larger, so that a full socket is noticed in time."""
     begun: list[Frame] = []
     size = 0
     for frame in frames:
-        if begun and size + len(frame.wire) > PIECE_BYTES:
+        if begun and size + len(frame.wire) > CHUNK_BYTES:
             yield begun, b"".join([each.wire for each in begun])
             begun, size = [], 0
         begun.append(frame)

@@ -65,20 +65,20 @@ class Allowances:
         return self._of[client]
 
 
-class Places:
+class ConnectionLimit:
     """How many sockets each client holds in this process."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
 
-    def take(self, client: str, limit: int) -> bool:
+    def acquire(self, client: str, limit: int) -> bool:
         """Take a place for a client; return False if it has ``limit`` already."""
         if self._taken[client] >= limit:
             return False
         self._taken[client] += 1
         return True
 
-    def give_back(self, client: str) -> None:
+    def release(self, client: str) -> None:
         """Free a place that was taken."""
         self._taken[client] -= 1
         if self._taken[client] <= 0:

@@ -16,7 +16,7 @@ from ..delivery import hub, reads
 from ..delivery.connection import Connection
 from ..identity.auth import has_credentials, identify, verify_token
 from ..identity.identity import Identity
-from ..identity.limits import MessageRate, Places, network_of
+from ..identity.limits import ConnectionLimit, MessageRate, network_of
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
@@ -30,7 +30,7 @@ WAITING_MESSAGES = 32  # while the database is asked for one; more are not read 
 Work = Callable[[], Awaitable[None]]
 
 ANYBODY = Identity(AnonymousUser())
-places = Places()
+connection_limit = ConnectionLimit()
 
 
 class Session:
@@ -80,7 +80,7 @@ class Session:
         if self._expiry is not None:
             self._expiry.cancel()
         if self._client is not None:
-            places.give_back(self._client)
+            connection_limit.release(self._client)
             self._client = None
             hub.current().leave(self.connection)
 
@@ -102,7 +102,7 @@ class Session:
     def _take_place(self) -> None:
         user = self.identity.user
         client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
-        if not places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
+        if not connection_limit.acquire(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
         self._client = client
 

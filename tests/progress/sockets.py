@@ -40,6 +40,8 @@ def seqs(frames: list[Any]) -> list[int]:
 async def is_without_trace() -> None:
     """Wait until nothing of any socket is left in this process."""
     here = hub.current()
-    await eventually(lambda: not (here.jobs or here.connections or here.feed.is_watched or session.places._taken))
+    await eventually(
+        lambda: not (here.jobs or here.connections or here.feed.is_watched or session.connection_limit._taken)
+    )
     own = asyncio.current_task()
     await eventually(lambda: [task for task in asyncio.all_tasks() if task is not own] == [])

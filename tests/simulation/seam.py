@@ -29,7 +29,7 @@ SELECTORS = (
 BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
     ("log_reader", "ROUND_EVENTS"): (2, 7),
-    ("window", "PIECE_BYTES"): (300, 1_000),
+    ("window", "CHUNK_BYTES"): (300, 1_000),
     ("window", "WINDOW_BYTES"): (1_000, 10_000),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
@@ -100,7 +100,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     from progress.broker import layers
     from progress.delivery.sqlite_changes import DataVersion
     from progress.identity.identity import Identity
-    from progress.identity.limits import Places
+    from progress.identity.limits import ConnectionLimit
     from progress.transports import session, websocket
 
     anywhere = {
@@ -128,7 +128,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
         "aclose_old_connections",
         world.close_old_connections,
     )  # in a thread, when a socket is gone
-    yield session, "places", Places()
+    yield session, "connection_limit", ConnectionLimit()
     yield session, "has_credentials", lambda request: request.scope["user"].is_authenticated
     yield session, "identify", lambda request: Identity(request.scope["user"])
     yield websocket, "Connection", _numbered(websocket.Connection)
@@ -172,7 +172,7 @@ def leftovers(world: World) -> list[str]:
 
     left = [] if world.layer is None or not world.has("last leave") else world.layer.leftovers()
     left += ["a counter is open"] * world.counters
-    left += [f"a place of {client}" for client in vars(session.places).get("_taken", ())]
+    left += [f"a place of {client}" for client in vars(session.connection_limit).get("_taken", ())]
     made = hub._hubs.pop(world.loop, None)
     for owner, thing in _parts(made).items():
         for name, value in vars(thing).items():

@@ -14,7 +14,7 @@
 import { wakeWithPage } from "./connection.js";
 import { JobWatch } from "./job-watch.js";
 import { clearJob, partsOf, renderConnection, renderJob, soon, write } from "./view.js";
-import { nameWords, statusWords } from "./words.js";
+import { nameWords, statusWords } from "./format.js";
 
 const OWN_PARTS = [
   ["strong", "name"], ["span", "status"], ["progress", "bar"], ["span", "percent"], ["span", "stage"],

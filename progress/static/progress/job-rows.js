@@ -2,7 +2,7 @@
 
 import { isFinished } from "./fold.js";
 import { partsOf, renderJob, write } from "./view.js";
-import { nameWords, statusWords } from "./words.js";
+import { nameWords, statusWords } from "./format.js";
 
 export class JobRows {
   #rows = new Map(); // by job id

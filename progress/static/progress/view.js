@@ -1,17 +1,17 @@
 /** Shows a job in the parts of a page: it only renders, and only as text. */
 
-import * as words from "./words.js";
+import * as format from "./format.js";
 
 /** What each part says of a job. */
 const TEXTS = {
-  name: words.nameWords,
-  status: words.statusWords,
-  percent: words.percentWords,
+  name: format.nameWords,
+  status: format.statusWords,
+  percent: format.percentWords,
   stage: ({ metadata }) => textOf(metadata.stage),
   message: ({ message }) => message,
-  done: ({ metadata }) => words.doneWords(metadata),
-  rate: (job) => (isRunning(job) ? words.rateWords(job.metadata) : ""),
-  left: (job) => (isRunning(job) ? words.leftWords(job.metadata) : ""),
+  done: ({ metadata }) => format.doneWords(metadata),
+  rate: (job) => (isRunning(job) ? format.rateWords(job.metadata) : ""),
+  left: (job) => (isRunning(job) ? format.leftWords(job.metadata) : ""),
   attempt: ({ metadata: { attempt } }) => (attempt > 1 ? `Attempt ${attempt}` : ""),
   error: ({ status, message, metadata: { error } }) => (status === "failed" && error !== message ? textOf(error) : ""),
 };
@@ -49,7 +49,7 @@ export function write(element, text) {
 
 export function renderConnection(root, element, state, detail) {
   root.dataset.connection = state;
-  write(element, words.connectionWords(state, detail));
+  write(element, format.connectionWords(state, detail));
 }
 
 /** Return a function that calls `render` soon, once for many calls; timers also run in hidden tabs, frames do not. */
@@ -76,7 +76,7 @@ function renderBar(bar, job) {
   const unknown = job.progress === null && isRunning(job);
   if (unknown) bar.removeAttribute("value");
   else if (bar.getAttribute("value") !== String(job.progress ?? 0)) bar.setAttribute("value", job.progress ?? 0);
-  const label = `Progress of ${words.nameWords(job)}`;
+  const label = `Progress of ${format.nameWords(job)}`;
   if (bar.getAttribute("aria-label") !== label) bar.setAttribute("aria-label", label);
 }
 
@@ -84,5 +84,5 @@ function renderTime(element, timestamp) {
   if (element.dateTime === timestamp && element.dataset.local) return;
   element.dateTime = timestamp;
   element.dataset.local = "true";
-  write(element, words.momentWords(new Date(timestamp)));
+  write(element, format.momentWords(new Date(timestamp)));
 }

@@ -589,7 +589,7 @@ async def test_subscribe__again_after_events_were_passed_over_sends_nothing_twic
 
 async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
     """What comes meanwhile comes after the replay, and once."""
-    monkeypatch.setattr(window, "PIECE_BYTES", 1)
+    monkeypatch.setattr(window, "CHUNK_BYTES", 1)
     job = await a_job(ticks=5)
     async with watchers() as [watcher]:
         await watch(watcher)
@@ -697,7 +697,7 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
         with watched.in_demand():
             for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
                 frames = [
-                    frame for piece, _ in watched._answer(missed, logs=False, is_asked=is_asked) for frame in piece
+                    frame for chunk, _ in watched._answer(missed, logs=False, is_asked=is_asked) for frame in chunk
                 ]
                 assert [frame.seq for frame in frames] == [3, 4]
                 assert ('"snapshot"' in frames[-1].text) is is_asked
@@ -748,7 +748,7 @@ async def test_subscribe__again_after_access_was_asked_anew_sends_nothing_twice(
 
 async def test_subscribe__again_while_access_was_asked_anew_sends_nothing_twice(unheard, no_sweep, monkeypatch):
     """It was stopped, and a part of what it missed has been sent."""
-    monkeypatch.setattr(window, "PIECE_BYTES", 1)
+    monkeypatch.setattr(window, "CHUNK_BYTES", 1)
     job = await a_job()
     owner = await run(User.objects.create_user)("ann")
     async with watchers() as [watcher]:

@@ -123,7 +123,7 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
         assert watcher.codes == []
         assert writer.written.count(b'"type":"progress"') == EVENTS
         assert writer.written.count(b'"recovered":true') == 1
-        assert writer.writes > EVENTS * 1_000 / window.PIECE_BYTES
+        assert writer.writes > EVENTS * 1_000 / window.CHUNK_BYTES
     finally:
         hub.current().leave(watcher.connection)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.delivery import window as window_module
-from progress.delivery.window import PIECE_BYTES, Verdict, Window, is_whole, pieces, visible
+from progress.delivery.window import CHUNK_BYTES, Verdict, Window, chunks, is_whole, visible
 from progress.protocol.frames import Frame, event_frame
 from progress.protocol.position import Position
 
@@ -29,7 +29,7 @@ def seqs(frames: list[Frame] | None) -> list[int] | None:
 
 def test_offer__tells_next_from_known_and_missing():
     window = a_window(5)
-    assert [window.offer(seq) for seq in (4, 5, 6, 7)] == [Verdict.SEEN, Verdict.SEEN, Verdict.FRESH, Verdict.GAP]
+    assert [window.verdict(seq) for seq in (4, 5, 6, 7)] == [Verdict.SEEN, Verdict.SEEN, Verdict.FRESH, Verdict.GAP]
 
 
 def test_append__refuses_what_is_not_the_next():
@@ -75,7 +75,7 @@ def test_window__replays_exactly_what_a_list_would(start, most, size, kinds):
         last_shown = f"at {start}"
         for seq, kind in enumerate(kinds, start + 1):
             frame = a_frame(seq, kind)
-            assert window.offer(frame.seq) is Verdict.FRESH
+            assert window.verdict(frame.seq) is Verdict.FRESH
             window.append(frame, is_log=kind == "log")
             log.append(frame)
             last_shown = last_shown if kind == "log" else f"at {frame.seq}"
@@ -156,10 +156,10 @@ def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
 
 def test_pieces__as_large_as_they_may_be_and_no_larger(monkeypatch):
     frames = [a_frame(seq) for seq in range(10, 15)]
-    monkeypatch.setattr(window_module, "PIECE_BYTES", 2 * len(frames[0].wire))
-    assert [seqs(piece) for piece, _ in pieces(frames)] == [[10, 11], [12, 13], [14]]
-    monkeypatch.setattr(window_module, "PIECE_BYTES", 3 * len(frames[0].wire) - 1)
-    assert [seqs(piece) for piece, _ in pieces(frames)] == [[10, 11], [12, 13], [14]]
+    monkeypatch.setattr(window_module, "CHUNK_BYTES", 2 * len(frames[0].wire))
+    assert [seqs(chunk) for chunk, _ in chunks(frames)] == [[10, 11], [12, 13], [14]]
+    monkeypatch.setattr(window_module, "CHUNK_BYTES", 3 * len(frames[0].wire) - 1)
+    assert [seqs(chunk) for chunk, _ in chunks(frames)] == [[10, 11], [12, 13], [14]]
 
 
 @pytest.mark.parametrize("logs", [False, True])
@@ -168,12 +168,12 @@ def test_visible__log_lines_only_where_asked_for(logs):
     assert seqs(visible(frames, logs=logs)) == ([1, 2, 3] if logs else [1, 3])
 
 
-@given(st.lists(st.integers(0, 2 * PIECE_BYTES), max_size=20))
+@given(st.lists(st.integers(0, 2 * CHUNK_BYTES), max_size=20))
 def test_pieces__are_all_frames_in_order_and_none_too_large(lengths: list[int]) -> None:
     frames = [Frame("x" * length, seq=seq) for seq, length in enumerate(lengths)]
-    cut = list(pieces(frames))
-    assert [frame for piece, _ in cut for frame in piece] == frames
-    for piece, wire in cut:
-        assert piece
-        assert wire == b"".join(frame.wire for frame in piece)
-        assert len(wire) <= PIECE_BYTES or len(piece) == 1
+    cut = list(chunks(frames))
+    assert [frame for chunk, _ in cut for frame in chunk] == frames
+    for chunk, wire in cut:
+        assert chunk
+        assert wire == b"".join(frame.wire for frame in chunk)
+        assert len(wire) <= CHUNK_BYTES or len(chunk) == 1

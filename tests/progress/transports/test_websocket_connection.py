@@ -219,7 +219,7 @@ async def test_disconnect__leaves_no_trace():
         await socket.ask(type="subscribe", feed="all")
         await socket.ask(type="subscribe", feed="mine")
         assert hub.current().jobs
-        assert session.places._taken
+        assert session.connection_limit._taken
     await is_without_trace()
 
 
