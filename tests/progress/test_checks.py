@@ -43,13 +43,13 @@ def test_check_settings__unknown_name_with_a_suggestion(settings):
     settings.PROGRESS_HEARTBEAT_SECOND = 10
     (problem,) = check_settings()
     assert problem.id == "progress.E001"
-    assert problem.publication == "Did you mean PROGRESS_HEARTBEAT_SECONDS?"
+    assert problem.hint == "Did you mean PROGRESS_HEARTBEAT_SECONDS?"
 
 
 def test_check_settings__unknown_name_like_no_other(settings):
     settings.PROGRESS_XYZ = 1
     (problem,) = check_settings()
-    assert "docs/settings.md" in problem.publication
+    assert "docs/settings.md" in problem.hint
 
 
 def test_check_settings__tells_of_all_at_once(settings):
