@@ -60,14 +60,8 @@ class ProgressServer(Server):
         return self._allowances.of(network_of(address), rate, now)
 
     def turn_of(self, address: str | None) -> Turn:
-        """Return what a client's sockets share of each turn of the event loop."""
-        client = address and network_of(address)
-        turn = self._turns.get(client) if client else None
-        if turn is None:
-            turn = Turn()
-            if client:
-                self._turns[client] = turn
-        return turn
+        """Return what the sockets of a client share of a turn of the event loop."""
+        return Turn() if address is None else self._turns.setdefault(network_of(address), Turn())
 
     def listen_success(self, port: Any) -> None:
         """Keep a port that is listened on."""
@@ -79,13 +73,13 @@ class ProgressServer(Server):
         """Run the application for a connection, with the frame writer in a WebSocket's scope."""
         if self.is_draining:
             return _refused(protocol, scope)
-        if scope["type"] != "websocket":
-            return super().create_application(protocol, scope)
+        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope["asgi"] = {"version": "3.0"}
-        scope["scheme"] = "wss" if _is_secure(protocol) else "ws"  # which Daphne leaves out
-        if type(protocol.transport) in (tcp.Server, unix.Server):
-            scope["extensions"] = {FRAME_WRITER: FrameWriter(protocol)}
-        inbox = Inbox(protocol)
+        if scope["type"] == "websocket":
+            inbox = Inbox(protocol)
+            scope["scheme"] = "wss" if _is_secure(protocol) else "ws"  # which Daphne leaves out
+            if type(protocol.transport) in (tcp.Server, unix.Server):
+                scope["extensions"] = {FRAME_WRITER: FrameWriter(protocol)}
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         application = self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         application.add_done_callback(partial(self._forget, protocol))

@@ -288,6 +288,18 @@ async def test_connection__is_forgotten_when_it_and_its_application_are_over() -
     assert list(server.connections) == ["ill"]
 
 
+async def test_page__is_forgotten_when_it_was_sent() -> None:
+    """As a socket is: what a page's request holds is in a circle as well."""
+    server = ProgressServer(lambda **_: asyncio.sleep(0), endpoints=["tcp:0"])
+    server.connections = {"page": {}}
+    server.create_application("page", {"type": "http"})
+    server.protocol_disconnected("page")  # it was sent, and the application is about to return
+    assert list(server.connections) == ["page"]
+    await server.connections["page"]["application_instance"]
+    await asyncio.sleep(0)
+    assert not server.connections
+
+
 async def test_connection__stays_while_its_client_does() -> None:
     server = ProgressServer(None, endpoints=["tcp:0"])
     ended = asyncio.get_running_loop().create_future()
