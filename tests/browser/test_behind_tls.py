@@ -15,9 +15,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.helpers import LIVE
+from tests.certificates import certificate
 from tests.conftest import MakeSite
 from tests.installation import ROOT
-from tests.progress.transports.test_server import certificate
 from tests.servers import free_port, wait_until
 
 CREATE = 'from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-1", public=True).mark_started()'

@@ -20,6 +20,8 @@ FILES = (
     "test_ordinary_callers",
     "test_property",
     "test_reporter",
+    "test_reporter_trouble",
+    "test_track",
     "test_transactions",
 )
 

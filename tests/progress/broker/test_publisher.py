@@ -20,7 +20,7 @@ from jobs.states import EventKind
 from progress.broker import layers, publisher
 from progress.broker.messages import FEED_GROUP
 from progress.broker.publisher import Publisher
-from tests.progress.protocol.test_protocol import event
+from tests.progress.frames import event
 from tests.progress.watching import WAIT_SECONDS, ScriptedLayer
 
 ROOT = Path(__file__).parents[3]
@@ -352,14 +352,3 @@ def test_fork__the_child_has_its_own_publisher():
     pids, seqs = zip(*[(line.split()[0], line.split()[2]) for line in printed.splitlines()], strict=True)
     assert seqs == ("[1]", "[2]", "[3]")
     assert pids[0] == pids[2] != pids[1]
-
-
-@pytest.mark.parametrize("configured", [{}, None, {"default": {"BACKEND": "no.such"}}])
-def test_load__a_layer_that_can_not_be_had_is_for_its_users_to_name(settings, configured):
-    settings.CHANNEL_LAYERS = configured
-    layers.load()
-
-
-def test_start__imports_the_layer_before_the_first_event(make_site):
-    printed = make_site("sqlite+redis").worker("import sys; print('progress.broker.redis_layer' in sys.modules)")
-    assert printed.strip() == "True"

@@ -8,54 +8,27 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
 
 from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.states import EventKind
-from progress.broker import layers, subscriber
-from progress.broker.messages import FEED_GROUP, job_message, publication_of
-from progress.delivery import hub, log_reader, reads, window
-from progress.delivery.connection import Connection
-from progress.delivery.log_reader import LogReader
+from progress.broker import layers
+from progress.delivery import hub, log_reader
 from progress.delivery.sqlite_changes import DataVersion
-from progress.protocol.codes import CloseCode, ErrorCode
-from progress.protocol.exceptions import Refused
+from progress.protocol.codes import CloseCode
 from progress.protocol.position import Position
-from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, swept, watch
 from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """How often each selector was asked."""
-    counted: dict[str, int] = {}
-
-    def count(name: str) -> None:
-        real = getattr(selectors, name)
-
-        def counting(*args: Any, **options: Any) -> Any:
-            counted[name] = counted.get(name, 0) + 1
-            return real(*args, **options)
-
-        monkeypatch.setattr(selectors, name, counting)
-
-    for name in ("get_jobs", "events_between", "heads"):
-        count(name)
-    return counted
-
-
 # Many at once
 
 
-async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, monkeypatch):
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, layer):
     job = await a_job(ticks=5)
     async with watchers(100) as many:
         since = Position(job.job.epoch, 3)
@@ -157,9 +130,7 @@ async def test_leave__of_one_lets_the_hub_go_on(unheard, lively):
         await all_comes(other, job.amark_started())
 
 
-async def test_enter__again_after_it_stopped(unheard, lively, monkeypatch):
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
+async def test_enter__again_after_it_stopped(unheard, lively, layer):
     job = await a_job()
     for change in (job.amark_queued, job.amark_started):
         async with watchers() as [watcher]:
@@ -189,19 +160,6 @@ async def test_offer__what_joins_on_asks_nothing_of_the_database(calls, no_sweep
         await watcher.until_seq(3)
         await asyncio.sleep(0.05)
     assert calls == {}
-
-
-async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sweep):
-    job = await a_job(ticks=3)
-    since = Position(job.job.epoch, 3)
-    async with watchers() as [watcher]:
-        await watch(watcher, since)
-        watched = hub.current().jobs[JOB]
-        answers = []
-        for logs in (False, False, True):
-            missed = await watched.missed_since(since)
-            answers.append(watched._answer(missed, logs=logs, is_asked=True))
-        assert answers[0] is answers[1]
 
 
 async def test_put__a_burst_wakes_the_loop_once_and_a_closed_one_never(unheard, no_sweep, monkeypatch):
@@ -239,83 +197,6 @@ async def test_put__a_flood_leaves_others_their_turns(unheard, no_sweep):
             taken.append(before - len(hub.current()._arrived))
         assert sum(taken) == 1000
         assert max(taken) <= hub.ARRIVALS_A_TURN
-
-
-async def test_layer__brings_events(unheard, no_sweep, monkeypatch):
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    job = await a_job()
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await job.amark_started()
-        await job.amark_progress(5)
-        await layer.inbox.put(job_message([publication_of(event) for event in unheard]))
-        await watcher.until_seq(3)
-    assert seqs(watcher) == [1, 2, 3]
-
-
-@pytest.mark.parametrize("trouble", ["broken", "hangs"])
-async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, monkeypatch, trouble):
-    settings.PROGRESS_SYNC_SECONDS = 1000  # as behind a layer that works
-    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.02)
-    layer = ScriptedLayer()
-    setattr(layer, trouble, True)
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    job = await a_job()
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await job.amark_started()
-        await watcher.until_seq(2)
-
-
-async def test_layer__that_brings_nothing_has_the_log_looked_into_at_once(unheard, no_sweep, monkeypatch):
-    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.01)
-    layer = ScriptedLayer()
-    layer.is_deaf = True
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    job = await a_job()
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await job.amark_started()
-        await watcher.until_seq(2)
-
-
-async def test_layer__lost_the_last_message(unheard, settings, monkeypatch):
-    settings.PROGRESS_SYNC_SECONDS = 0.01
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    job = await a_job()
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await eventually(lambda: hub.current().subscriber.is_whole)
-        await job.amark_started()
-        await watcher.until_seq(2)
-
-
-async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch):
-    """Each socket that goes asks whether anybody still watches the feed."""
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    async with watchers(3) as [watcher, passing_by, failing]:
-        await eventually(lambda: hub.current().subscriber.is_whole)
-        changes = hub.current().feed._changes
-
-        async def slow() -> Any:
-            hub.current().leave(passing_by.connection)
-            await eventually(lambda: not hub.current().subscriber._leaving)
-            return await changes()
-
-        monkeypatch.setattr(hub.current().feed, "_changes", slow)
-        await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
-        assert layer.groups == {FEED_GROUP}
-        hub.current().unfeed(watcher.connection)
-        await eventually(lambda: layer.groups == set())
-
-        monkeypatch.setattr(hub.current().feed, "_changes", lambda: 1 / 0)
-        with pytest.raises(Refused):
-            await hub.current().subscribe_feed(failing.connection, NOBODY, "all")
-        await eventually(lambda: layer.groups == set())
 
 
 # The hubs of the process
@@ -359,51 +240,6 @@ def test_interested__where_nobody_watches(monkeypatch):
     assert hub.interested(JOB, EventKind.STATUS) == []
 
 
-async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, monkeypatch):
-    """Though others are there: else the subscriptions in Redis would grow for as long as anybody is."""
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    await a_job()
-    async with watchers(2) as [one, other]:
-        await eventually(lambda: hub.current().subscriber.is_whole)
-        await watch(one)
-        await watch(other)
-        hub.current().unsubscribe(one.connection, JOB)
-        assert not hub.current().subscriber._leaving
-        hub.current().unsubscribe(other.connection, JOB)
-        await eventually(lambda: layer.groups == set())
-
-
-async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_go(monkeypatch):
-    layer = ScriptedLayer()
-    monkeypatch.setattr(layers, "get_channel_layer", lambda: layer)
-    await a_job()
-    async with watchers() as [watcher]:
-        await eventually(lambda: hub.current().subscriber.is_whole)
-        await watch(watcher)
-        assert layer.groups == {f"progress.job.{JOB}"}
-        layer.passing = asyncio.Event()  # to leave the group takes a while
-    async with watchers():
-        pass
-    layer.passing.set()
-    await eventually(lambda: not layer.groups)
-
-
-async def test_subscribe__access_is_judged_on_the_row_as_it_is_now(unheard, no_sweep):
-    job = await a_job()
-    async with watchers(2) as [first, second]:
-        await watch(first)
-        await run(ProcessingJob.objects.filter(pk=JOB).update)(public=False)
-        with pytest.raises(Refused, match="Job not found"):
-            await watch(second)
-        await first.until(lambda frames: frames[-1].get("code") == "job_not_found")
-        await job.amark_started()
-        for event in unheard[-1:]:
-            offer(event)
-        assert hub.current().jobs == {}
-    assert [frame["type"] for frame in first.frames] == ["snapshot", "error"]
-
-
 @pytest.mark.parametrize("answer", ["yes", "no", "raises"])
 async def test_sweep__who_may_watch_is_asked_again_when_the_owner_changes(unheard, no_sweep, monkeypatch, answer):
     """Nothing is sent until that is known; then nothing is missing."""
@@ -438,218 +274,6 @@ async def test_sweep__who_may_watch_is_asked_again_when_the_owner_changes(unhear
     assert told == {"yes": [1, 2, 4], "no": [1, "job_not_found"], "raises": [1, "unavailable"]}[answer]
 
 
-async def test_subscribe__a_policy_that_raises_harms_its_own_subscription_only(no_sweep, monkeypatch, logged):
-    job = await a_job()
-    await ProcessingJobLifecycle.acreate("other", public=True)
-    may_view = AccessPolicy.may_view
-
-    def fails(self: Any, user: Any, job: Any) -> bool:
-        if job.pk == "other":
-            raise KeyError("team")
-        return may_view(self, user, job)
-
-    monkeypatch.setattr(AccessPolicy, "may_view", fails)
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        with pytest.raises(Refused) as refused:
-            await watch(watcher, job_id="other")
-        assert refused.value.temporary
-        (said,) = logged.of("progress.delivery.admission")
-        assert "other" in said
-        assert "KeyError('team')" in said
-        await job.amark_started()
-        await watcher.until_seq(2)
-
-
-@pytest.mark.parametrize("job_id", ["", "a b", "\x00", "x" * 65, "ä"])
-async def test_subscribe__what_is_no_id_asks_no_database(calls, job_id):
-    async with watchers() as [watcher]:
-        with pytest.raises(Refused, match="Job not found"):
-            await watch(watcher, job_id=job_id)
-    assert calls == {}
-
-
-async def test_subscribe__a_socket_may_come_back_to_as_many_jobs_as_it_likes():
-    await a_job()
-    async with watchers() as [watcher]:
-        for _ in range(3):
-            await watch(watcher)
-            assert list(watcher.connection.watched) == [JOB]
-            hub.current().unsubscribe(watcher.connection, JOB)
-            assert list(watcher.connection.watched) == []
-
-
-async def test_subscribe__what_the_database_says_is_logged(no_sweep, monkeypatch, logged):
-    await a_job(ticks=3)
-    job = await run(ProcessingJob.objects.get)()
-    async with watchers() as [watcher]:
-        await watch(watcher)
-
-        def fails(*_: Any) -> Any:
-            raise OperationalError("away for a while")
-
-        monkeypatch.setattr(selectors, "events_between", fails)
-        with pytest.raises(Refused) as refused:
-            await watch(watcher, Position(job.epoch, 2))
-    assert refused.value.temporary
-    assert any("away for a while" in line for line in logged.of("progress.delivery.hub"))
-
-
-async def test_subscribe__unknown_and_forbidden_take_equal_paths(unheard, no_sweep, monkeypatch):
-    await ProcessingJobLifecycle.acreate("hidden")
-    steps: list[str] = []
-    in_thread, may_view = reads.in_thread, AccessPolicy.may_view
-
-    async def noted(function: Any, *args: Any) -> Any:
-        steps.append(function.__name__)
-        return await in_thread(function, *args)
-
-    def asked(self: Any, user: Any, job: Any) -> bool:
-        steps.append("may_view")
-        return may_view(self, user, job)
-
-    monkeypatch.setattr(reads, "in_thread", noted)
-    monkeypatch.setattr(AccessPolicy, "may_view", asked)
-    taken = []
-    async with watchers() as [watcher]:
-        for job_id in ("hidden", "absent"):
-            steps.clear()
-            with pytest.raises(Refused, match="Job not found"):
-                await watch(watcher, job_id=job_id)
-            taken.append(list(steps))
-    assert taken[0] == taken[1] == ["_rows_and_heads", "_answer", "may_view"]
-
-
-# To subscribe again
-
-
-async def test_subscribe__again_with_a_position_sends_nothing_twice(no_sweep):
-    """What is on its way to the client when it asks is not sent once more."""
-    job = await a_job()
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await job.amark_started()
-        await job.amark_progress(5)
-        await watcher.until_seq(3)
-        await watch(watcher, Position(job.job.epoch, 1))
-        await job.amark_progress(6)
-        await watcher.until_seq(4)
-    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
-        ("snapshot", 1),
-        ("progress", 2),
-        ("progress", 3),
-        ("snapshot", 3),
-        ("progress", 4),
-    ]
-
-
-async def test_subscribe__again_from_before_the_subscription_replays_what_it_asks_for(no_sweep):
-    job = await a_job(ticks=2)
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await watch(watcher, Position(job.job.epoch, 2))
-    assert [(frame["type"], frame["seq"]) for frame in watcher.frames[1:]] == [
-        ("progress", 3),
-        ("progress", 4),
-        ("snapshot", 4),
-    ]
-
-
-async def test_subscribe__again_after_the_job_was_begun_anew_sends_nothing_twice(unheard, no_sweep):
-    job = await a_job(ticks=1)
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await run(ProcessingJob.objects.filter(pk=JOB).delete)()
-        job = await a_job(ticks=1)
-        await swept()
-        await job.amark_progress(50)
-        await swept()
-        await watch(watcher, Position(job.job.epoch, 3))
-    assert seqs(watcher) == [3, 3, 4, 4]
-
-
-async def test_subscribe__again_after_events_were_passed_over_sends_nothing_twice(unheard, no_sweep, settings):
-    """What the client asks for was on its way when it came to a snapshot."""
-    settings.PROGRESS_REPLAY_EVENTS = 3
-    job = await a_job(ticks=1)
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await job.amark_progress(1)
-        await swept()
-        for step in range(5):
-            await job.amark_progress(step)
-        await swept()
-        settings.PROGRESS_REPLAY_EVENTS = 100
-        await job.amark_progress(6)
-        await swept()
-        await watch(watcher, Position(job.job.epoch, 4))
-    assert seqs(watcher) == [3, 4, 9, 10, 10]
-    assert watcher.frames[-1]["recovered"] is False, "it has not got what was passed over"
-
-
-async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
-    """What comes meanwhile comes after the replay, and once."""
-    monkeypatch.setattr(window, "CHUNK_BYTES", 1)
-    job = await a_job(ticks=5)
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        renew = LogReader.renew
-
-        async def slow(*args: Any) -> None:
-            await renew(*args)
-            await job.amark_progress(50)
-
-        monkeypatch.setattr(LogReader, "renew", slow)
-        await watch(watcher, Position(job.job.epoch, 1))
-        await job.amark_progress(60)
-        await watcher.until_seq(9)
-    assert seqs(watcher) == [7, *range(2, 9), 8, 9]
-
-
-async def test_subscribe__again_with_log_lines(no_sweep):
-    job = await a_job(ticks=1)
-    await job.alog("a line")
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await watch(watcher, Position(job.job.epoch, 3), logs=True)
-        await job.alog("another")
-        await watcher.until_seq(5)
-        await watch(watcher, Position(job.job.epoch, 5))
-        await job.alog("unseen")
-        await job.amark_progress(5)
-        await watcher.until_seq(7)
-    assert [frame["type"] for frame in watcher.frames] == [
-        *("snapshot", "log", "snapshot", "log", "snapshot", "progress"),
-    ]
-
-
-async def test_subscribe__again_after_a_recovery_sends_nothing_twice(no_sweep):
-    job = await a_job(ticks=2)
-    async with watchers() as [watcher]:
-        await watch(watcher, Position(job.job.epoch, 2))
-        await watch(watcher, Position(job.job.epoch, 3))
-    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
-        *(("progress", 3), ("progress", 4), ("snapshot", 4)),
-        ("snapshot", 4),
-    ]
-
-
-async def test_subscribe__who_may_watch_has_changed_while_it_waited_for_the_socket(unheard, no_sweep, monkeypatch):
-    await a_job(ticks=1)
-    async with watchers() as [watcher]:
-        ready = Connection.ready
-
-        async def hidden_meanwhile(self: Connection) -> None:
-            monkeypatch.setattr(Connection, "ready", ready)
-            await run(ProcessingJob.objects.filter(pk=JOB).update)(public=False)
-            await swept()
-
-        monkeypatch.setattr(Connection, "ready", hidden_meanwhile)
-        with pytest.raises(Refused, match="Job not found"):
-            await watch(watcher)
-    assert watcher.frames == []
-
-
 @pytest.mark.parametrize("is_addressed", [True, False])
 async def test_sweep__what_can_not_be_shown_ends_a_socket_that_has_no_other_purpose(no_sweep, is_addressed):
     """It comes back, and asks again; any other socket asks when it likes."""
@@ -661,115 +285,3 @@ async def test_sweep__what_can_not_be_shown_ends_a_socket_that_has_no_other_purp
         await watcher.until(lambda frames: frames[-1].get("code") == "unavailable")
         await eventually(lambda: watcher.codes == ([CloseCode.RESYNC] if is_addressed else []))
     assert job.job_id == JOB
-
-
-@of_each_that_can_not_be_shown
-async def test_subscribe__a_bad_row_harms_itself_only(unheard, no_sweep, bad):
-    """Nor do its events, for those who resume or are watching already."""
-    jobs = {name: await ProcessingJobLifecycle.acreate(name, public=True) for name in ("bad", JOB)}
-    epoch = jobs["bad"].job.epoch
-    async with watchers(3) as [watcher, early, late]:
-        await watch(early, job_id="bad")
-        await watch(early)
-        for job in jobs.values():
-            await job.amark_started()
-        await run(spoil)("bad", bad)
-        await swept()
-        for since in (None, Position(epoch, 1)):
-            with pytest.raises(Refused) as refused:
-                await watch(late, since, job_id="bad")
-            assert refused.value.code == ErrorCode.UNAVAILABLE
-        await watch(watcher)
-        await jobs[JOB].amark_progress(50)
-        await swept()
-        for each in (watcher, early):
-            await each.until(lambda frames: frames[-1].get("progress") == 50)
-        assert [frame["code"] for frame in early.frames if frame["type"] == "error"] == ["unavailable"]
-
-
-async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
-    """They can be as long as an answer with a snapshot, and begin with the same event."""
-    job = await a_job(ticks=2)
-    async with watchers() as [watcher]:
-        await watch(watcher, Position(job.job.epoch, 2))
-        watched = hub.current().jobs[JOB]
-        events = await watched.missed_since(Position(job.job.epoch, 2))
-        with watched.in_demand():
-            for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
-                frames = [
-                    frame for chunk, _ in watched._answer(missed, logs=False, is_asked=is_asked) for frame in chunk
-                ]
-                assert [frame.seq for frame in frames] == [3, 4]
-                assert ('"snapshot"' in frames[-1].text) is is_asked
-
-
-async def test_answer__with_log_lines_is_none_without(no_sweep):
-    """All end alike; two begin alike, and two are equally long."""
-    job = await a_job(ticks=1)
-    await job.alog("a line")
-    await job.amark_progress(5)
-    async with watchers(4) as [here_first, *resuming]:
-        await watch(here_first)
-        with hub.current().jobs[JOB].in_demand():
-            for watcher, (after, logs) in zip(resuming, [(2, True), (2, False), (3, True)], strict=True):
-                await watch(watcher, Position(job.job.epoch, after), logs=logs)
-    assert [seqs(watcher) for watcher in resuming] == [[3, 4, 5, 5], [3, 5, 5], [4, 5, 5]]
-
-
-@pytest.mark.parametrize(("missed", "recovered"), [(3, True), (4, False)])
-async def test_subscribe__as_far_behind_as_may_be_and_no_event_further(settings, missed, recovered):
-    settings.PROGRESS_REPLAY_EVENTS = 3
-    job = await a_job(ticks=5)
-    async with watchers() as [watcher]:
-        await watch(watcher, Position(job.job.epoch, 7 - missed))
-    assert watcher.frames[-1]["recovered"] is recovered
-    assert seqs(watcher) == ([5, 6, 7, 7] if recovered else [7])
-
-
-async def test_subscribe__again_after_access_was_asked_anew_sends_nothing_twice(no_sweep):
-    """The subscription went on; so it still begins where it began."""
-    job = await a_job()
-    owner = await run(User.objects.create_user)("ann")
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        await job.amark_started()
-        await run(ProcessingJob.objects.filter(pk=JOB).update)(owner=owner)
-        await swept()
-        await job.amark_progress(5)
-        await watcher.until_seq(3)
-        await watch(watcher, Position(job.job.epoch, 1))
-    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
-        ("snapshot", 1),
-        ("progress", 2),
-        ("progress", 3),
-        ("snapshot", 3),
-    ]
-
-
-async def test_subscribe__again_while_access_was_asked_anew_sends_nothing_twice(unheard, no_sweep, monkeypatch):
-    """It was stopped, and a part of what it missed has been sent."""
-    monkeypatch.setattr(window, "CHUNK_BYTES", 1)
-    job = await a_job()
-    owner = await run(User.objects.create_user)("ann")
-    async with watchers() as [watcher]:
-        await watch(watcher)
-        for step in range(3):
-            await (job.amark_progress(step) if step else job.amark_started())
-        await run(ProcessingJob.objects.filter(pk=JOB).update)(owner=owner)
-        ready, passing = Connection.ready, asyncio.Event()
-
-        async def waits(self: Connection) -> None:
-            if len(watcher.frames) == 2:
-                await passing.wait()
-            await ready(self)
-
-        monkeypatch.setattr(Connection, "ready", waits)
-        await swept()
-        await watcher.until_seq(2)
-        monkeypatch.setattr(Connection, "ready", ready)
-        await watch(watcher, Position(job.job.epoch, 1))
-        passing.set()
-        await job.amark_progress(3)
-        await swept()
-        await watcher.until_seq(5)
-    assert seqs(watcher) == [1, 2, 3, 4, 4, 5]

@@ -1,12 +1,9 @@
-"""The wire protocol, and the golden vectors against it."""
+"""Every message that a client may send, and what is none."""
 
 import json
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
-from jobs.states import EventKind
 from progress.conf import Conf
 from progress.protocol.codes import ErrorCode
 from progress.protocol.commands import (
@@ -18,127 +15,10 @@ from progress.protocol.commands import (
     SubscribeMany,
     Unsubscribe,
     UnsubscribeMany,
-    invalid,
     parse,
 )
 from progress.protocol.exceptions import Refused
-from progress.protocol.frames import (
-    Frame,
-    encode,
-    error,
-    event_frame,
-    event_text,
-    feed,
-    feed_entry,
-    job_state,
-    snapshot,
-    timestamp,
-    whole_state,
-)
 from progress.protocol.position import Position
-from tests.progress.frames import a_job, built, event
-
-ROOT = Path(__file__).parents[3]
-VECTORS = json.loads((ROOT / "tests" / "vectors" / "frames.json").read_text())
-
-
-# Frames
-
-
-def test_frames__only_those_of_progress_have_a_job_id():
-    assert {kind for kind, frame in built().items() if "job_id" in frame} == {"progress", "snapshot"}
-
-
-def test_frames__vectors_have_the_builders_fields():
-    frames = [frame for case in VECTORS for frame in case["frames"]]
-    own = [frame for frame in frames if frame["type"] in built()]
-    complete = [frame for frame in own if set(built()[frame["type"]]) <= set(frame)]
-    assert {frame["type"] for frame in complete} >= {"progress", "snapshot", "log", "feed"}
-    assert all(list(case["fresh"]) for case in VECTORS if "fresh" in case)
-    assert {frozenset(case["fresh"]) for case in VECTORS if "fresh" in case} == {frozenset(built()["snapshot"])}
-
-
-def test_event_text__indeterminate_progress_is_null():
-    assert json.loads(event_text(event(progress=None)))["progress"] is None
-
-
-def test_event_text__keeps_what_users_write():
-    words = 'naïve 🎉 </script> \u2028 "quoted" \\ \x01 日本'
-    assert json.loads(event_text(event(message=words)))["message"] == words
-
-
-def test_event_frame__is_a_tick_only_for_ticks_and_shows_the_job_except_for_log_lines():
-    frames = {kind: event_frame("job-1", 1, kind, "{}") for kind in EventKind}
-    assert {kind for kind, frame in frames.items() if frame.is_tick} == {EventKind.TICK}
-    assert {kind for kind, frame in frames.items() if not frame.subject} == {EventKind.LOG}
-
-
-def test_encode__refuses_what_is_not_json():
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        encode({"progress": float("nan")})
-
-
-@pytest.mark.parametrize("text", ["\ud800", "é\ud800"])
-def test_encode__refuses_half_of_a_surrogate_pair(text):
-    with pytest.raises(ValueError, match="surrogate"):
-        encode({"message": text})
-
-
-BAD = [
-    *({"metadata": bad} for bad in ([], "text", 5, None)),
-    *({"progress": bad} for bad in (-5, 100.01, float("inf"), float("nan"))),
-    {"status": "weird"},
-    {"metadata": {"current": float("inf")}},
-    {"metadata": {"stage": "\ud800"}},
-]
-
-
-@pytest.mark.parametrize("bad", BAD, ids=repr)
-def test_frames__of_what_is_out_of_bounds_are_not_made(bad):
-    job = a_job()
-    for name, value in bad.items():
-        setattr(job, name, value)
-    with pytest.raises(ValueError, match=r".+"):
-        feed_entry(job)
-    with pytest.raises(ValueError, match=r".+"):
-        snapshot(job_state(job), name="", position=Position("e1", 1), recovered=False)
-    with pytest.raises(ValueError, match=r".+"):
-        event_text(event(**bad))
-
-
-def test_timestamp__is_utc_with_a_z():
-    east = datetime(2026, 1, 1, 2, 0, tzinfo=timezone(timedelta(hours=2)))
-    assert timestamp(east) == "2026-01-01T00:00:00.000000Z"
-
-
-def test_feed_entry__is_the_whole_state_but_for_the_result():
-    job = a_job()
-    job.metadata = {"attempt": 1, "result": {"rows": 40}, "stage": "Load"}
-    state = whole_state(job)
-    assert state["metadata"] == job.metadata
-    assert json.loads(feed_entry(job)) == {**state, "metadata": {"attempt": 1, "stage": "Load"}}
-    assert job.metadata["result"] == {"rows": 40}
-
-
-def test_feed__says_where_it_was_cut_and_nothing_elsewhere():
-    assert json.loads(feed("all", ["{}"], cut=True).text) == {
-        "type": "feed",
-        "subject": "all",
-        "jobs": [{}],
-        "cut": True,
-    }
-    assert "cut" not in json.loads(feed("all", ["{}"]).text)
-
-
-def test_error__subject_only_where_there_is_one():
-    assert "subject" not in json.loads(error(invalid("No.")).text)
-
-
-def test_snapshot__position_overrides_the_state():
-    frame = snapshot(job_state(a_job()), name="", position=Position("e2", 9), recovered=True)
-    shown = json.loads(frame.text)
-    assert (shown["epoch"], shown["seq"], shown["recovered"], frame.seq) == ("e2", 9, True, 9)
-
 
 # Commands
 
@@ -363,11 +243,3 @@ def refuses(text: str) -> None:
         parse(text)
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
     assert caught.value.close is None
-
-
-@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536, 70_000])
-def test_frame__text_is_what_the_frame_carries(length):
-    frame = Frame("é" + "x" * (length - 2) if length else "")
-    assert len(frame.wire) == length + (2 if length < 126 else 4 if length < 65_536 else 10)
-    assert frame.wire.endswith(frame.text.encode())
-    assert len(frame.text.encode()) == length

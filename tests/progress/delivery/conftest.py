@@ -1,0 +1,74 @@
+"""What the tests of delivery share."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jobs import selectors
+from progress.broker import layers
+from progress.delivery import feed
+from progress.delivery.connection import Connection
+from tests.progress.delivery.fake_socket import FakeSocket
+from tests.progress.hubs import NOBODY
+from tests.progress.watching import ScriptedLayer, Watcher
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often each selector was asked."""
+    counted: dict[str, int] = {}
+
+    def count(name: str) -> None:
+        real = getattr(selectors, name)
+
+        def counting(*args: Any, **options: Any) -> Any:
+            counted[name] = counted.get(name, 0) + 1
+            return real(*args, **options)
+
+        monkeypatch.setattr(selectors, name, counting)
+
+    for name in ("get_jobs", "events_between", "heads"):
+        count(name)
+    return counted
+
+
+@pytest.fixture
+async def layer(monkeypatch):
+    """The channel layer that a hub finds."""
+    made = ScriptedLayer()
+    monkeypatch.setattr(layers, "get_channel_layer", lambda: made)
+    return made
+
+
+@pytest.fixture
+async def socket():
+    return FakeSocket()
+
+
+@pytest.fixture
+async def connection(socket):
+    connection = Connection(socket.send)
+    yield connection
+    connection.lost()
+
+
+@pytest.fixture
+async def alone(settings, monkeypatch):
+    """A feed without a hub, with one watcher; how often it has looked for changes is in ``looks``."""
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    made = feed.Feed()
+    made.looks = 0  # type: ignore[attr-defined]
+    changes = feed.Feed._changes
+
+    async def counting(self: feed.Feed) -> Any:
+        made.looks += 1  # type: ignore[attr-defined]
+        return await changes(self)
+
+    monkeypatch.setattr(feed.Feed, "_changes", counting)
+    running = asyncio.ensure_future(made.run())
+    watcher = Watcher()
+    await made.add(watcher.connection, NOBODY, "all")
+    yield made, watcher
+    running.cancel()
+    watcher.connection.lost()

@@ -1,0 +1,168 @@
+"""How a feed finds what nobody told it of, and when it looks."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from jobs import selectors
+from jobs.models import ProcessingJob
+from progress.delivery import feed, hub
+from tests.progress.delivery.feeds import a_job, has_told, told, watch
+from tests.progress.hubs import NOBODY, swept
+from tests.progress.watching import eventually, run, watchers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(feed, "GATHER_SECONDS", 0.001)
+
+
+async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep, settings):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await swept()
+        await watcher.until(has_told("job-1", "in_progress"))
+    assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
+
+
+async def test_feed__sweep_tells_nothing_twice(unheard, settings, monkeypatch):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    job, looks = await a_job(), []
+    look = feed.Feed._changes
+
+    async def counting(self: feed.Feed) -> Any:
+        looks.append(self)
+        return await look(self)
+
+    monkeypatch.setattr(feed.Feed, "_changes", counting)
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        for looked in range(2, 5):
+            await swept()
+            await eventually(lambda: len(looks) >= looked)  # noqa: B023
+        await watcher.until(has_told("job-1", "in_progress"))
+    assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
+
+
+async def test_sweep__of_what_was_there_tells_nothing(settings, monkeypatch):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        hub.current().feed.sweep()
+        await eventually(lambda: not hub.current().feed._sweep_asked)
+        later = await a_job("job-2")
+        await watcher.until(has_told("job-2", later.job.status))
+    assert told(watcher) == [[("job-1", "pending")], [("job-2", "pending")]]
+
+
+async def test_add__who_comes_later_makes_the_first_miss_nothing(unheard, no_sweep, settings):
+    settings.PROGRESS_SWEEP_SECONDS = 0.001
+    job = await a_job()
+    async with watchers(2) as [first, second]:
+        await watch(first)
+        await job.amark_started()
+        await watch(second)
+        await swept()
+        await first.until(has_told("job-1", "in_progress"))
+
+
+async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
+    made, watcher = alone
+    made.sweep()
+    await eventually(lambda: made._swept_at > 0)
+    settings.PROGRESS_SWEEP_SECONDS = 0.2
+    before = made._swept_at
+    await a_job("job-9")
+    made.sweep()
+    await watcher.until(has_told("job-9", "pending"))
+    assert made._swept_at - before >= 0.2
+
+
+async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.001)
+    read, failures = selectors.jobs_changed_since, [OperationalError("away")]
+
+    def fails_once(since: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return read(since)
+
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        monkeypatch.setattr(selectors, "jobs_changed_since", fails_once)
+        await a_job("job-9")
+        hub.current().feed.sweep()
+        await watcher.until(has_told("job-9", "pending"))
+    assert failures == []
+
+
+async def test_run__does_nothing_where_there_is_nothing(alone, monkeypatch):
+    made, _ = alone
+    turns, tell = [], made._tell
+
+    async def counted() -> None:
+        turns.append(made)
+        await tell()
+
+    monkeypatch.setattr(made, "_tell", counted)
+    await asyncio.sleep(0.05)
+    assert len(turns) <= 1
+
+
+async def test_tick__is_not_looked_into(no_sweep, monkeypatch):
+    job = await a_job()
+    await job.amark_started()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await hub.current().subscribe(watcher.connection, NOBODY, "job-1", None)
+        marked: list[str] = []
+        monkeypatch.setattr(hub.current().feed, "mark", marked.append)
+        await job.amark_progress(5)
+        await watcher.until(lambda frames: frames[-1]["type"] == "progress")
+        assert marked == []
+        await job.amark_completed()
+        await watcher.until(lambda frames: frames[-1].get("status") == "completed")
+        assert marked == ["job-1"]
+
+
+async def test_sweep__once_asked_is_looked_into_once(alone):
+    made, watcher = alone
+    job = await a_job("job-9")
+    made.sweep()
+    await watcher.until(has_told("job-9", "pending"))
+    looks = made.looks
+    for _ in range(3):  # what else there is to do is no reason to look again
+        await job.alog("a line")
+        made.mark("job-9")
+        await eventually(lambda: not made._changed)
+    assert made.looks == looks
+
+
+async def test_sweep__forgets_what_changed_long_ago(alone):
+    made, watcher = alone
+    await a_job("job-9")
+    made.mark("job-9")
+    await watcher.until(has_told("job-9", "pending"))
+    assert list(made._told) == ["job-9"]
+    await run(ProcessingJob.objects.update)(status_changed_at=timezone.now() - timedelta(days=1))
+    made.sweep()
+    await eventually(lambda: made._told == {})
+
+
+async def test_mark__of_a_feed_that_nobody_watches_keeps_nothing(alone):
+    made, watcher = alone
+    made.remove(watcher.connection)
+    made.mark("job-1")
+    made.sweep()
+    assert (made._changed, made._sweep_asked) == ({}, False)

@@ -1,0 +1,108 @@
+"""The hub and a channel layer, which may bring events, nothing, or trouble."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from progress.broker import subscriber
+from progress.broker.messages import FEED_GROUP, job_message, publication_of
+from progress.delivery import hub
+from progress.protocol.exceptions import Refused
+from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
+from tests.progress.watching import eventually, watchers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_layer__brings_events(unheard, no_sweep, layer):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await job.amark_progress(5)
+        await layer.inbox.put(job_message([publication_of(event) for event in unheard]))
+        await watcher.until_seq(3)
+    assert seqs(watcher) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("trouble", ["broken", "hangs"])
+async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, monkeypatch, trouble, layer):
+    settings.PROGRESS_SYNC_SECONDS = 1000  # as behind a layer that works
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.02)
+    setattr(layer, trouble, True)
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+async def test_layer__that_brings_nothing_has_the_log_looked_into_at_once(unheard, no_sweep, monkeypatch, layer):
+    monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.01)
+    layer.is_deaf = True
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+async def test_layer__lost_the_last_message(unheard, settings, layer):
+    settings.PROGRESS_SYNC_SECONDS = 0.01
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await eventually(lambda: hub.current().subscriber.is_whole)
+        await job.amark_started()
+        await watcher.until_seq(2)
+
+
+async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch, layer):
+    """Each socket that goes asks whether anybody still watches the feed."""
+    async with watchers(3) as [watcher, passing_by, failing]:
+        await eventually(lambda: hub.current().subscriber.is_whole)
+        changes = hub.current().feed._changes
+
+        async def slow() -> Any:
+            hub.current().leave(passing_by.connection)
+            await eventually(lambda: not hub.current().subscriber._leaving)
+            return await changes()
+
+        monkeypatch.setattr(hub.current().feed, "_changes", slow)
+        await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
+        assert layer.groups == {FEED_GROUP}
+        hub.current().unfeed(watcher.connection)
+        await eventually(lambda: layer.groups == set())
+
+        monkeypatch.setattr(hub.current().feed, "_changes", lambda: 1 / 0)
+        with pytest.raises(Refused):
+            await hub.current().subscribe_feed(failing.connection, NOBODY, "all")
+        await eventually(lambda: layer.groups == set())
+
+
+async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
+    """Though others are there: else the subscriptions in Redis would grow for as long as anybody is."""
+    await a_job()
+    async with watchers(2) as [one, other]:
+        await eventually(lambda: hub.current().subscriber.is_whole)
+        await watch(one)
+        await watch(other)
+        hub.current().unsubscribe(one.connection, JOB)
+        assert not hub.current().subscriber._leaving
+        hub.current().unsubscribe(other.connection, JOB)
+        await eventually(lambda: layer.groups == set())
+
+
+async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_go(layer):
+    await a_job()
+    async with watchers() as [watcher]:
+        await eventually(lambda: hub.current().subscriber.is_whole)
+        await watch(watcher)
+        assert layer.groups == {f"progress.job.{JOB}"}
+        layer.passing = asyncio.Event()  # to leave the group takes a while
+    async with watchers():
+        pass
+    layer.passing.set()
+    await eventually(lambda: not layer.groups)
