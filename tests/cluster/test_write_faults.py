@@ -85,15 +85,26 @@ def crashed(site: Site) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cut_again_and_again(site: Site) -> Iterator[None]:
-    """End every other session, a few times."""
+    """End every other session, a few times, each time after another report has come."""
     with psycopg.connect(site.database_url, autocommit=True) as connection:
+        known = 0
         for _ in range(20):
+            known = _next_report(connection, known)
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            time.sleep(0.05)  # so that reports come between
     yield
+
+
+def _next_report(connection: "psycopg.Connection[Any]", known: int) -> int:
+    """Wait until the log goes further; return how far."""
+    latest = known
+    while latest <= known:
+        row = connection.execute("SELECT max(seq), pg_sleep(0.002) FROM jobs_jobevent").fetchone()
+        assert row is not None
+        latest = row[0]
+    return latest
 
 
 @contextlib.contextmanager
