@@ -1,7 +1,7 @@
 /** The addresses of the WebSocket, and the ids in them. Pure. */
 
 const PATH = "/progress/ws";
-const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/; // as in jobs/bounds.py
+const JOB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/; // as in jobs/ids.py
 
 export function isJobId(value) {
   return JOB_ID.test(value);
