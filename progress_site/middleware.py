@@ -1,5 +1,7 @@
 """The site's Content Security Policy."""
 
+from http import HTTPStatus
+
 from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
@@ -13,6 +15,7 @@ class PolicyMiddleware(CSPMiddleware):
         """Add the policy to a response."""
         response = super().process_response(request, response)
         match = request.resolver_match
-        if HEADER not in response and match and match.app_name == "progress" and (policy := build_policy()):
+        is_ours = response.status_code == HTTPStatus.NOT_FOUND and match is not None and match.app_name == "progress"
+        if is_ours and HEADER not in response and (policy := build_policy()):
             response[HEADER] = policy
         return response
