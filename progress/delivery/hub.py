@@ -50,7 +50,7 @@ class Hub:
         self.subscriber: Subscriber | None = None
         self.reader = self._new_reader()
         self._tasks: set[asyncio.Future[None]] = set()  # while anybody is there
-        self._farewells: set[asyncio.Future[None]] = set()  # of links that are left
+        self._farewells: set[asyncio.Future[None]] = set()  # of subscribers that are left
         self._arrived: deque[Event] = deque()  # from other threads
         self._is_called = False
         self._feeding = 0  # connections that are about to see a feed

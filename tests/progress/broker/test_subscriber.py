@@ -112,7 +112,7 @@ async def test_join__a_layer_that_hangs_holds_many_up_no_longer_than_one(layer, 
     assert len(layer.groups) == 100
 
 
-async def test_link__a_layer_that_is_down_at_first(layer, delivered):
+async def test_subscriber__a_layer_that_is_down_at_first(layer, delivered):
     layer.broken = True
     linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")
@@ -123,7 +123,7 @@ async def test_link__a_layer_that_is_down_at_first(layer, delivered):
     linked.stop()
 
 
-async def test_link__joins_anew_what_broke(layer, linked, delivered):
+async def test_subscriber__joins_anew_what_broke(layer, linked, delivered):
     await linked.join("a")
     await whole(linked)
     await layer.inbox.put(ConnectionError("cut"))
@@ -134,7 +134,7 @@ async def test_link__joins_anew_what_broke(layer, linked, delivered):
     await eventually(lambda: delivered == [{"type": "after"}])
 
 
-async def test_link__broke_while_a_group_was_joined(layer, linked):
+async def test_subscriber__broke_while_a_group_was_joined(layer, linked):
     """What the old channel has joined, the new one has not."""
     await whole(linked)
     layer.passing = asyncio.Event()
@@ -148,7 +148,7 @@ async def test_link__broke_while_a_group_was_joined(layer, linked):
     assert layer.calls.count(("add", "a")) == 2
 
 
-async def test_link__says_once_that_it_broke(layer, linked, logged):
+async def test_subscriber__says_once_that_it_broke(layer, linked, logged):
     await whole(linked)
     layer.broken = True
     await layer.inbox.put(ConnectionError("cut"))
@@ -415,7 +415,7 @@ async def test_join__that_timed_out_though_the_layer_did_it_is_left_again(server
     await until_over()
 
 
-async def test_link__that_broke_gives_back_what_it_can(server, settings):
+async def test_subscriber__that_broke_gives_back_what_it_can(server, settings):
     settings.PROGRESS_SYNC_SECONDS = 0.001
     linked = Subscriber(server, print, lambda: None)
     await linked.join("a")
@@ -440,7 +440,7 @@ async def test_link__that_broke_gives_back_what_it_can(server, settings):
 
 
 @pytest.mark.parametrize("message", [7, {}, {"type": "news"}, None], ids=repr)
-async def test_link__a_message_that_can_not_be_understood_changes_nothing(layer, logged, message):
+async def test_subscriber__a_message_that_can_not_be_understood_changes_nothing(layer, logged, message):
     got = []
 
     def deliver(message: dict[str, str]) -> None:
@@ -458,7 +458,7 @@ async def test_link__a_message_that_can_not_be_understood_changes_nothing(layer,
     linked.stop()
 
 
-async def test_link__a_second_trouble_is_told_again(layer, linked, logged):
+async def test_subscriber__a_second_trouble_is_told_again(layer, linked, logged):
     await whole(linked)
     for number in (1, 2):
         layer.broken = True
@@ -472,7 +472,7 @@ async def test_link__a_second_trouble_is_told_again(layer, linked, logged):
 
 
 @pytest.mark.parametrize("word", ["echo", "message"])
-async def test_link__a_message_ends_a_trouble_too(layer, linked, logged, word):
+async def test_subscriber__a_message_ends_a_trouble_too(layer, linked, logged, word):
     await whole(linked)
     for number in (1, 2):
         layer.broken = True

@@ -95,7 +95,7 @@ async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
         await eventually(lambda: layer.groups == set())
 
 
-async def test_leave__a_link_that_is_being_left_is_left_though_others_come_and_go(layer):
+async def test_leave__a_subscriber_that_is_being_left_is_left_though_others_come_and_go(layer):
     await a_job()
     async with watchers() as [watcher]:
         await eventually(lambda: hub.current().subscriber.is_whole)

@@ -24,7 +24,7 @@ def claims(user: User, **changed: Any) -> dict[str, Any]:
     return {"u": str(user.pk), "x": later, "h": user.get_session_auth_hash()[:16], **changed}
 
 
-def test_admit__the_user_until_the_time(user):
+def test_verify__the_user_until_the_time(user):
     admission = tokens.verify(tokens.issue(user, seconds=60))
     left = (admission.expires - datetime.now(UTC)).total_seconds()
     assert admission.user == user
@@ -37,12 +37,12 @@ def test_issue__lasts_as_long_as_the_setting_says(user):
     assert 95 < left <= 100
 
 
-def test_admit__expired(user):
+def test_verify__expired(user):
     with pytest.raises(InvalidToken, match="expired"):
         tokens.verify(tokens.issue(user, seconds=0))
 
 
-def test_admit__after_a_new_password(user):
+def test_verify__after_a_new_password(user):
     token = tokens.issue(user)
     user.set_password("second")
     user.save()
@@ -50,21 +50,21 @@ def test_admit__after_a_new_password(user):
         tokens.verify(token)
 
 
-def test_admit__inactive_user(user):
+def test_verify__inactive_user(user):
     token = tokens.issue(user)
     User.objects.update(is_active=False)
     with pytest.raises(InvalidToken):
         tokens.verify(token)
 
 
-def test_admit__user_who_is_gone(user):
+def test_verify__user_who_is_gone(user):
     token = tokens.issue(user)
     user.delete()
     with pytest.raises(InvalidToken):
         tokens.verify(token)
 
 
-def test_admit__of_another_purpose(user):
+def test_verify__of_another_purpose(user):
     """Anything else that the site has signed, such as a password reset, is no token."""
     with pytest.raises(InvalidToken):
         tokens.verify(signing.dumps(claims(user), salt="something else"))
@@ -72,7 +72,7 @@ def test_admit__of_another_purpose(user):
 
 
 @override_settings(SECRET_KEY="another")
-def test_admit__of_another_site():
+def test_verify__of_another_site():
     user = User.objects.create_user("bob")
     with override_settings(SECRET_KEY="the first"):
         token = tokens.issue(user)
@@ -81,7 +81,7 @@ def test_admit__of_another_site():
 
 
 @pytest.mark.parametrize("place", [0, 5, -1])
-def test_admit__changed_in_one_letter(user, place):
+def test_verify__changed_in_one_letter(user, place):
     letters = list(tokens.issue(user))
     letters[place] = "A" if letters[place] != "A" else "B"
     with pytest.raises(InvalidToken):
@@ -92,7 +92,7 @@ NO_TOKENS = ["", ":", "::", "a", "a:b:c", "é:1:2", "\x00", "\ud800", ".:a:b", "
 
 
 @pytest.mark.parametrize("token", NO_TOKENS, ids=lambda token: ascii(token[:20]))
-def test_admit__no_token_at_all(token):
+def test_verify__no_token_at_all(token):
     with pytest.raises(InvalidToken):
         tokens.verify(token)
 
@@ -118,18 +118,18 @@ def test_admit__no_token_at_all(token):
     ],
     ids=str,
 )
-def test_admit__odd_claims(user, changed):
+def test_verify__odd_claims(user, changed):
     with pytest.raises(InvalidToken):
         tokens.verify(signing.dumps(claims(user, **changed), salt=tokens.SALT))
 
 
 @pytest.mark.parametrize("whole", [None, [], {}, "words", 5, {"u": "1"}, {"x": 4102444800}], ids=str)
-def test_admit__claims_of_another_shape(whole):
+def test_verify__claims_of_another_shape(whole):
     with pytest.raises(InvalidToken):
         tokens.verify(signing.dumps(whole, salt=tokens.SALT))
 
 
-def test_admit__after_the_secret_key_was_rotated(user, settings):
+def test_verify__after_the_secret_key_was_rotated(user, settings):
     token = tokens.issue(user, seconds=60)
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 9, [settings.SECRET_KEY]
     assert tokens.verify(token).user == user
