@@ -14,7 +14,7 @@ class ProgressConfig(AppConfig):
         from . import checks
         from .broker import layers
         from .broker.publisher import publish
-        from .delivery.hub import deliver
+        from .delivery.hubs import deliver
         from .source.store import job_event_committed
 
         layers.load()

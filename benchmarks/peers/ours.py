@@ -21,7 +21,7 @@ from benchmarks.peers.stamps import stamp_commits
 from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.states import EventKind
-from progress.delivery import hub
+from progress.delivery import hubs
 
 A_DAY = 86_400.0  # seconds
 
@@ -42,7 +42,7 @@ async def work(order: drive.Order) -> str:
     settings.PROGRESS_SYNC_SECONDS = A_DAY
     if order.own_jobs:
         return await _put_in_all(order)
-    here = hub.current()
+    here = hubs.current()
     position = here.jobs[payload.JOB].position
     events = [_event(fields, position.epoch) for fields in order.messages(position.seq)]
 
@@ -54,7 +54,7 @@ async def work(order: drive.Order) -> str:
 
 async def _put_in_all(order: drive.Order) -> str:
     """Let the same happen to every watched job; each event is made when it is due, since all would fill the memory."""
-    here = hub.current()
+    here = hubs.current()
     # First the job that all the others watch: what the load client has to check of the rest does not delay it.
     ordered = sorted(here.jobs.items(), key=lambda item: item[0] != payload.JOB)
     begins = {job_id: topic.position for job_id, topic in ordered}

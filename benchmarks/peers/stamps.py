@@ -6,7 +6,7 @@ from typing import Any
 from jobs.events import Event
 from jobs.signals import job_event_committed
 from progress.broker.publisher import publish
-from progress.delivery.hub import deliver
+from progress.delivery.hubs import deliver
 
 RECEIVERS = {"progress.hub": deliver, "progress.publisher": publish}  # of the signal, as the app connects them
 

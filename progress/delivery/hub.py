@@ -7,9 +7,7 @@ missing, `progress.delivery.log_reader` reads from the log.
 
 import asyncio
 import logging
-import os
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -265,45 +263,3 @@ async def _forever(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             logger.exception("This should not happen; trying again.")
         await asyncio.sleep(RETRY_SECONDS)
-
-
-# The hubs of this process
-
-_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
-_lock = threading.Lock()
-
-
-def current() -> Hub:
-    """Return the hub of the running event loop."""
-    loop = asyncio.get_running_loop()
-    with _lock:
-        hub = _hubs.get(loop)
-        if hub is None:
-            for closed in [each for each in _hubs if each.is_closed()]:
-                del _hubs[closed]
-            hub = _hubs[loop] = Hub()
-        return hub
-
-
-def deliver(sender: Any, event: Event, **_: Any) -> None:
-    """Receive `jobs.signals.job_event_committed`, in any thread: the hubs of this process are told without a layer."""
-    for hub in interested(event.job_id, event.kind):
-        hub.put(event)
-
-
-def interested(job_id: str, kind: EventKind) -> list[Hub]:
-    """Return the hubs of this process to which an event is of use; from any thread."""
-    if not _hubs:
-        return []
-    with _lock:
-        return [hub for hub in _hubs.values() if hub.wants(job_id, kind)]
-
-
-def _after_fork() -> None:
-    # The parent's event loops do not run in the child, which must not write to their wake-up pipes either.
-    global _lock
-    _lock = threading.Lock()
-    _hubs.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)

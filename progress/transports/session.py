@@ -12,7 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 
 from ..conf import conf
-from ..delivery import hub, reads
+from ..delivery import hubs, reads
 from ..delivery.connection import Connection
 from ..identity.auth import has_credentials, identify, verify_token
 from ..identity.identity import Identity
@@ -82,7 +82,7 @@ class Session:
         if self._client is not None:
             connection_limit.release(self._client)
             self._client = None
-            hub.current().leave(self.connection)
+            hubs.current().leave(self.connection)
 
     # Coming
 
@@ -93,7 +93,7 @@ class Session:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
         self._take_place()
-        hub.current().enter(self.connection)
+        hubs.current().enter(self.connection)
         self._end_at(self.identity.expires)
         logger.debug("%s connected", self)
         if watch is not None:
@@ -207,7 +207,7 @@ class Session:
                 subject=command.job_id if is_job_id(command.job_id) else None,
                 close=CloseCode.TOO_MANY_SUBSCRIPTIONS,
             )
-        await hub.current().subscribe(
+        await hubs.current().subscribe(
             self.connection,
             self.identity.user,
             command.job_id,
@@ -232,13 +232,13 @@ class Session:
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
         if command.feed == "mine" and not self.identity.user.is_authenticated:
             raise Refused(ErrorCode.NOT_AUTHENTICATED, "Sign in to see your jobs", subject=command.feed)
-        await hub.current().subscribe_feed(self.connection, self.identity.user, command.feed)
+        await hubs.current().subscribe_feed(self.connection, self.identity.user, command.feed)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if command.is_feed:
-            hub.current().unfeed(self.connection, "mine" if command.subject == "mine" else "all")
+            hubs.current().unfeed(self.connection, "mine" if command.subject == "mine" else "all")
         else:
-            hub.current().unsubscribe(self.connection, command.subject)
+            hubs.current().unsubscribe(self.connection, command.subject)
         self.connection.send(frames.unsubscribed(command.subject[:64]))
 
     async def _authenticate(self, command: Auth) -> None:

@@ -28,7 +28,7 @@ def unheard() -> Iterator[list[Any]]:
     """The committed events, of which no hub is told."""
     from jobs.signals import job_event_committed
     from progress.broker.publisher import publish
-    from progress.delivery.hub import deliver
+    from progress.delivery.hubs import deliver
 
     ours = {"progress.hub": deliver, "progress.publisher": publish}
     events: list[Any] = []

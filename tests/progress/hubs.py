@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 from jobs.events import Event
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.broker.messages import publication_of
-from progress.delivery import hub
+from progress.delivery import hubs
 from progress.delivery.log_reader import Round
 from progress.protocol.position import Position
 from tests.progress.watching import Watcher
@@ -27,11 +27,11 @@ async def a_job(ticks: int = 0) -> ProcessingJobLifecycle:
 
 
 async def watch(watcher: Watcher, since: Position | None = None, job_id: str = JOB, **options: Any) -> None:
-    await hub.current().subscribe(watcher.connection, NOBODY, job_id, since, **options)
+    await hubs.current().subscribe(watcher.connection, NOBODY, job_id, since, **options)
 
 
 def offer(event: Event) -> None:
-    hub.current().offer([publication_of(event)])
+    hubs.current().offer([publication_of(event)])
 
 
 def seqs(watcher: Watcher) -> list[int]:
@@ -40,7 +40,7 @@ def seqs(watcher: Watcher) -> list[int]:
 
 async def swept() -> None:
     """Have every watched job compared with the log, until nothing follows from that."""
-    reader = hub.current().reader
+    reader = hubs.current().reader
     reader.sweep()
     coming: Round | None = reader._next
     while coming is not None:

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.delivery import hub
+from progress.delivery import hubs
 from progress.identity import tokens
 from progress.transports import session
 from tests.progress.watching import eventually, run
@@ -39,7 +39,7 @@ def seqs(frames: list[Any]) -> list[int]:
 
 async def is_without_trace() -> None:
     """Wait until nothing of any socket is left in this process."""
-    here = hub.current()
+    here = hubs.current()
     await eventually(
         lambda: not (here.jobs or here.connections or here.feed.is_watched or session.connection_limit._taken)
     )

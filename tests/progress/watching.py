@@ -10,7 +10,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
-from progress.delivery import hub
+from progress.delivery import hubs
 from progress.delivery.connection import Connection
 
 WAIT_SECONDS = 10.0  # how long a test waits for what must come
@@ -142,12 +142,12 @@ async def watchers(count: int = 1) -> AsyncIterator[list[Watcher]]:
     """Watchers who have entered the hub; they leave it at the end."""
     made = [Watcher() for _ in range(count)]
     for each in made:
-        hub.current().enter(each.connection)
+        hubs.current().enter(each.connection)
     try:
         yield made
     finally:
         for each in made:
-            hub.current().leave(each.connection)
+            hubs.current().leave(each.connection)
 
 
 class ScriptedLayer:

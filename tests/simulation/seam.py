@@ -16,7 +16,7 @@ from tests.simulation.world import World
 READ_PATH = {
     "broker": ("subscriber",),
     "delivery": (
-        *("hub", "feed", "connection", "outbox", "reads"),
+        *("hub", "hubs", "feed", "connection", "outbox", "reads"),
         *("pages", "window", "watched_job", "log_reader", "admission"),
     ),
     "transports": ("session", "websocket"),
@@ -167,13 +167,13 @@ def _numbered(connection: type) -> type:
 
 def leftovers(world: World) -> list[str]:
     """Return what is left in the hub, the layer and the limits after everybody has left."""
-    from progress.delivery import hub
+    from progress.delivery import hubs
     from progress.transports import session
 
     left = [] if world.layer is None or not world.has("last leave") else world.layer.leftovers()
     left += ["a counter is open"] * world.counters
     left += [f"a place of {client}" for client in vars(session.connection_limit).get("_taken", ())]
-    made = hub._hubs.pop(world.loop, None)
+    made = hubs._hubs.pop(world.loop, None)
     for owner, thing in _parts(made).items():
         for name, value in vars(thing).items():
             if isinstance(value, dict | list | set | OrderedSet) and value and name != "_told":

@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from jobs.states import EventKind
 from progress.broker.messages import FEED_GROUP, feed_message, job_group, job_message, publication_of
-from progress.delivery import hub
+from progress.delivery import hubs
 from tests.simulation.clients import Client
 from tests.simulation.clock import VirtualLoop
 from tests.simulation.database import Commit, Database, Row, may_view
@@ -190,7 +190,7 @@ class World:
         events = [commit.event(epoch) for commit in commits]
         if here:
             for event in events:
-                hub.deliver(None, event)
+                hubs.deliver(None, event)
         if told and self.layer is not None:
             self.layer.group_send(job_group(job_id), job_message([publication_of(event) for event in events]))
             if any(event.kind is EventKind.STATUS for event in events):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.delivery import hub
+from progress.delivery import hubs
 from tests.progress.hubs import NOBODY
 from tests.progress.watching import Watcher
 
@@ -13,7 +13,7 @@ async def a_job(job_id: str = "job-1", **fields: Any) -> ProcessingJobLifecycle:
 
 
 async def watch(watcher: Watcher, user: Any = NOBODY, name: Any = "all") -> None:
-    await hub.current().subscribe_feed(watcher.connection, user, name)
+    await hubs.current().subscribe_feed(watcher.connection, user, name)
 
 
 def told(watcher: Watcher) -> list[list[tuple[str, str]]]:

@@ -11,7 +11,7 @@ from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
 from progress.broker.messages import feed_message
-from progress.delivery import feed, hub, reads
+from progress.delivery import feed, hub, hubs, reads
 from progress.protocol.exceptions import Refused
 from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
@@ -63,7 +63,7 @@ async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, 
         watching = asyncio.ensure_future(watch(watcher))
         await reading.wait()
         await job.amark_started()
-        await eventually(lambda: any(watcher.owed for watcher in hub.current().feed._watchers.values()))
+        await eventually(lambda: any(watcher.owed for watcher in hubs.current().feed._watchers.values()))
         passing.set()
         await watching
         await watcher.until(lambda frames: len(frames) == 2)
@@ -132,7 +132,7 @@ async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkey
         await watch(stays)
         await job.amark_started()
         await reading.wait()
-        hub.current().unfeed(leaves.connection, "all")
+        hubs.current().unfeed(leaves.connection, "all")
         passing.set()
         await stays.until(has_told("job-1", "in_progress"))
         assert len(leaves.frames) == 1
@@ -143,9 +143,9 @@ async def test_add__gone_before_the_answer(no_sweep, monkeypatch):
     async with watchers(2) as [goes, _]:
         watching = asyncio.ensure_future(watch(goes))
         await asyncio.sleep(0)
-        hub.current().leave(goes.connection)
+        hubs.current().leave(goes.connection)
         await watching
-        assert not hub.current().feed.is_watched
+        assert not hubs.current().feed.is_watched
     assert goes.frames == []
 
 
@@ -173,7 +173,7 @@ async def test_feed__both_at_once_and_each_for_itself(no_sweep):
     async with watchers() as [watcher]:
         await watch(watcher, ann, "mine")
         await watch(watcher, ann, "all")
-        hub.current().unfeed(watcher.connection, "mine")
+        hubs.current().unfeed(watcher.connection, "mine")
         await own.amark_started()
         await other.amark_started()
         await watcher.until(has_told("other", "in_progress"))
@@ -233,7 +233,7 @@ async def test_feed__many_changes_at_once_come_in_several_frames(unheard, no_swe
         for number in range(5):
             await a_job(f"job-{number}", name="n" * 100)
         for number in range(5):
-            hub.current().feed.mark(f"job-{number}")
+            hubs.current().feed.mark(f"job-{number}")
         await watcher.until(has_told("job-4", "pending"))
     assert sorted(job for frame in told(watcher) for job, _ in frame) == [f"job-{number}" for number in range(5)]
     assert all(len(frame) <= 2 for frame in told(watcher))
@@ -288,7 +288,7 @@ async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
         with pytest.raises(Refused) as refused:
             await watch(watcher)
         assert refused.value.temporary
-        assert not hub.current().feed.is_watched
+        assert not hubs.current().feed.is_watched
 
 
 async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
@@ -296,7 +296,7 @@ async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
     await run(ProcessingJob.objects.filter(pk="bad").update)(progress=float("inf"))
     async with watchers() as [watcher]:
         await watch(watcher)
-        hub.current().feed.mark(bad.job_id)
+        hubs.current().feed.mark(bad.job_id)
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
@@ -312,7 +312,7 @@ async def test_feed__a_bad_row_harms_itself_only(unheard, no_sweep, bad):
         assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1", "job-2"}
         await jobs[2].amark_started()
         for name in ("job-2", "bad"):
-            hub.current().feed.mark(name)
+            hubs.current().feed.mark(name)
         await watcher.until(has_told("job-2", "in_progress"))
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1", "job-2"}
 
@@ -348,7 +348,7 @@ async def test_add__who_comes_while_changes_are_read_is_not_shown_what_is_older(
         await reading.wait()
         await watch(second)
         await job.amark_completed()
-        hub.current().feed._changed.clear()  # the word of it is lost
+        hubs.current().feed._changed.clear()  # the word of it is lost
         passing.set()
         await first.until(has_told("job-1", "completed"))
         await second.until(has_told("job-1", "completed"))

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from jobs import selectors
 from jobs.models import ProcessingJob
-from progress.delivery import feed, hub
+from progress.delivery import feed, hub, hubs
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.hubs import NOBODY, swept
 from tests.progress.watching import eventually, run, watchers
@@ -59,8 +59,8 @@ async def test_sweep__of_what_was_there_tells_nothing(settings, monkeypatch):
     await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        hub.current().feed.sweep()
-        await eventually(lambda: not hub.current().feed._sweep_asked)
+        hubs.current().feed.sweep()
+        await eventually(lambda: not hubs.current().feed._sweep_asked)
         later = await a_job("job-2")
         await watcher.until(has_told("job-2", later.job.status))
     assert told(watcher) == [[("job-1", "pending")], [("job-2", "pending")]]
@@ -102,7 +102,7 @@ async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
         await watch(watcher)
         monkeypatch.setattr(selectors, "jobs_changed_since", fails_once)
         await a_job("job-9")
-        hub.current().feed.sweep()
+        hubs.current().feed.sweep()
         await watcher.until(has_told("job-9", "pending"))
     assert failures == []
 
@@ -125,9 +125,9 @@ async def test_tick__is_not_looked_into(no_sweep, monkeypatch):
     await job.amark_started()
     async with watchers() as [watcher]:
         await watch(watcher)
-        await hub.current().subscribe(watcher.connection, NOBODY, "job-1", None)
+        await hubs.current().subscribe(watcher.connection, NOBODY, "job-1", None)
         marked: list[str] = []
-        monkeypatch.setattr(hub.current().feed, "mark", marked.append)
+        monkeypatch.setattr(hubs.current().feed, "mark", marked.append)
         await job.amark_progress(5)
         await watcher.until(lambda frames: frames[-1]["type"] == "progress")
         assert marked == []

@@ -13,9 +13,8 @@ from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from jobs.states import EventKind
 from progress.broker import layers
-from progress.delivery import hub, log_reader
+from progress.delivery import hub, hubs, log_reader
 from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.codes import CloseCode
 from progress.protocol.position import Position
@@ -37,7 +36,7 @@ async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, l
         assert calls["get_jobs"] == 1
         assert calls["events_between"] == 1
         assert layer.calls == [("add", f"progress.job.{JOB}")]
-    assert hub.current().jobs == {}
+    assert hubs.current().jobs == {}
 
 
 async def test_subscribe__far_behind_is_read_for_itself(calls, settings):
@@ -99,7 +98,7 @@ async def test_leave__stops_the_hub(monkeypatch, layer):
         await watch(one)
         await watch(other)
         assert asyncio.all_tasks() > before
-    assert hub.current().jobs == {}
+    assert hubs.current().jobs == {}
     await eventually(lambda: asyncio.all_tasks() == before)
 
 
@@ -112,7 +111,7 @@ def lively(settings, monkeypatch):
 
 async def watch_all(watcher: Watcher) -> None:
     await watch(watcher)
-    await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
+    await hubs.current().subscribe_feed(watcher.connection, NOBODY, "all")
 
 
 async def all_comes(watcher: Watcher, change: Awaitable[None]) -> None:
@@ -126,7 +125,7 @@ async def test_leave__of_one_lets_the_hub_go_on(unheard, lively):
     job = await a_job()
     async with watchers(2) as [one, other]:
         await watch_all(other)
-        hub.current().leave(one.connection)
+        hubs.current().leave(one.connection)
         await all_comes(other, job.amark_started())
 
 
@@ -135,7 +134,7 @@ async def test_enter__again_after_it_stopped(unheard, lively, layer):
     for change in (job.amark_queued, job.amark_started):
         async with watchers() as [watcher]:
             await watch_all(watcher)
-            await eventually(lambda: hub.current().subscriber.is_whole)
+            await eventually(lambda: hubs.current().subscriber.is_whole)
             await all_comes(watcher, change())
 
 
@@ -144,7 +143,7 @@ async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unhear
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
-        here = hub.current()
+        here = hubs.current()
         here.put(replace(unheard[-1], job_id="other", progress=float("inf")))
         here.put(unheard[-1])
         await watcher.until_seq(2)
@@ -166,7 +165,7 @@ async def test_put__a_burst_wakes_the_loop_once_and_a_closed_one_never(unheard, 
     job = await a_job(ticks=3)
     async with watchers() as [watcher]:
         await watch(watcher, Position(job.job.epoch, 1))
-        here, calls = hub.current(), []
+        here, calls = hubs.current(), []
         monkeypatch.setattr(here.loop, "call_soon_threadsafe", calls.append)
         for event in unheard:
             here.put(event)
@@ -190,54 +189,13 @@ async def test_put__a_flood_leaves_others_their_turns(unheard, no_sweep):
     async with watchers(1):
         taken = []
         for _ in range(1000):
-            hub.current().put(unheard[-1])
-        while hub.current()._arrived:
-            before = len(hub.current()._arrived)
+            hubs.current().put(unheard[-1])
+        while hubs.current()._arrived:
+            before = len(hubs.current()._arrived)
             await asyncio.sleep(0)
-            taken.append(before - len(hub.current()._arrived))
+            taken.append(before - len(hubs.current()._arrived))
         assert sum(taken) == 1000
         assert max(taken) <= hub.ARRIVALS_A_TURN
-
-
-# The hubs of the process
-
-
-def test_current__forgets_loops_that_are_closed():
-    async def mine() -> hub.Hub:
-        return hub.current()
-
-    first, second = asyncio.run(mine()), asyncio.run(mine())
-    assert first is not second
-    assert first not in hub._hubs.values()
-
-
-async def test_interested__only_in_what_is_watched():
-    await a_job()
-    async with watchers() as [watcher]:
-        assert hub.interested(JOB, EventKind.STATUS) == []
-        await watch(watcher)
-        assert hub.interested(JOB, "tick") == [hub.current()]
-        assert hub.interested("another", EventKind.STATUS) == []
-        await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
-        assert hub.interested("another", EventKind.STATUS) == [hub.current()]
-        assert hub.interested("another", "tick") == []
-    assert hub.interested(JOB, "tick") == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_deliver__a_hub_that_breaks_harms_no_job(monkeypatch, make_job):
-    def breaks(*_: Any) -> Any:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(hub, "interested", breaks)
-    job = make_job()
-    job.mark_started()
-    assert job.job.seq == 2
-
-
-def test_interested__where_nobody_watches(monkeypatch):
-    monkeypatch.setattr(hub, "_hubs", {})
-    assert hub.interested(JOB, EventKind.STATUS) == []
 
 
 @pytest.mark.parametrize("answer", ["yes", "no", "raises"])
@@ -261,7 +219,7 @@ async def test_sweep__who_may_watch_is_asked_again_when_the_owner_changes(unhear
         await watch(watcher)
         await run(ProcessingJob.objects.filter(pk=JOB).update)(owner=owner)
         await job.amark_started()
-        hub.current().reader.sweep()
+        hubs.current().reader.sweep()
         await asking.wait()
         await job.alog("a line")
         await job.amark_progress(5)

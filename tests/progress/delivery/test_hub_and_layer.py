@@ -7,7 +7,7 @@ import pytest
 
 from progress.broker import subscriber
 from progress.broker.messages import FEED_GROUP, job_message, publication_of
-from progress.delivery import hub
+from progress.delivery import hubs
 from progress.protocol.exceptions import Refused
 from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
 from tests.progress.watching import eventually, watchers
@@ -54,7 +54,7 @@ async def test_layer__lost_the_last_message(unheard, settings, layer):
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        await eventually(lambda: hub.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_whole)
         await job.amark_started()
         await watcher.until_seq(2)
 
@@ -62,23 +62,23 @@ async def test_layer__lost_the_last_message(unheard, settings, layer):
 async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch, layer):
     """Each socket that goes asks whether anybody still watches the feed."""
     async with watchers(3) as [watcher, passing_by, failing]:
-        await eventually(lambda: hub.current().subscriber.is_whole)
-        changes = hub.current().feed._changes
+        await eventually(lambda: hubs.current().subscriber.is_whole)
+        changes = hubs.current().feed._changes
 
         async def slow() -> Any:
-            hub.current().leave(passing_by.connection)
-            await eventually(lambda: not hub.current().subscriber._leaving)
+            hubs.current().leave(passing_by.connection)
+            await eventually(lambda: not hubs.current().subscriber._leaving)
             return await changes()
 
-        monkeypatch.setattr(hub.current().feed, "_changes", slow)
-        await hub.current().subscribe_feed(watcher.connection, NOBODY, "all")
+        monkeypatch.setattr(hubs.current().feed, "_changes", slow)
+        await hubs.current().subscribe_feed(watcher.connection, NOBODY, "all")
         assert layer.groups == {FEED_GROUP}
-        hub.current().unfeed(watcher.connection)
+        hubs.current().unfeed(watcher.connection)
         await eventually(lambda: layer.groups == set())
 
-        monkeypatch.setattr(hub.current().feed, "_changes", lambda: 1 / 0)
+        monkeypatch.setattr(hubs.current().feed, "_changes", lambda: 1 / 0)
         with pytest.raises(Refused):
-            await hub.current().subscribe_feed(failing.connection, NOBODY, "all")
+            await hubs.current().subscribe_feed(failing.connection, NOBODY, "all")
         await eventually(lambda: layer.groups == set())
 
 
@@ -86,19 +86,19 @@ async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
     """Though others are there: else the subscriptions in Redis would grow for as long as anybody is."""
     await a_job()
     async with watchers(2) as [one, other]:
-        await eventually(lambda: hub.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_whole)
         await watch(one)
         await watch(other)
-        hub.current().unsubscribe(one.connection, JOB)
-        assert not hub.current().subscriber._leaving
-        hub.current().unsubscribe(other.connection, JOB)
+        hubs.current().unsubscribe(one.connection, JOB)
+        assert not hubs.current().subscriber._leaving
+        hubs.current().unsubscribe(other.connection, JOB)
         await eventually(lambda: layer.groups == set())
 
 
 async def test_leave__a_subscriber_that_is_being_left_is_left_though_others_come_and_go(layer):
     await a_job()
     async with watchers() as [watcher]:
-        await eventually(lambda: hub.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_whole)
         await watch(watcher)
         assert layer.groups == {f"progress.job.{JOB}"}
         layer.passing = asyncio.Event()  # to leave the group takes a while

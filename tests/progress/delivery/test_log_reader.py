@@ -12,7 +12,7 @@ from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.broker.messages import Publication
-from progress.delivery import hub, log_reader, reads
+from progress.delivery import hub, hubs, log_reader, reads
 from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
@@ -56,8 +56,8 @@ async def test_offer__of_another_stream_is_looked_into(unheard, no_sweep):
     async with watchers() as [watcher]:
         await watch(watcher)
         await swept()
-        hub.current().offer([Publication(JOB, "another", 2, "tick", "{}")])
-        assert JOB in hub.current().reader._next.marked
+        hubs.current().offer([Publication(JOB, "another", 2, "tick", "{}")])
+        assert JOB in hubs.current().reader._next.marked
         await swept()
     assert seqs(watcher) == [1]
 
@@ -273,7 +273,7 @@ async def test_subscribe__what_is_committed_while_the_job_is_loaded(unheard, set
             with contextlib.suppress(Refused):  # told at once, or soon after the job was shown
                 await watch(watcher)
                 await watcher.until(lambda frames: frames[-1].get("code") == "job_not_found")
-            assert len(hub.current().jobs) == 0
+            assert len(hubs.current().jobs) == 0
 
 
 async def test_offer__while_the_job_is_loaded_is_looked_into(no_sweep, monkeypatch):
@@ -336,7 +336,7 @@ async def test_round__watched_anew_while_it_reads(unheard, no_sweep, monkeypatch
         monkeypatch.setattr(reads, "in_thread", slow)
         sweeping = asyncio.ensure_future(swept())
         await reading.wait()
-        hub.current().unsubscribe(watcher.connection, JOB)
+        hubs.current().unsubscribe(watcher.connection, JOB)
         watching = asyncio.ensure_future(watch(watcher))
         await asyncio.sleep(0)
         passing.set()
@@ -432,13 +432,13 @@ async def test_take__a_row_that_can_not_be_shown_changes_nothing(unheard, no_swe
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        with hub.current().jobs[JOB].in_demand():
+        with hubs.current().jobs[JOB].in_demand():
             await job.amark_started()
             await job.amark_progress(5)
             await run(ProcessingJob.objects.update)(progress=float("inf"))
             await swept()
             assert watcher.frames[-1]["code"] == "unavailable"
-            assert hub.current().jobs[JOB].position.seq == 1
+            assert hubs.current().jobs[JOB].position.seq == 1
             await run(ProcessingJob.objects.update)(progress=5.0)
             await watch(watcher)
     assert (watcher.frames[-1]["type"], watcher.frames[-1]["seq"]) == ("snapshot", 3)

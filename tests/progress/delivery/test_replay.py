@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress.delivery import hub, log_reader, pages, reads, window
+from progress.delivery import hubs, log_reader, pages, reads, window
 from progress.protocol.codes import CloseCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import Frame, event_frame
@@ -85,7 +85,7 @@ async def test_nothing_is_kept_after_the_last_replay():
     async with watchers(2) as [here, back]:
         await watch(here)
         await watch(back, Position(job.job.epoch, 1))
-        assert hub.current().jobs[JOB]._pages is None
+        assert hubs.current().jobs[JOB]._pages is None
 
 
 async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
@@ -94,7 +94,7 @@ async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
     await add_events(EVENTS)
     async with watchers(2) as [first, second]:
         await watch(first)
-        watched = hub.current().jobs[JOB]
+        watched = hubs.current().jobs[JOB]
         with watched.in_demand():  # somebody else is under way
             await watch(first, Position(job.job.epoch, 1), logs=True)
             await watch(second, Position(job.job.epoch, 1))
@@ -111,7 +111,7 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
     writer = Writer()
     watcher = Watcher()
     watcher.connection.__init__(watcher._send, writer)
-    hub.current().enter(watcher.connection)
+    hubs.current().enter(watcher.connection)
     try:
         replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
         written = 0
@@ -125,7 +125,7 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
         assert writer.written.count(b'"recovered":true') == 1
         assert writer.writes > EVENTS * 1_000 / window.CHUNK_BYTES
     finally:
-        hub.current().leave(watcher.connection)
+        hubs.current().leave(watcher.connection)
 
 
 async def test_a_socket_that_is_full__takes_what_waits_before_the_replay_begins():
@@ -133,7 +133,7 @@ async def test_a_socket_that_is_full__takes_what_waits_before_the_replay_begins(
     await add_events(20, kind="tick")
     writer, watcher = Writer(), Watcher()
     watcher.connection.__init__(watcher._send, writer)
-    hub.current().enter(watcher.connection)
+    hubs.current().enter(watcher.connection)
     for number in range(3):
         watcher.connection.send(event_frame("other", number, "tick", f"{number}"))
     replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
@@ -144,7 +144,7 @@ async def test_a_socket_that_is_full__takes_what_waits_before_the_replay_begins(
     await replay
     assert writer.written.count(b'"type":"progress"') == 20
     assert writer.written.count(b'"recovered":true') == 1
-    hub.current().leave(watcher.connection)
+    hubs.current().leave(watcher.connection)
 
 
 async def test_a_socket_that_is_stuck__ends_the_replay(settings):
@@ -153,11 +153,11 @@ async def test_a_socket_that_is_stuck__ends_the_replay(settings):
     await add_events(EVENTS, "m" * 1_000)
     writer, watcher = Writer(), Watcher()
     watcher.connection.__init__(watcher._send, writer)
-    hub.current().enter(watcher.connection)
+    hubs.current().enter(watcher.connection)
     await watch(watcher, Position(job.job.epoch, 1))
     await eventually(lambda: watcher.codes == [CloseCode.TOO_SLOW])
     assert writer.writes == 1
-    hub.current().leave(watcher.connection)
+    hubs.current().leave(watcher.connection)
 
 
 async def test_events_that_come_during_a_replay(monkeypatch):
@@ -178,8 +178,8 @@ async def test_events_that_come_during_a_replay(monkeypatch):
     async with watchers(2) as [present, comes]:
         await watch(present)
         monkeypatch.setattr(reads, "in_thread", overtaken)
-        await watch(comes, Position(hub.current().jobs[JOB].position.epoch, 1))
-        last = hub.current().jobs[JOB].position.seq
+        await watch(comes, Position(hubs.current().jobs[JOB].position.epoch, 1))
+        last = hubs.current().jobs[JOB].position.seq
         await job.amark_progress(50.0, stage="the last")
         await comes.until_seq(last + 1)
     got = [frame["seq"] for frame in comes.frames if frame["type"] == "progress"]
@@ -214,7 +214,7 @@ async def test_log_lines__only_where_asked_for(logs):
     await add_events(EVENTS, kind="log")
     await add_events(1)
     async with watchers() as [watcher]:
-        await hub.current().subscribe(watcher.connection, NOBODY, JOB, Position(job.job.epoch, 1), logs=logs)
+        await hubs.current().subscribe(watcher.connection, NOBODY, JOB, Position(job.job.epoch, 1), logs=logs)
     kinds = [frame["type"] for frame in watcher.frames]
     assert kinds == [*(["log"] * EVENTS if logs else []), "progress", "snapshot"]
 

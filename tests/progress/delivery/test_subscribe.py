@@ -9,7 +9,7 @@ from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from progress.delivery import hub, reads
+from progress.delivery import hubs, reads
 from progress.delivery.connection import Connection
 from progress.protocol.codes import ErrorCode
 from progress.protocol.exceptions import Refused
@@ -26,7 +26,7 @@ async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sw
     since = Position(job.job.epoch, 3)
     async with watchers() as [watcher]:
         await watch(watcher, since)
-        watched = hub.current().jobs[JOB]
+        watched = hubs.current().jobs[JOB]
         answers = []
         for logs in (False, False, True):
             missed = await watched.missed_since(since)
@@ -45,7 +45,7 @@ async def test_subscribe__access_is_judged_on_the_row_as_it_is_now(unheard, no_s
         await job.amark_started()
         for event in unheard[-1:]:
             offer(event)
-        assert hub.current().jobs == {}
+        assert hubs.current().jobs == {}
     assert [frame["type"] for frame in first.frames] == ["snapshot", "error"]
 
 
@@ -86,7 +86,7 @@ async def test_subscribe__a_socket_may_come_back_to_as_many_jobs_as_it_likes():
         for _ in range(3):
             await watch(watcher)
             assert list(watcher.connection.watched) == [JOB]
-            hub.current().unsubscribe(watcher.connection, JOB)
+            hubs.current().unsubscribe(watcher.connection, JOB)
             assert list(watcher.connection.watched) == []
 
 
@@ -176,7 +176,7 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
     job = await a_job(ticks=2)
     async with watchers() as [watcher]:
         await watch(watcher, Position(job.job.epoch, 2))
-        watched = hub.current().jobs[JOB]
+        watched = hubs.current().jobs[JOB]
         events = await watched.missed_since(Position(job.job.epoch, 2))
         with watched.in_demand():
             for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
@@ -194,7 +194,7 @@ async def test_answer__with_log_lines_is_none_without(no_sweep):
     await job.amark_progress(5)
     async with watchers(4) as [here_first, *resuming]:
         await watch(here_first)
-        with hub.current().jobs[JOB].in_demand():
+        with hubs.current().jobs[JOB].in_demand():
             for watcher, (after, logs) in zip(resuming, [(2, True), (2, False), (3, True)], strict=True):
                 await watch(watcher, Position(job.job.epoch, after), logs=logs)
     assert [seqs(watcher) for watcher in resuming] == [[3, 4, 5, 5], [3, 5, 5], [4, 5, 5]]

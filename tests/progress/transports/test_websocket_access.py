@@ -10,7 +10,7 @@ from django.utils import timezone
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from progress.delivery import hub
+from progress.delivery import hubs
 from progress.protocol.codes import CloseCode
 from progress.transports import session
 from tests.progress.delivery.fake_socket import timers
@@ -117,7 +117,7 @@ async def test_feed__entries_and_changes():
         await a_job("job-2")
         assert (await socket.next())["jobs"][-1]["job_id"] == "job-2"
         await socket.ask(type="unsubscribe", feed="all")
-        assert not hub.current().feed.is_watched
+        assert not hubs.current().feed.is_watched
 
 
 async def test_feed__first_answer_has_the_newest_oldest_first(settings):

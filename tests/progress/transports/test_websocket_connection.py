@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from progress.delivery import hub, reads
+from progress.delivery import hubs, reads
 from progress.delivery.log_reader import LogReader
 from progress.protocol.codes import CloseCode
 from progress.protocol.frames import timestamp
@@ -106,9 +106,9 @@ async def test_connect__unknown_by_address_closes_that_socket_alone(monkeypatch)
 
     monkeypatch.setattr(LogReader, "renew", slow)
     async with watching("/progress/ws/absent") as addressed, watching() as asking:
-        await eventually(lambda: "absent" in hub.current().jobs)
+        await eventually(lambda: "absent" in hubs.current().jobs)
         await asking.send_json_to({"type": "subscribe", "job_id": "absent"})
-        await eventually(lambda: hub.current().jobs["absent"]._demands == 2)
+        await eventually(lambda: hubs.current().jobs["absent"]._demands == 2)
         both.set()
         assert (await addressed.next())["code"] == (await asking.next())["code"] == "job_not_found"
         assert await addressed.close_code() == CloseCode.JOB_NOT_FOUND
@@ -218,7 +218,7 @@ async def test_disconnect__leaves_no_trace():
         await socket.next()
         await socket.ask(type="subscribe", feed="all")
         await socket.ask(type="subscribe", feed="mine")
-        assert hub.current().jobs
+        assert hubs.current().jobs
         assert session.connection_limit._taken
     await is_without_trace()
 
@@ -233,7 +233,7 @@ async def test_disconnect__in_the_middle_of_a_subscription(monkeypatch):
 
     monkeypatch.setattr(reads, "in_thread", slow)
     socket = await Socket("/progress/ws/job-1").open()
-    await eventually(lambda: "job-1" in hub.current().jobs)
+    await eventually(lambda: "job-1" in hubs.current().jobs)
     await socket.send_input({"type": "websocket.disconnect", "code": 1001})
     passing.set()
     await socket.wait()
@@ -273,4 +273,4 @@ async def test_disconnect__one_of_many_leaves_the_others():
             await leaves.next()
         await job.amark_started()
         assert (await stays.next())["seq"] == 2
-        assert len(hub.current().jobs["job-1"]) == 1
+        assert len(hubs.current().jobs["job-1"]) == 1

@@ -8,7 +8,7 @@ from django.db import transaction
 from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress.delivery import hub
+from progress.delivery import hubs
 from progress.protocol.codes import CloseCode
 from progress.protocol.frames import timestamp
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, seqs
@@ -37,7 +37,7 @@ async def test_subscribe__no_such_job_leaves_the_socket_open(job_id):
         frame = await socket.ask(type="subscribe", job_id=job_id)
         assert (frame["code"], frame["temporary"], frame["subject"]) == ("job_not_found", False, job_id[:64])
         assert await socket.so_far() == []
-        assert hub.current().jobs == {}
+        assert hubs.current().jobs == {}
 
 
 async def test_subscribe__again_replaces():
@@ -62,7 +62,7 @@ async def test_unsubscribe__nothing_follows():
         assert await socket.ask(type="unsubscribe", job_id="job-1") == {"type": "unsubscribed", "subject": "job-1"}
         await job.amark_started()
         assert await socket.so_far() == []
-        assert hub.current().jobs == {}
+        assert hubs.current().jobs == {}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ async def test_subscribe_many__each_is_answered_as_if_it_had_come_alone():
         assert seqs([each for each in frames if each.get("job_id") == "job-1"]) == [4, 5, 5]
         errors = {each["subject"]: each["code"] for each in frames if each["type"] == "error"}
         assert errors == {"hidden": "job_not_found", "a b": "job_not_found"}
-        assert set(hub.current().jobs) == {"job-1", "job-2"}
+        assert set(hubs.current().jobs) == {"job-1", "job-2"}
         await other.amark_started()
         assert (await socket.next())["job_id"] == "job-2"
 
@@ -134,7 +134,7 @@ async def test_unsubscribe_many__nothing_follows():
         await socket.send_json_to({"type": "unsubscribe", "job_ids": ["job-2", "nope", "job-0"]})
         answers = await socket.so_far()
         assert answers == [{"type": "unsubscribed", "subject": job_id} for job_id in ("job-2", "nope", "job-0")]
-        assert set(hub.current().jobs) == {"job-1"}
+        assert set(hubs.current().jobs) == {"job-1"}
         for each in jobs:
             await each.amark_started()
         assert (await socket.next())["job_id"] == "job-1"
@@ -154,7 +154,7 @@ async def test_many__a_malformed_list_does_nothing(message):
     async with watching("/progress/ws/job-1") as socket:
         await socket.next()
         assert (await socket.ask(**message))["code"] == "invalid_message"
-        assert set(hub.current().jobs) == {"job-1"}
+        assert set(hubs.current().jobs) == {"job-1"}
         await job.amark_started()
         assert (await socket.next())["seq"] == 2
         assert await socket.so_far() == []
@@ -283,7 +283,7 @@ async def test_deleted__the_watcher_is_told():
         await run(job.job.delete)()
         assert (await socket.next())["code"] == "job_not_found"
         assert await socket.so_far() == []
-        assert hub.current().jobs == {}
+        assert hubs.current().jobs == {}
 
 
 def replace(**fields: Any) -> ProcessingJobLifecycle:
