@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 BATCH = 200  # events sent together, so that a burst costs one message a job
 GATHER_SECONDS = 0.005  # after a batch, so that a burst fills the next; an event after a pause is sent at once
 COMPLAIN_SECONDS = 30.0  # between two warnings about the same trouble
-SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
+LAYER_SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
 
 
 def publish(sender: Any, event: Event, **_: Any) -> None:
@@ -98,7 +98,7 @@ class Publisher:
                 self._sending = True
                 batch = self._take()
                 try:
-                    async with asyncio.timeout(SEND_SECONDS):
+                    async with asyncio.timeout(LAYER_SEND_SECONDS):
                         await self._send(batch)
                 except Exception as error:  # whatever it is: watchers are served from the log
                     self._dropped += len(batch)

@@ -10,7 +10,7 @@ from ..conf import conf
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1.0  # between two tries to reach a channel layer that does not answer
+LAYER_RETRY_SECONDS = 1.0  # between two tries to reach a channel layer that does not answer
 ANSWER_SECONDS = 2.0  # after which it counts as not answering
 ECHO = "progress.echo"
 
@@ -45,7 +45,7 @@ class Subscriber:
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
-    def is_whole(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether every group that is wanted has been joined, and the layer brings messages."""
         return self._answers and self._wanted.keys() <= self._joined.keys()
 
@@ -61,7 +61,7 @@ class Subscriber:
             async with self._opening:  # a channel that is being made is known by name only then
                 await self.settle()
             while self._joined or self._unsure:  # the layer does not answer: it keeps them until it does
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(LAYER_RETRY_SECONDS)
                 await self.settle()
         finally:
             self._running.cancel()
@@ -133,7 +133,7 @@ class Subscriber:
             except Exception as error:
                 self._complain(error)
                 await self._give_back(is_forgotten=False)
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(LAYER_RETRY_SECONDS)
 
     async def _give_back(self, *, is_forgotten: bool) -> None:
         """Leave what was joined, and have the layer forget the channel: it does so when a receiver is cancelled."""
@@ -176,7 +176,7 @@ class Subscriber:
             self._answers = await self._brings_an_echo()
             if not self._answers:
                 self._on_trouble()
-            await asyncio.sleep(conf.SYNC_SECONDS if self.is_whole else RETRY_SECONDS)
+            await asyncio.sleep(conf.SYNC_SECONDS if self.is_healthy else LAYER_RETRY_SECONDS)
 
     def _stop_probing(self) -> None:
         if self._probing is not None:

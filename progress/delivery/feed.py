@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # changes that come together are told together
-RETRY_SECONDS = 1.0  # before a policy that could not decide is asked again
+POLICY_RETRY_SECONDS = 1.0  # before a policy that could not decide is asked again
 CHANGES = 500  # of jobs, read at a time
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
 
@@ -192,7 +192,7 @@ class Feed:
         if self._changed:
             self._due.set()
         elif any(watcher.owed for watcher in asked.values()):
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._due.set)
+            asyncio.get_running_loop().call_later(POLICY_RETRY_SECONDS, self._due.set)
 
 
 # In a thread

@@ -46,16 +46,16 @@ class LogReader:
 
     Args:
         jobs: The watched jobs by their ids, as the hub keeps them.
-        is_told: Tells whether a channel layer brings word of what other processes write.
+        hears_others: Returns whether a channel layer brings what other processes write.
         on_sweep: Called after each round that took in every job.
 
     """
 
     def __init__(
-        self, jobs: Mapping[str, WatchedJob], is_told: Callable[[], bool], on_sweep: Callable[[], None]
+        self, jobs: Mapping[str, WatchedJob], hears_others: Callable[[], bool], on_sweep: Callable[[], None]
     ) -> None:
         self._jobs = jobs
-        self._is_told = is_told
+        self._hears_others = hears_others
         self._on_sweep = on_sweep
         self._now: Round | None = None  # the one that reads
         self._next = Round()
@@ -129,13 +129,14 @@ class LogReader:
 
     def _seconds_to_sweep(self, version: DataVersion | None) -> float:
         now = asyncio.get_running_loop().time()
-        is_told = self._is_told()
-        if version is not None and not is_told and now - self._polled_at > conf.POLL_SECONDS - TIMER_SECONDS:
+        hears_others = self._hears_others()
+        if version is not None and not hears_others and now - self._polled_at > conf.POLL_SECONDS - TIMER_SECONDS:
             self._polled_at = now
             self._sweep_now = version.has_changed() or self._sweep_now  # it says so once
         if self._sweep_now:
             return 0
-        return self._swept_at - now + (conf.SYNC_SECONDS if is_told or version is not None else conf.SWEEP_SECONDS)
+        interval = conf.SYNC_SECONDS if hears_others or version is not None else conf.SWEEP_SECONDS
+        return self._swept_at - now + interval
 
     async def _round(self, *, is_sweep: bool) -> None:
         """Read what is to be read, and bring each job to it."""

@@ -236,7 +236,7 @@ class Session:
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if command.is_feed:
-            hubs.current().unfeed(self.connection, "mine" if command.subject == "mine" else "all")
+            hubs.current().unsubscribe_feed(self.connection, "mine" if command.subject == "mine" else "all")
         else:
             hubs.current().unsubscribe(self.connection, command.subject)
         self.connection.send(frames.unsubscribed(command.subject[:64]))

@@ -31,7 +31,7 @@ async def watch(watcher: Watcher, since: Position | None = None, job_id: str = J
 
 
 def offer(event: Event) -> None:
-    hubs.current().offer([publication_of(event)])
+    hubs.current().dispatch([publication_of(event)])
 
 
 def seqs(watcher: Watcher) -> list[int]:

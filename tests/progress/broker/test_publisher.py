@@ -234,7 +234,7 @@ def test_layer__that_raises_is_complained_of_once_in_a_while(own, layer, logged,
 
 
 def test_layer__that_hangs_is_given_up(own, layer, logged, monkeypatch):
-    monkeypatch.setattr(publisher, "SEND_SECONDS", 0.01)
+    monkeypatch.setattr(publisher, "LAYER_SEND_SECONDS", 0.01)
     layer.hangs = True
     own.put(an_event(1))
     own.flush()

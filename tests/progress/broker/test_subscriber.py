@@ -18,7 +18,7 @@ def layer():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, settings):
     settings.PROGRESS_SYNC_SECONDS = 3600  # what is to happen at once is not left to the next probe
-    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(subscriber, "LAYER_RETRY_SECONDS", 0.001)
     monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.5)  # a busy machine can stall a layer that answers
 
 
@@ -36,7 +36,7 @@ async def linked(layer, delivered):
 
 
 async def whole(linked):
-    await eventually(lambda: linked.is_whole)
+    await eventually(lambda: linked.is_healthy)
 
 
 async def test_join__and_receive(layer, linked, delivered):
@@ -50,7 +50,7 @@ async def test_join__and_receive(layer, linked, delivered):
 async def test_join__before_the_channel_is_there(layer, delivered):
     linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")
-    assert not linked.is_whole
+    assert not linked.is_healthy
     await whole(linked)
     assert layer.groups == {"a"}
     linked.stop()
@@ -94,10 +94,10 @@ async def test_join__a_layer_that_raises_is_passed_over_and_joined_later(layer, 
     layer.broken = True
     await linked.join("a")
     await linked.join("b")
-    assert not linked.is_whole
+    assert not linked.is_healthy
     layer.broken = False
     await linked.settle()
-    assert linked.is_whole
+    assert linked.is_healthy
     assert layer.groups == {"a", "b"}
     assert len(logged.of("progress.broker.subscriber")) == 1
 
@@ -116,7 +116,7 @@ async def test_subscriber__a_layer_that_is_down_at_first(layer, delivered):
     layer.broken = True
     linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")
-    assert not linked.is_whole
+    assert not linked.is_healthy
     layer.broken = False
     await whole(linked)
     assert layer.groups == {"a"}
@@ -182,7 +182,7 @@ async def test_probe__a_layer_that_brings_nothing_is_noticed_and_trusted_again_l
     assert trouble == []
     layer.is_deaf = True
     await eventually(lambda: trouble)
-    assert not linked.is_whole
+    assert not linked.is_healthy
     layer.is_deaf = False
     await whole(linked)
     assert set(trouble) == {"trouble"}  # an echo is not delivered
@@ -197,12 +197,12 @@ async def test_probe__waits_for_a_channel(server, settings):
     for _ in range(2):
         await asyncio.sleep(0.02)
         assert trouble == []
-        assert not linked.is_whole
+        assert not linked.is_healthy
         server.is_opening.set()
         await whole(linked)
         server.is_opening.clear()
         await server.inbox.put(ConnectionError("cut"))
-        await eventually(lambda: not linked.is_whole)
+        await eventually(lambda: not linked.is_healthy)
     server.is_opening.set()
     await linked.stop()
 
@@ -215,7 +215,7 @@ async def test_probe__a_layer_that_was_cut_is_trusted_after_an_echo(layer, setti
     await layer.inbox.put(ConnectionError("cut"))
     await eventually(lambda: linked._channel is None)
     for _ in range(100):
-        assert not linked.is_whole
+        assert not linked.is_healthy
         await asyncio.sleep(0)
     await linked.stop()
 
@@ -229,7 +229,7 @@ async def test_probe__a_layer_that_takes_no_message_is_said(layer, settings, log
         raise ConnectionError("no message")
 
     layer.send = refuses
-    await eventually(lambda: not linked.is_whole)
+    await eventually(lambda: not linked.is_healthy)
     assert any("no message" in line for line in logged.of("progress.broker.subscriber"))
     await linked.stop()
 
@@ -238,7 +238,7 @@ async def test_probe__a_layer_that_works_is_left_alone(layer, linked):
     await whole(linked)
     layer.send = None  # would be said
     await asyncio.sleep(0.02)
-    assert linked.is_whole
+    assert linked.is_healthy
 
 
 # Giving back
@@ -376,7 +376,7 @@ async def test_stop__of_an_old_link_disturbs_no_new_one(server, delivered, monke
     await new.join("a")
     await whole(new)
     await eventually(lambda: old._running.done())
-    assert new.is_whole
+    assert new.is_healthy
     assert server.subscribed == {"a", "channel-2"}
     await server.inbox.put({"type": "news"})
     await eventually(lambda: delivered == [{"type": "news"}])
@@ -453,7 +453,7 @@ async def test_subscriber__a_message_that_can_not_be_understood_changes_nothing(
     await layer.inbox.put({"text": "hello"})
     await eventually(lambda: got == ["hello"])
     assert layer.channels == 1
-    assert linked.is_whole
+    assert linked.is_healthy
     assert len(logged.of("progress.broker.subscriber", logging.ERROR)) == 1
     linked.stop()
 
@@ -465,7 +465,7 @@ async def test_subscriber__a_second_trouble_is_told_again(layer, linked, logged)
         await linked.join("a")
         layer.broken = False
         await linked.settle()
-        assert linked.is_whole
+        assert linked.is_healthy
         assert len(logged.of("progress.broker.subscriber")) == number
         linked.leave("a")
         await eventually(lambda: layer.groups == set())

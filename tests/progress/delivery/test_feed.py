@@ -132,7 +132,7 @@ async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkey
         await watch(stays)
         await job.amark_started()
         await reading.wait()
-        hubs.current().unfeed(leaves.connection, "all")
+        hubs.current().unsubscribe_feed(leaves.connection, "all")
         passing.set()
         await stays.until(has_told("job-1", "in_progress"))
         assert len(leaves.frames) == 1
@@ -159,7 +159,7 @@ async def test_tell__tries_again_after_a_database_error(no_sweep, settings, monk
         return read(ids)
 
     monkeypatch.setattr(selectors, "get_jobs", fails_once)
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.001)
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
@@ -173,7 +173,7 @@ async def test_feed__both_at_once_and_each_for_itself(no_sweep):
     async with watchers() as [watcher]:
         await watch(watcher, ann, "mine")
         await watch(watcher, ann, "all")
-        hubs.current().unfeed(watcher.connection, "mine")
+        hubs.current().unsubscribe_feed(watcher.connection, "mine")
         await own.amark_started()
         await other.amark_started()
         await watcher.until(has_told("other", "in_progress"))
@@ -254,7 +254,7 @@ async def test_feed__one_job_too_large_for_a_frame_is_a_frame(unheard, no_sweep,
 
 async def test_tell__a_policy_that_raises_harms_its_own_watcher_and_job_only(no_sweep, monkeypatch, logged):
     """And once it can decide, what it could not decide on is told."""
-    monkeypatch.setattr(feed, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(feed, "POLICY_RETRY_SECONDS", 0.001)
     ann, bob = [await run(User.objects.create_user)(name) for name in ("ann", "bob")]
     job, other = await a_job(), await a_job("job-2")
     may_view, is_broken = AccessPolicy.may_view, True

@@ -90,7 +90,7 @@ async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
 
 
 async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.001)
     read, failures = selectors.jobs_changed_since, [OperationalError("away")]
 
     def fails_once(since: Any) -> Any:

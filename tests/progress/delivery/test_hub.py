@@ -134,7 +134,7 @@ async def test_enter__again_after_it_stopped(unheard, lively, layer):
     for change in (job.amark_queued, job.amark_started):
         async with watchers() as [watcher]:
             await watch_all(watcher)
-            await eventually(lambda: hubs.current().subscriber.is_whole)
+            await eventually(lambda: hubs.current().subscriber.is_healthy)
             await all_comes(watcher, change())
 
 
@@ -149,7 +149,7 @@ async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unhear
         await watcher.until_seq(2)
 
 
-async def test_offer__what_joins_on_asks_nothing_of_the_database(calls, no_sweep):
+async def test_dispatch__what_joins_on_asks_nothing_of_the_database(calls, no_sweep):
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
@@ -169,10 +169,10 @@ async def test_put__a_burst_wakes_the_loop_once_and_a_closed_one_never(unheard, 
         monkeypatch.setattr(here.loop, "call_soon_threadsafe", calls.append)
         for event in unheard:
             here.put(event)
-        assert calls == [here._take_arrived]
+        assert calls == [here._dispatch_queue]
         calls.pop()()
         here.put(unheard[-1])
-        assert calls == [here._take_arrived]
+        assert calls == [here._dispatch_queue]
         calls.pop()()
         monkeypatch.setattr(here.loop, "is_closed", lambda: True)
         here.put(unheard[-1])
@@ -190,12 +190,12 @@ async def test_put__a_flood_leaves_others_their_turns(unheard, no_sweep):
         taken = []
         for _ in range(1000):
             hubs.current().put(unheard[-1])
-        while hubs.current()._arrived:
-            before = len(hubs.current()._arrived)
+        while hubs.current()._queue:
+            before = len(hubs.current()._queue)
             await asyncio.sleep(0)
-            taken.append(before - len(hubs.current()._arrived))
+            taken.append(before - len(hubs.current()._queue))
         assert sum(taken) == 1000
-        assert max(taken) <= hub.ARRIVALS_A_TURN
+        assert max(taken) <= hub.EVENTS_A_TURN
 
 
 @pytest.mark.parametrize("answer", ["yes", "no", "raises"])

@@ -40,7 +40,7 @@ async def test_layer__in_trouble_events_come_from_the_log(unheard, settings, mon
 
 async def test_layer__that_brings_nothing_has_the_log_looked_into_at_once(unheard, no_sweep, monkeypatch, layer):
     monkeypatch.setattr(subscriber, "ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(subscriber, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(subscriber, "LAYER_RETRY_SECONDS", 0.01)
     layer.is_deaf = True
     job = await a_job()
     async with watchers() as [watcher]:
@@ -54,7 +54,7 @@ async def test_layer__lost_the_last_message(unheard, settings, layer):
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        await eventually(lambda: hubs.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_healthy)
         await job.amark_started()
         await watcher.until_seq(2)
 
@@ -62,7 +62,7 @@ async def test_layer__lost_the_last_message(unheard, settings, layer):
 async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch, layer):
     """Each socket that goes asks whether anybody still watches the feed."""
     async with watchers(3) as [watcher, passing_by, failing]:
-        await eventually(lambda: hubs.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_healthy)
         changes = hubs.current().feed._changes
 
         async def slow() -> Any:
@@ -73,7 +73,7 @@ async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch
         monkeypatch.setattr(hubs.current().feed, "_changes", slow)
         await hubs.current().subscribe_feed(watcher.connection, NOBODY, "all")
         assert layer.groups == {FEED_GROUP}
-        hubs.current().unfeed(watcher.connection)
+        hubs.current().unsubscribe_feed(watcher.connection)
         await eventually(lambda: layer.groups == set())
 
         monkeypatch.setattr(hubs.current().feed, "_changes", lambda: 1 / 0)
@@ -86,7 +86,7 @@ async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
     """Though others are there: else the subscriptions in Redis would grow for as long as anybody is."""
     await a_job()
     async with watchers(2) as [one, other]:
-        await eventually(lambda: hubs.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_healthy)
         await watch(one)
         await watch(other)
         hubs.current().unsubscribe(one.connection, JOB)
@@ -98,7 +98,7 @@ async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
 async def test_leave__a_subscriber_that_is_being_left_is_left_though_others_come_and_go(layer):
     await a_job()
     async with watchers() as [watcher]:
-        await eventually(lambda: hubs.current().subscriber.is_whole)
+        await eventually(lambda: hubs.current().subscriber.is_healthy)
         await watch(watcher)
         assert layer.groups == {f"progress.job.{JOB}"}
         layer.passing = asyncio.Event()  # to leave the group takes a while

@@ -98,7 +98,7 @@ class World:
 
     def offer(self, publication: Any) -> None:
         if self.hub is not None:
-            self.hub.offer([publication])
+            self.hub.dispatch([publication])
 
     def some_actions(self, most: int) -> list[str]:
         return [self.chance.choice(self.actions) for _ in range(self.chance.randint(0, most))]
@@ -209,7 +209,7 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         mock.patch.object(window, "CHUNK_BYTES", chance.choice([1, 400, 32_768])),
         mock.patch.object(DataVersion, "of_database", return_value=Counter(world)),
         mock.patch.object(layers, "configured", return_value=None),
-        mock.patch.object(hub_module.Hub, "_is_told", return_value=has_layer),
+        mock.patch.object(hub_module.Hub, "_hears_others", return_value=has_layer),
     ):
         world.hub = Hub()
         watcher, other = Watcher(), Watcher()

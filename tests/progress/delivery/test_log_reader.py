@@ -56,7 +56,7 @@ async def test_offer__of_another_stream_is_looked_into(unheard, no_sweep):
     async with watchers() as [watcher]:
         await watch(watcher)
         await swept()
-        hubs.current().offer([Publication(JOB, "another", 2, "tick", "{}")])
+        hubs.current().dispatch([Publication(JOB, "another", 2, "tick", "{}")])
         assert JOB in hubs.current().reader._next.marked
         await swept()
     assert seqs(watcher) == [1]
@@ -106,7 +106,7 @@ async def test_start__a_counter_that_can_not_be_read_keeps_nobody_waiting(unhear
         return open_counter()
 
     monkeypatch.setattr(DataVersion, "of_database", late)
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.01)
     async with watchers() as [watcher]:
         with pytest.raises(Refused) as refused:
             await watch(watcher)
@@ -121,7 +121,7 @@ async def test_start__a_counter_that_can_not_be_read_keeps_nobody_waiting(unhear
     "error", [OperationalError("away"), InterfaceError("closed"), ZeroDivisionError("a bug")], ids=repr
 )
 async def test_run__goes_on_after_an_error(unheard, monkeypatch, logged, error):
-    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.01)
     job, heads, failed = await a_job(), selectors.heads, threading.Event()
 
     def fails_once(job_ids: Any) -> Any:
