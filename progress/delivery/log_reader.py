@@ -1,9 +1,9 @@
-"""The log reader: the only one in a process that asks the database about the jobs that are watched.
+"""The log reader: the only one in a process that reads the watched jobs from the database.
 
-Whatever there is to know, that is how: the job is marked, and the next round reads for all jobs that are. A first
-load, a gap, a client that has seen more, a log to catch up with are all the same, so no change can fall between
-two readers. Now and then a round takes in every watched job: behind a channel layer every few seconds; without
-one, as the way in which events of other processes get here.
+Whoever needs something read marks the job, and the next round reads for all marked jobs at once: for a first load, a
+gap, a client that has seen more than this process, or a log to catch up with. Since rounds follow one another, no
+change can fall between two readers. A round that reads for every watched job is a sweep. With a channel layer there is
+one every few seconds, which finds what that has lost; without one, it is how events of other processes arrive.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROUND_EVENTS = 1_000  # read from the log in one round
-GATHER_SECONDS = 0.005  # after a round, so that what is asked for by many is read at once; after a pause it is at once
+GATHER_SECONDS = 0.005  # after a round, so that the next reads for many; after a pause, a round begins at once
 TIMER_SECONDS = 1e-6  # by which a timer may come early
 
 Rows = dict[str, "ProcessingJob | Exception"]
 
 
 class Round:
-    """What one visit to the database is to read, and what came of it."""
+    """What one round is to read, and how it ended."""
 
     def __init__(self) -> None:
-        self.marked: dict[str, None] = {}  # by their ids: meanwhile a job may be dropped, and watched anew
+        self.marked: dict[str, None] = {}  # ids of jobs: a job may be dropped, and watched anew, before it is read
         self.is_over = asyncio.Event()
         self.error: BaseException | None = None
 
@@ -47,7 +47,7 @@ class LogReader:
     Args:
         jobs: The watched jobs by their ids, as the hub keeps them.
         hears_others: Returns whether a channel layer brings what other processes write.
-        on_sweep: Called after each round that took in every job.
+        on_sweep: Called after each sweep.
 
     """
 
@@ -57,40 +57,40 @@ class LogReader:
         self._jobs = jobs
         self._hears_others = hears_others
         self._on_sweep = on_sweep
-        self._now: Round | None = None  # the one that reads
+        self._now: Round | None = None  # the one that is reading
         self._next = Round()
-        self._wanted = asyncio.Event()  # there is something to do before the time
+        self._wanted = asyncio.Event()  # a round, before the next sweep is due
         self._sweep_now = False
         self._swept_at = self._polled_at = float("-inf")
 
     # What others ask for
 
-    def mark(self, job: WatchedJob, *, whole: bool = False) -> None:
-        """Have a job looked at in the next round; its whole row, or what says where it stands."""
-        job.needs_row = job.needs_row or whole
+    def mark(self, job: WatchedJob, *, row: bool = False) -> None:
+        """Have a job read in the next round: its row, or only its head."""
+        job.needs_row = job.needs_row or row
         self._next.marked[job.job_id] = None
         self._wanted.set()
 
     def sweep(self) -> None:
-        """Have every job looked at in the next round."""
+        """Have every job read in the next round."""
         self._sweep_now = True
         self._wanted.set()
 
     async def renew(self, job: WatchedJob) -> None:
-        """Have the row of a job read as it is from now on; all who ask before the next round share it.
+        """Wait until a job's row was read in a round that begins after this call; all who wait for it share it.
 
         Raises:
             Refused: It can't be read, or not be shown.
 
         """
-        self.mark(job, whole=True)
+        self.mark(job, row=True)
         coming = self._next
         await coming.is_over.wait()
         if coming.error is not None or job.is_failing:
             raise unavailable(job.job_id)
 
     async def read(self, job_id: str, span: Span) -> Sequence[Publication]:
-        """Return what the log of one job still has of a span and can be shown."""
+        """Return those events of a span that one job's log still has and that can be shown."""
         return (await reads.in_thread(_publications, {job_id: span}))[job_id]
 
     # The rounds
@@ -105,7 +105,7 @@ class LogReader:
         version = None
         try:
             version = DataVersion.of_database()
-            self._sweep_now = True  # for what an earlier one did not get to, and what the counter was not there to see
+            self._sweep_now = True  # for what an earlier run left undone, or happened before the counter was read
             while True:
                 await self._round(is_sweep=await self._until_due(version))
                 await asyncio.sleep(GATHER_SECONDS)
@@ -117,7 +117,7 @@ class LogReader:
                 version.close()
 
     async def _until_due(self, version: DataVersion | None) -> bool:
-        """Wait until there is something to read; return whether that is every job."""
+        """Wait until there is something to read; return whether it is time for a sweep."""
         while True:
             self._wanted.clear()
             seconds = self._seconds_to_sweep(version)
@@ -139,7 +139,7 @@ class LogReader:
         return self._swept_at - now + interval
 
     async def _round(self, *, is_sweep: bool) -> None:
-        """Read what is to be read, and bring each job to it."""
+        """Read for the marked jobs, or for all."""
         this = self._now = self._next
         self._next = Round()
         self._sweep_now = False
@@ -152,7 +152,7 @@ class LogReader:
             self._on_sweep()
 
     def _fail(self, error: BaseException) -> None:
-        """Tell those who wait for a round that it failed: what was to be read, the next `run` begins with."""
+        """End the rounds that somebody may wait for, with an error; the next `run` begins with a sweep."""
         for failed in self._now, self._next:
             if failed is not None:
                 failed.error = error
@@ -163,16 +163,16 @@ class LogReader:
         if not jobs:
             return
         seen = {job.job_id: job.position.seq if job.position else 0 for job in jobs}
-        whole = {job.job_id: job for job in jobs if job.needs_row}
-        for job in whole.values():
+        need_row = {job.job_id: job for job in jobs if job.needs_row}
+        for job in need_row.values():
             job.needs_row = False  # before the row is read: whoever asks from here on wants a later one
-        others = [job_id for job_id in seen if job_id not in whole]
-        rows, heads = await reads.in_thread(_rows_and_heads, list(whole), others)
+        others = [job_id for job_id in seen if job_id not in need_row]
+        rows, heads = await reads.in_thread(_rows_and_heads, list(need_row), others)
         here = [job for job in jobs if self._jobs.get(job.job_id) is job]
         set_back = []
         reached = {}
         for job in here:
-            found = rows.get(job.job_id) if job.job_id in whole else heads.get(job.job_id)
+            found = rows.get(job.job_id) if job.job_id in need_row else heads.get(job.job_id)
             if found is None or isinstance(found, Exception):
                 _take(job, found)
             elif job.is_contradicted(found, seen[job.job_id]) and is_anew:
@@ -184,12 +184,12 @@ class LogReader:
                 if not isinstance(found, Head):
                     _take(job, found)
                 elif not job.goes_on(found):
-                    self.mark(job, whole=True)
+                    self.mark(job, row=True)
         await self._read_missing(reached)
         await self._begin_anew(set_back)
 
     async def _begin_anew(self, set_back: Sequence[WatchedJob]) -> None:
-        """Give jobs whose logs were set back another stream, and begin with what their rows say."""
+        """Give jobs whose logs were set back another epoch, and load them from their rows."""
         for job in set_back:
             if job.position is not None:
                 await reads.in_thread(lifecycle.renew_epoch, job.job_id, job.position.epoch)
@@ -198,7 +198,7 @@ class LogReader:
             await self._read_all(set_back, is_anew=True)
 
     async def _read_missing(self, reached: Mapping[WatchedJob, int]) -> None:
-        """Read on towards where each job stands: so many events in a round, first of those with the fewest to read."""
+        """Read events from each job's position towards its head: `ROUND_EVENTS` at most, the shortest spans first."""
         spans: dict[WatchedJob, Span] = {}
         room = ROUND_EVENTS
         known = {job: job.position for job in reached if job.position is not None and not job.needs_row}
@@ -216,7 +216,7 @@ class LogReader:
             job.offer(found[job.job_id])
             if job.position is not None and job.position.epoch == span.epoch and job.position.seq < span.upto:
                 job.has_hole = True  # the events up to there are no longer kept
-                self.mark(job, whole=True)
+                self.mark(job, row=True)
 
 
 def _take(job: WatchedJob, row: "ProcessingJob | Exception | None") -> None:
@@ -231,13 +231,13 @@ def _take(job: WatchedJob, row: "ProcessingJob | Exception | None") -> None:
 # In a thread
 
 
-def _rows_and_heads(whole: Sequence[str], others: Sequence[str]) -> tuple[Rows, dict[str, Head]]:
-    rows = reads.each(lambda job_ids: {job.pk: job for job in selectors.get_jobs(job_ids)}, whole)
-    return rows, selectors.heads(others)
+def _rows_and_heads(of_rows: Sequence[str], of_heads: Sequence[str]) -> tuple[Rows, dict[str, Head]]:
+    rows = reads.each(lambda job_ids: {job.pk: job for job in selectors.get_jobs(job_ids)}, of_rows)
+    return rows, selectors.heads(of_heads)
 
 
 def _publications(spans: Mapping[str, Span]) -> dict[str, list[Publication]]:
-    """Return the events of each span, in order, up to one that can't be shown."""
+    """Return the events of each span, in order, up to the first that can't be shown."""
     logs = reads.each(lambda job_ids: selectors.events_between({each: spans[each] for each in job_ids}), list(spans))
     publications: dict[str, list[Publication]] = {}
     for job_id, log in logs.items():

@@ -1,6 +1,6 @@
-"""Reads of the database for those who watch: in threads of their own, and with a limit to the waiting.
+"""Database reads for watchers: in threads of their own, and with a time limit.
 
-Apart from the threads of those who write, so that neither waits for the other.
+Writers have other threads, so that neither waits for the other.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
 
-MAX_THREADS = 4  # also the number of database connections that a process keeps for it
-READ_SECONDS = 5.0  # after which a database counts as silent
-# What libpq is to do about a server that says nothing, since a thread that waits for it can't be stopped.
-PATIENCE = {
+MAX_THREADS = 4  # and as many database connections
+READ_SECONDS = 5.0  # after which a read counts as failed
+# Time limits of libpq, since a thread that waits for a silent server can't be stopped.
+TIME_LIMITS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -27,22 +27,22 @@ PATIENCE = {
 }
 
 
-def _be_impatient() -> None:
-    """Give this thread's connections to PostgreSQL time limits, but for those that the settings give."""
+def _limit_waiting() -> None:
+    """Give this thread's connections to PostgreSQL time limits, where the settings have none."""
     for connection in connections.all():
         if connection.vendor == "postgresql":
-            options = {**PATIENCE, **connection.settings_dict["OPTIONS"]}
+            options = {**TIME_LIMITS, **connection.settings_dict["OPTIONS"]}
             connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
 
 
-_pool = ThreadPool("progress-reads", lambda: MAX_THREADS, _be_impatient)
+_pool = ThreadPool("progress-reads", lambda: MAX_THREADS, _limit_waiting)
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function that reads the database in a thread, and return what it returns.
+    """Run a function that reads the database in a thread, and return its result.
 
     Raises:
-        OperationalError: There was no answer within `READ_SECONDS`. What the function returns later is lost.
+        OperationalError: There was none within `READ_SECONDS`; a later one is dropped.
 
     """
     try:
@@ -53,10 +53,10 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
 
 
 def each(read: Callable[[Sequence[str]], Mapping[str, R]], job_ids: Sequence[str]) -> dict[str, R | Exception]:
-    """Read for all jobs at once; if what is stored of one makes no sense, for each by itself. Within a thread.
+    """Read for all jobs at once; if what is stored of one can't be read, for each by itself. Called in a thread.
 
     Returns:
-        What was read of each job, or what was raised by that.
+        What was read of each job, or the exception that this raised.
 
     Raises:
         Error: The database does not answer.
@@ -73,13 +73,13 @@ def each(read: Callable[[Sequence[str]], Mapping[str, R]], job_ids: Sequence[str
 
 
 class Shared(Generic[K, R]):
-    """Does the same work once for all who ask for it at a time."""
+    """Runs the same work once for all who ask while it runs."""
 
     def __init__(self) -> None:
         self._doing: dict[K, asyncio.Future[R]] = {}
 
     async def once(self, key: K, work: Callable[[], Awaitable[R]]) -> R:
-        """Return what the work returns, or raise what it raises, whoever began it."""
+        """Return what the work returns, or raise what it raises, whoever started it."""
         if key not in self._doing:
             self._doing[key] = asyncio.ensure_future(work())
             self._doing[key].add_done_callback(lambda done: self._end(key, done))
@@ -88,4 +88,4 @@ class Shared(Generic[K, R]):
     def _end(self, key: K, done: asyncio.Future[R]) -> None:
         del self._doing[key]
         if not done.cancelled():
-            done.exception()  # those who still wait for it get it; there may be nobody left
+            done.exception()  # retrieved, or asyncio would log it where nobody waits any more

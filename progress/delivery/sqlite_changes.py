@@ -16,11 +16,11 @@ class DataVersion:
     """
 
     def __init__(self, path: str) -> None:
-        # In autocommit mode: within a transaction the counter would stand still. Without a timeout,
-        # since the event loop reads it.
+        # In autocommit mode, since within a transaction the counter stands still. Without a timeout, since the event
+        # loop reads it.
         self._connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=0)
         self._seen: int | None = None
-        self.has_changed()  # since now; or, while the file is locked, as by the first who opens it, since ever
+        self.has_changed()  # from here on; if the file is locked now, the next call returns True
 
     @classmethod
     def of_database(cls) -> "DataVersion | None":
@@ -32,7 +32,7 @@ class DataVersion:
         return cls(unquote(urlsplit(path).path) if path.startswith("file:") else path)
 
     def has_changed(self) -> bool:
-        """Tell whether anything was committed since the last call, or may have been."""
+        """Return whether anything was committed since the last call, or may have been."""
         try:
             before, self._seen = self._seen, self._read()
         except sqlite3.OperationalError:
@@ -40,7 +40,7 @@ class DataVersion:
         return self._seen != before
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
     def _read(self) -> int:

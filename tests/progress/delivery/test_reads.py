@@ -41,13 +41,13 @@ async def test_in_thread__gives_up_what_takes_too_long(monkeypatch):
         passing.set()
 
 
-def test_be_impatient__the_settings_have_the_last_word(monkeypatch):
+def test_limit_waiting__the_settings_have_the_last_word(monkeypatch):
     given: Any = {"OPTIONS": {"connect_timeout": 1}, "NAME": "x"}
     postgres = SimpleNamespace(vendor="postgresql", settings_dict=given)
     other = SimpleNamespace(vendor="sqlite", settings_dict=given)
     monkeypatch.setattr(connections, "all", lambda: [postgres, other])
-    reads._be_impatient()
-    assert postgres.settings_dict["OPTIONS"] == {**reads.PATIENCE, "connect_timeout": 1}
+    reads._limit_waiting()
+    assert postgres.settings_dict["OPTIONS"] == {**reads.TIME_LIMITS, "connect_timeout": 1}
     assert given["OPTIONS"] == {"connect_timeout": 1}, "of this thread only"
     assert other.settings_dict is given
 
