@@ -1,8 +1,8 @@
-"""Tells other processes of committed events, through the channel layer.
+"""Sends committed events to other processes, through the channel layer.
 
-The worker's thread only puts a publication into a queue. A thread of its own, with an event loop and one
-connection to Redis that stay, sends what waits; whatever goes wrong there is logged and harms no job,
-since every watcher is brought up to date from the log.
+The worker's thread only puts an event into a queue. A thread of its own encodes and sends what is there. Its event loop
+runs all the time, since a channel layer may have connections and tasks that need that. Whatever goes wrong is logged
+and harms no job: every watcher is brought up to date from the log.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -25,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200  # events sent together, so that a burst costs one message a job
 GATHER_SECONDS = 0.005  # after a batch, so that a burst fills the next; an event after a pause is sent at once
-COMPLAIN_SECONDS = 30.0  # between two warnings about the same trouble
-LAYER_SEND_SECONDS = 5.0  # after which a send to a channel layer that does not answer is given up
+COMPLAIN_SECONDS = 30.0  # between two warnings that the channel layer fails
+LAYER_SEND_SECONDS = 5.0  # after which a send counts as failed
 
 
 def publish(sender: Any, event: Event, **_: Any) -> None:
     """Receive `jobs.signals.job_event_committed`."""
-    # Which layer that is, the thread finds out: to import one takes longer than the job should wait.
+    # The layer itself is looked up in the thread: to import one takes longer than the job should wait.
     if getattr(settings, "CHANNEL_LAYERS", None):
         Publisher.of_this_process().put(event)
 
@@ -44,7 +45,7 @@ class Publisher:
 
     @classmethod
     def of_this_process(cls) -> "Publisher":
-        """Return the publisher of this process; after a fork, that is another one."""
+        """Return the publisher of this process; after a fork, the child gets its own."""
         current = cls._current
         if current is not None and current._pid == os.getpid():
             return current
@@ -57,59 +58,57 @@ class Publisher:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._queue: deque[Event] = deque()
-        self._lock = threading.Lock()  # of the queue: whoever finds it empty wakes the thread
-        self._dropped = 0
-        self._complained = float("-inf")
+        self._lock = threading.Lock()  # for the queue: whoever finds it empty wakes the thread
+        self._dropped = 0  # events, so far
+        self._complained_at = float("-inf")
         self._loop = asyncio.new_event_loop()
         self._filled = asyncio.Event()
-        self._sent = threading.Condition()
-        self._sending = False
+        self._sending = asyncio.Lock()  # so that events are sent in order
         self._thread = threading.Thread(target=self._run, name="progress-publisher", daemon=True)
         self._thread.start()
         atexit.register(self.flush)
 
     def put(self, event: Event) -> None:
-        """Let an event be sent soon. When too many wait, the oldest is dropped: the log has it."""
+        """Have an event sent soon. When too many wait, the oldest is dropped: the log has it."""
         with self._lock:
             was_empty = not self._queue
             if len(self._queue) >= conf.PUBLISH_QUEUE:
                 self._queue.popleft()
                 self._dropped += 1
             self._queue.append(event)
-        if was_empty:  # else the thread is not through yet, and will see this one as well
+        if was_empty:  # else the thread still has some to send, and will find this one as well
             self._loop.call_soon_threadsafe(self._filled.set)
 
     def flush(self) -> None:
         """Wait until what was put has been sent, at most ``PROGRESS_FLUSH_SECONDS``."""
-        if self._pid != os.getpid():
-            return
-        with self._sent:
-            self._sent.wait_for(lambda: not self._queue and not self._sending, timeout=conf.FLUSH_SECONDS)
+        if self._pid == os.getpid():
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._send_queue(), self._loop).result(conf.FLUSH_SECONDS)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._send_forever())
 
     async def _send_forever(self) -> None:
         while True:
             await self._filled.wait()
             self._filled.clear()
+            await self._send_queue()
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def _send_queue(self) -> None:
+        """Send what is in the queue, one batch after another."""
+        async with self._sending:
             while self._queue:
-                self._sending = True
                 batch = self._take()
                 try:
                     async with asyncio.timeout(LAYER_SEND_SECONDS):
                         await self._send(batch)
-                except Exception as error:  # whatever it is: watchers are served from the log
+                except Exception as error:  # a channel layer may raise anything
                     self._dropped += len(batch)
                     self._complain(error)
-            with self._sent:
-                self._sending = False
-                self._sent.notify_all()
-            await asyncio.sleep(GATHER_SECONDS)
 
     def _take(self) -> list[Event]:
-        """Take what waits, up to a batch."""
+        """Take up to a batch of events from the queue."""
         with self._lock:
             return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
 
@@ -128,8 +127,8 @@ class Publisher:
 
     def _complain(self, error: Exception) -> None:
         now = time.monotonic()
-        if now - self._complained >= COMPLAIN_SECONDS:
-            self._complained = now
+        if now - self._complained_at >= COMPLAIN_SECONDS:
+            self._complained_at = now
             logger.warning(
                 "The channel layer took no events (%r); %d so far reach their watchers later, from the log.",
                 error,
@@ -147,7 +146,7 @@ async def _send_all(layer: Any, messages: list[tuple[str, dict[str, Any]]]) -> N
 
 
 def _after_fork() -> None:
-    # The lock may have been held by a thread that the child does not have.
+    # A thread that the child does not have may have held the lock.
     Publisher._making = threading.Lock()
 
 

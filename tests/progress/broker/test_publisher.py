@@ -117,8 +117,8 @@ def test_flush__waits_for_what_is_being_sent(own, layer):
 
 def test_run__sleeps_while_there_is_nothing(own, layer, monkeypatch):
     monkeypatch.setattr(publisher, "GATHER_SECONDS", 0.001)
-    turns, notify_all = [], own._sent.notify_all
-    monkeypatch.setattr(own._sent, "notify_all", lambda: (turns.append(1), notify_all()))
+    turns, send_queue = [], own._send_queue
+    monkeypatch.setattr(own, "_send_queue", lambda: (turns.append(1), send_queue())[1])
     own.put(an_event(1))
     own.flush()
     threading.Event().wait(0.05)
