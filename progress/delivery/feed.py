@@ -1,6 +1,6 @@
 """The feeds of a process: which jobs are new or have changed their status, for dashboards.
 
-A feed tells the latest state of each job that changed; it does not tell every change between.
+A feed shows the latest state of each job that has changed, and not every change in between.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.05  # changes that come together are told together
-POLICY_RETRY_SECONDS = 1.0  # before a policy that could not decide is asked again
-CHANGES = 500  # of jobs, read at a time
+GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
+POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
+CHANGES = 500  # jobs that are read at a time
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
 
 Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
@@ -39,17 +39,17 @@ class FeedWatcher:
         self.connection = connection
         self.user = user
         self.name = name
-        self.is_answered = False
-        self.owed: dict[str, None] = {}  # jobs that it could not be told of yet
+        self.is_answered = False  # before that, it is sent no changes
+        self.owed: dict[str, None] = {}  # changed jobs that it alone has yet to be sent, if it may see them
 
     def answer(self, recent: list[str]) -> None:
-        """Send the first answer: the latest that fit into a frame."""
+        """Send the first frame: the latest jobs, as many as it can hold."""
         self.is_answered = True
         shown = next(_batches(reversed(recent)), [])
         self._send(shown[::-1], cut=len(shown) < len(recent))
 
-    def tell(self, entries: list[str]) -> None:
-        """Send changes."""
+    def send_changes(self, entries: list[str]) -> None:
+        """Send changed jobs, in as many frames as they take."""
         for batch in _batches(entries):
             self._send(batch)
 
@@ -57,20 +57,20 @@ class FeedWatcher:
         self.connection.send(feed(self.name, entries, cut=cut))
 
     def sees(self, job: "ProcessingJob") -> bool:
-        """Tell whether a job belongs to the feed. May use the database, and raise what the policy does."""
+        """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
         if self.name == "mine" and (self.user.pk is None or job.owner_id != self.user.pk):
             return False
         return access.may_view(self.user, job)
 
 
 class Feed:
-    """Tells the watchers of feeds what has changed, for as long as `run` runs."""
+    """Sends the watchers of feeds what has changed, while `run` runs."""
 
     def __init__(self) -> None:
         self._watchers: dict[Key, FeedWatcher] = {}
-        self._changed: dict[str, None] = {}  # jobs to be looked at
-        self._told: dict[str, Change] = {}  # the change of each job that was told last
-        self._due = asyncio.Event()
+        self._changed: dict[str, None] = {}  # jobs to be read, and sent to all who may see them
+        self._sent: dict[str, Change] = {}  # the last change of each job that was read for all, so as to send it once
+        self._due = asyncio.Event()  # there is something for `run` to do
         self._sweep_asked = False
         self._swept_at = float("-inf")
         self._beginning = asyncio.Lock()
@@ -88,9 +88,9 @@ class Feed:
 
         """
         watcher = FeedWatcher(connection, user, name)
-        async with self._beginning:  # who comes second must not forget what the first has yet to be told
+        async with self._beginning:  # or a second watcher would read anew, and the first miss what came between
             if not self._watchers:
-                self._told = await self._changes()
+                self._sent = await self._changes()
             self._watchers[connection, name] = watcher
         try:
             entries, shown = await reads.in_thread(_recent, user, name)
@@ -98,32 +98,32 @@ class Feed:
             self.remove(connection, name)
             raise
         watcher.answer(entries)
-        # What has changed since others were told is told again: by then it may be what it was before.
-        watcher.owed |= {job_id: None for job_id, change in shown.items() if self._told.get(job_id, change) != change}
+        # Jobs that it was shown otherwise than they were sent to the others: to these, a change back would be none.
+        watcher.owed |= {job_id: None for job_id, change in shown.items() if self._sent.get(job_id, change) != change}
         self._due.set()  # for what came meanwhile
 
     def remove(self, connection: Connection, name: FeedName | None = None) -> None:
-        """Let a socket watch a feed no more, or none at all."""
+        """End a socket's subscription to a feed, or to all feeds."""
         for key in [key for key in self._watchers if key[0] is connection and name in (None, key[1])]:
             del self._watchers[key]
         if not self._watchers:
             self._changed.clear()
-            self._told.clear()
+            self._sent.clear()
 
     def mark(self, job_id: str) -> None:
-        """Have a job looked at soon: it is new or has changed its status."""
+        """Have a job read soon, since it is new or has changed its status."""
         if self._watchers:
             self._changed[job_id] = None
             self._due.set()
 
     def sweep(self) -> None:
-        """Look soon for changes of which no word came; however often this is asked, once in each interval."""
+        """Have changes looked for that nobody marked, at most once in ``PROGRESS_SWEEP_SECONDS``."""
         if self._watchers:
             self._sweep_asked = True
             self._due.set()
 
     async def run(self) -> None:
-        """Tell what changes.
+        """Send what changes.
 
         Raises:
             Error: The database does not answer; nothing is lost by it.
@@ -135,7 +135,7 @@ class Feed:
             self._due.clear()
             try:
                 await self._sweep_if_due()
-                await self._tell()
+                await self._send_changes()
             except Exception:
                 self._sweep_asked = True
                 self._due.set()
@@ -152,8 +152,8 @@ class Feed:
         self._sweep_asked = False
         changes = await self._changes()
         self._swept_at = loop.time()
-        self._changed |= {job_id: None for job_id, change in changes.items() if self._told.get(job_id) != change}
-        self._told = {job_id: told for job_id, told in self._told.items() if job_id in changes}
+        self._changed |= {job_id: None for job_id, change in changes.items() if self._sent.get(job_id) != change}
+        self._sent = {job_id: sent for job_id, sent in self._sent.items() if job_id in changes}
 
     async def _changes(self) -> dict[str, Change]:
         """Return the last change of each job that has changed its status lately."""
@@ -161,33 +161,34 @@ class Feed:
         rows = await reads.in_thread(selectors.jobs_changed_since, since)
         return {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
 
-    async def _tell(self) -> None:
+    async def _send_changes(self) -> None:
+        """Read jobs that have changed, or are owed to a watcher, and send each to those who may see it."""
         asked = {key: watcher for key, watcher in self._watchers.items() if watcher.is_answered}
         changed = dict.fromkeys(list(self._changed)[:CHANGES])
         wanted = changed | {job_id: None for watcher in asked.values() for job_id in watcher.owed}
         if not wanted:
             return
         for job_id in changed:
-            del self._changed[job_id]  # what changes from here on has to be looked at again
+            del self._changed[job_id]  # before it is read: what changes from here on has to be read again
         try:
             changes, entries, views = await reads.in_thread(_read, list(asked.values()), list(wanted))
         except Exception:
             self._changed = changed | self._changed
             raise
-        # A sweep that read while this did may have asked for the same change once more.
-        news = {job_id for job_id, change in changes.items() if self._told.get(job_id) != change}
-        self._told |= changes
+        # Not what was sent before: a job is marked twice if a publication and a sweep show the same change.
+        news = {job_id for job_id, change in changes.items() if self._sent.get(job_id) != change}
+        self._sent |= changes
         for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
             if self._watchers.get(key) is watcher:
-                watcher.tell([entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed])
+                watcher.send_changes([entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed])
                 watcher.owed = dict.fromkeys(owed)
         self._go_on(asked, changed)
 
     def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:
-        """See to what is left: more changes, watchers who came meanwhile, those a policy could not decide on."""
+        """Have the rest done: more changes, watchers who came meanwhile, jobs on which a policy has failed."""
         for key, watcher in self._watchers.items():
             if asked.get(key) is not watcher:
-                watcher.owed |= changed  # what it was answered may be older than what was read
+                watcher.owed |= changed  # its first frame may be older than what was sent to the others
                 self._due.set()
         if self._changed:
             self._due.set()
@@ -208,7 +209,7 @@ def _recent(user: type_of_user, name: FeedName) -> tuple[list[str], dict[str, Ch
 def _read(
     watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
 ) -> tuple[dict[str, Change], dict[str, str], list[tuple[list[str], list[str]]]]:
-    """Return jobs' last changes, what a feed shows of them, and for each watcher: whom it sees, and who knows."""
+    """Return jobs' last changes, their entries, and for each watcher those it sees, and those its policy failed on."""
     found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
     jobs = [job for job in found.values() if not isinstance(job, Exception)]
     jobs.sort(key=lambda job: job.status_changed_at)

@@ -176,7 +176,7 @@ def leftovers(world: World) -> list[str]:
     made = hubs._hubs.pop(world.loop, None)
     for owner, thing in _parts(made).items():
         for name, value in vars(thing).items():
-            if isinstance(value, dict | list | set | OrderedSet) and value and name != "_told":
+            if isinstance(value, dict | list | set | OrderedSet) and value and name != "_sent":
                 left.append(f"{owner}.{name} has {len(value)}")
     return left
 

@@ -109,13 +109,13 @@ async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
 
 async def test_run__does_nothing_where_there_is_nothing(alone, monkeypatch):
     made, _ = alone
-    turns, tell = [], made._tell
+    turns, send = [], made._send_changes
 
     async def counted() -> None:
         turns.append(made)
-        await tell()
+        await send()
 
-    monkeypatch.setattr(made, "_tell", counted)
+    monkeypatch.setattr(made, "_send_changes", counted)
     await asyncio.sleep(0.05)
     assert len(turns) <= 1
 
@@ -154,10 +154,10 @@ async def test_sweep__forgets_what_changed_long_ago(alone):
     await a_job("job-9")
     made.mark("job-9")
     await watcher.until(has_told("job-9", "pending"))
-    assert list(made._told) == ["job-9"]
+    assert list(made._sent) == ["job-9"]
     await run(ProcessingJob.objects.update)(status_changed_at=timezone.now() - timedelta(days=1))
     made.sweep()
-    await eventually(lambda: made._told == {})
+    await eventually(lambda: made._sent == {})
 
 
 async def test_mark__of_a_feed_that_nobody_watches_keeps_nothing(alone):
