@@ -9,10 +9,9 @@ from django.utils.module_loading import import_string
 
 
 def configured() -> Any:
-    """Return the channel layer, or None without one.
+    """Return the channel layer, if there is one that reaches other processes.
 
-    The in-memory layer counts as none: it reaches no other process, and within this one events go to
-    the hub directly.
+    Not the in-memory layer: within a process, events go to the hub directly.
     """
     layer = get_channel_layer()
     return None if isinstance(layer, InMemoryChannelLayer) else layer
@@ -20,5 +19,5 @@ def configured() -> Any:
 
 def load() -> None:
     """Import the channel layer's code, so that a worker's first event does not wait for that (80 ms)."""
-    with contextlib.suppress(Exception):  # whoever uses it says what is wrong with it
+    with contextlib.suppress(Exception):  # it is raised again, and logged, when the layer is used
         import_string(settings.CHANNEL_LAYERS["default"]["BACKEND"])

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 # Groups and types have a prefix, since a host's consumers may share the layer. A consumer of the host's in a group of
 # the same name would get our messages, for which it has no handler, and end with an error.
-FEED_GROUP = "progress.feed"  # learns of every job that is new or has changed its status
+FEED_GROUP = "progress.feed"  # is sent the id of every job that is new or has changed its status
 EVENTS = "progress.events"
 CHANGED = "progress.changed"
 
@@ -37,12 +37,12 @@ def publication_of(event: Event) -> Publication:
 
 
 def encoded(events: Iterable[Event]) -> list[Publication]:
-    """Return committed events, ready to travel, without those that can't be encoded: whoever misses them looks."""
+    """Return committed events, ready to travel, without those that can't be encoded, which leave a gap."""
     publications = []
     for event in events:
         try:
             publications.append(publication_of(event))
-        except Exception as error:  # whatever it is, it harms no other event
+        except Exception as error:  # whatever is wrong with an event, it harms no other
             logger.warning("Event %d of job %s can't be shown: %r", event.seq, event.job_id, error)
     return publications
 
@@ -53,7 +53,7 @@ def job_message(publications: list[Publication]) -> dict[str, Any]:
 
 
 def feed_message(job_ids: list[str]) -> dict[str, Any]:
-    """Return the message that tells the feed which jobs have changed."""
+    """Return the message to the feeds' group that names jobs which have changed."""
     return {"type": CHANGED, "job_ids": job_ids}
 
 

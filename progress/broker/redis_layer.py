@@ -1,7 +1,7 @@
 """channels-redis's pub/sub layer, which can also send to many groups in one round trip.
 
-It reaches below the surface of channels-redis, so that is pinned in requirements.txt. Any other channel
-layer works as well: `progress.broker.publisher` then sends to one group after another.
+It uses private parts of channels-redis, so that is pinned in requirements.txt. Any other channel layer works as well:
+`progress.broker.publisher` then sends to one group after another.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What hears of other processes' events: one channel of the layer, which joins a group for each thing watched here."""
+"""Receives other processes' events: one channel of the layer, which joins the groups of what is watched here."""
 
 import asyncio
 import contextlib
@@ -12,16 +12,16 @@ logger = logging.getLogger(__name__)
 
 LAYER_RETRY_SECONDS = 1.0  # between two tries to reach a channel layer that does not answer
 ANSWER_SECONDS = 2.0  # after which it counts as not answering
-ECHO = "progress.echo"
+ECHO = "progress.echo"  # the message that a subscriber sends to itself, to see whether the layer works
 
 
 class Subscriber:
-    """Receives messages of groups: publications to the hub, which must not rely on any of them arriving.
+    """Joins and leaves groups, and receives what is sent to them. The channel layer may lose any message.
 
     Args:
         layer: The channel layer.
-        deliver: Takes each message.
-        on_trouble: Called when the layer turns out to bring nothing.
+        deliver: Called with each message.
+        on_trouble: Called when the layer turns out not to work.
 
     """
 
@@ -29,16 +29,16 @@ class Subscriber:
         self._layer = layer
         self._deliver = deliver
         self._channel: str | None = None
-        self._wanted: dict[str, None] = {}
+        self._wanted: dict[str, None] = {}  # groups
         self._joined: dict[str, None] = {}
         self._unsure: dict[str, None] = {}  # groups that were to be joined or left, without an answer
-        self._failing = False
-        self._in_trouble = False  # and the log says so
+        self._failing = False  # the layer did not answer: the rest is settled later
+        self._in_trouble = False  # the layer has failed, and that was logged
         self._is_stopping = False
         self._lock = asyncio.Lock()
         self._on_trouble = on_trouble
         self._echo = asyncio.Event()
-        self._answers = False
+        self._answers = False  # the last echo came back
         self._opening = asyncio.Lock()
         self._running = asyncio.ensure_future(self._run())
         self._probing: asyncio.Future[None] | None = None  # while there is a channel
@@ -46,11 +46,11 @@ class Subscriber:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether every group that is wanted has been joined, and the layer brings messages."""
+        """Whether every wanted group has been joined, and the layer delivers messages."""
         return self._answers and self._wanted.keys() <= self._joined.keys()
 
     def stop(self) -> asyncio.Task[None]:
-        """Leave everything, and give the channel back; return what does so."""
+        """Leave all groups and give the channel back, in the task that is returned."""
         self._is_stopping = True
         self._wanted.clear()
         self._stop_probing()
@@ -58,9 +58,9 @@ class Subscriber:
 
     async def _stop(self) -> None:
         try:
-            async with self._opening:  # a channel that is being made is known by name only then
+            async with self._opening:  # the name of a channel that is being made is known only after that
                 await self.settle()
-            while self._joined or self._unsure:  # the layer does not answer: it keeps them until it does
+            while self._joined or self._unsure:  # the layer does not answer, and keeps them until they are left
                 await asyncio.sleep(LAYER_RETRY_SECONDS)
                 await self.settle()
         finally:
@@ -69,7 +69,7 @@ class Subscriber:
                 await self._running
 
     async def join(self, group: str) -> None:
-        """Join a group, now if the channel layer answers, else once it does."""
+        """Join a group: now if the channel layer answers, otherwise once it does."""
         if self._is_stopping:
             return
         self._wanted[group] = None
@@ -85,7 +85,7 @@ class Subscriber:
         task.add_done_callback(self._leaving.discard)
 
     async def settle(self) -> None:
-        """Join and leave what could not be joined or left before."""
+        """Join the groups that are wanted and leave the others, as far as the layer answers."""
         self._failing = False
         for group in self._wanted | self._joined | self._unsure:
             await self._settle(group)
@@ -93,7 +93,7 @@ class Subscriber:
                 break
 
     async def _settle(self, group: str) -> None:
-        async with self._lock:  # so that the last wish wins
+        async with self._lock:  # in order, so that the last call of join or leave wins
             wanted, channel = group in self._wanted, self._channel
             is_settled = wanted == (group in self._joined) and group not in self._unsure
             if channel is None or self._failing or is_settled:
@@ -102,16 +102,16 @@ class Subscriber:
             self._unsure[group] = None
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    if wanted or was_unsure:  # a layer that was cut off as it left may take itself to have left
+                    if wanted or was_unsure:  # a layer that failed as it left may believe that it has left
                         await self._layer.group_add(group, channel)
                     if not wanted:
                         await self._layer.group_discard(group, channel)
-            except Exception as error:  # whatever a channel layer may raise: the log is compared instead
+            except Exception as error:  # a channel layer may raise anything
                 self._complain(error)
                 self._failing = True
                 return
             if channel != self._channel:
-                return  # the layer broke meanwhile; what the new channel is to join, it joins itself
+                return  # there is another channel by now, for which all is settled anew
             self._in_trouble = False
             del self._unsure[group]
             if wanted:
@@ -136,7 +136,7 @@ class Subscriber:
             await asyncio.sleep(LAYER_RETRY_SECONDS)
 
     async def _give_back(self, *, is_forgotten: bool) -> None:
-        """Leave what was joined, and have the layer forget the channel: it does so when a receiver is cancelled."""
+        """Leave all groups, and have the layer forget the channel: it does so when a ``receive`` is cancelled."""
         self._stop_probing()
         channel, groups = self._channel, self._joined | self._unsure
         self._channel, self._answers = None, False
@@ -147,12 +147,12 @@ class Subscriber:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 for group in groups:
-                    with contextlib.suppress(Exception):  # what can be left is left
+                    with contextlib.suppress(Exception):  # the others can perhaps be left
                         await self._layer.group_discard(group, channel)
                 while not is_forgotten:
                     receiving = asyncio.ensure_future(self._layer.receive(channel))
                     await asyncio.sleep(0)
-                    # Else it had a message, and was not cancelled.
+                    # If it is done already, it had a message, and can't be cancelled.
                     is_forgotten = not receiving.done() or receiving.exception() is not None
                     receiving.cancel()
                     await asyncio.gather(receiving, return_exceptions=True)
@@ -166,11 +166,11 @@ class Subscriber:
                 self._echo.set()
             else:
                 self._deliver(message)
-        except Exception:  # a message of another version, say: the log is compared anyway
+        except Exception:  # a message of another version, say; what it said is read from the log
             logger.exception("A message of the channel layer can't be understood: %.200r", message)
 
     async def _probe(self) -> None:
-        """See again and again whether the layer brings a message; a layer that has lost its server says nothing."""
+        """Check regularly that the layer delivers a message, since one that has lost its server does not say so."""
         while True:
             await self.settle()
             self._answers = await self._brings_an_echo()
@@ -194,7 +194,7 @@ class Subscriber:
         return True
 
     def _complain(self, error: Exception) -> None:
-        """Say that the channel layer fails; once, until it has answered again."""
+        """Log that the channel layer fails: once, until it has answered again."""
         if not self._in_trouble:
             self._in_trouble = True
             logger.warning("The channel layer does not answer (%r); events are read from the log.", error)
