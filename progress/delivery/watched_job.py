@@ -14,11 +14,12 @@ from ..protocol.frames import Frame, event_frame, job_state
 from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
+from .chunks import Chunk, chunks, visible
 from .connection import Connection
 from .pages import Pages
 from .reads import Shared
 from .subscription import Subscription
-from .window import Chunk, Verdict, Window, chunks, visible
+from .window import Verdict, Window
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -262,8 +263,8 @@ class WatchedJob:
         subscription.stopped_at = None
         self.subscriptions[connection] = subscription
         connection.watched[self.job_id] = None
-        for frames, wire in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
-            connection.send_all(frames, wire, lasting=True)
+        for chunk in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
+            connection.send_chunk(chunk, lasting=True)
         (self._with_logs if subscription.logs else self._plain)[connection] = None
 
     def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Chunk]:
@@ -307,6 +308,6 @@ class WatchedJob:
 
 def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
     if connections and frames:
-        for together, wire in chunks(frames):
+        for chunk in chunks(frames):
             for connection in connections:
-                connection.send_all(together, wire)
+                connection.send_chunk(chunk)

@@ -9,12 +9,13 @@ from urllib.parse import parse_qs
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from ..delivery.connection import FRAME_WRITER, Connection
+from ..delivery.connection import Connection
 from ..identity.auth import is_foreign, request_of
 from ..protocol import commands
 from ..protocol.codes import CloseCode
 from ..protocol.commands import Subscribe
 from ..protocol.position import Position
+from .asgi import sender_of
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
         self.scope, self.base_send = scope, send
-        connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
+        connection = Connection(sender_of(scope, send))
         self.session = Session(connection, (scope.get("client") or ["unknown"])[0])
         try:
             # Without a channel to listen to as well, this is all that the base class does, in a task less.

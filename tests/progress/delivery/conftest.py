@@ -8,8 +8,6 @@ import pytest
 from jobs import selectors
 from progress.broker import layers
 from progress.delivery import feed
-from progress.delivery.connection import Connection
-from tests.progress.delivery.fake_socket import FakeSocket
 from tests.progress.hubs import NOBODY
 from tests.progress.watching import ScriptedLayer, Watcher
 
@@ -39,18 +37,6 @@ async def layer(monkeypatch):
     made = ScriptedLayer()
     monkeypatch.setattr(layers, "get_channel_layer", lambda: made)
     return made
-
-
-@pytest.fixture
-async def socket():
-    return FakeSocket()
-
-
-@pytest.fixture
-async def connection(socket):
-    connection = Connection(socket.send)
-    yield connection
-    connection.lost()
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from jobs.states import EventKind
 from progress.broker import layers
 from progress.broker.messages import publication_of
 from progress.conf import conf
+from progress.delivery import chunks, log_reader, pages, reads
 from progress.delivery import hub as hub_module
-from progress.delivery import log_reader, pages, reads, window
 from progress.delivery.hub import Hub
 from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.codes import CloseCode
@@ -206,7 +206,7 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         mock.patch.object(log_reader, "ROUND_EVENTS", chance.randint(1, 4)),
         mock.patch.object(log_reader, "GATHER_SECONDS", 0.0),
         mock.patch.object(pages, "PAGE_EVENTS", chance.randint(1, 4)),
-        mock.patch.object(window, "CHUNK_BYTES", chance.choice([1, 400, 32_768])),
+        mock.patch.object(chunks, "CHUNK_BYTES", chance.choice([1, 400, 32_768])),
         mock.patch.object(DataVersion, "of_database", return_value=Counter(world)),
         mock.patch.object(layers, "configured", return_value=None),
         mock.patch.object(hub_module.Hub, "_is_told", return_value=has_layer),
