@@ -40,6 +40,12 @@ async def layer(monkeypatch):
 
 
 @pytest.fixture
+def quick_feed(monkeypatch):
+    """A feed tells of a change at once, and waits for no other."""
+    monkeypatch.setattr(feed, "GATHER_SECONDS", 0.001)
+
+
+@pytest.fixture
 async def alone(settings, monkeypatch):
     """A feed without a hub, with one watcher; how often it has looked for changes is in ``looks``."""
     settings.PROGRESS_SWEEP_SECONDS = 0.001
