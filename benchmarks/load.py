@@ -22,9 +22,9 @@ import urllib.parse
 from collections import Counter
 from typing import Any
 
-from benchmarks import expected, payload, websocket
+from benchmarks import expected, payload, sending, websocket
 from benchmarks.known import Known
-from benchmarks.watcher import READ_BYTES, Watcher
+from benchmarks.watcher import Watcher
 
 PARALLEL = 48  # handshakes under way: within the accept queue of every peer (Daphne's holds 50)
 STALL_SECONDS = 5.0  # without any frame, after which what has not come counts as lost
@@ -165,39 +165,11 @@ class Load:
             self.spin()
         match self.plan["trigger"]:
             case "ws":
-                return await self.command()
+                return await sending.command(self.plan)
             case "post":
-                return await self.post()
+                return await sending.post(self.plan)
             case _:
                 return {}
-
-    async def command(self) -> dict[str, Any]:
-        """Send the control message."""
-        names = "events", "size", "burst", "rate", "writes", "own_jobs"
-        query = urllib.parse.urlencode({name: self.plan[name] for name in names if name in self.plan})
-        origin = "/".join(self.plan["url"].split("/")[:3])
-        loop = asyncio.get_running_loop()
-        control, data = await websocket.connect(f"{origin}/bench/run?{query}")
-        with control:
-            while True:
-                for opcode, begin, end in websocket.frames(data):
-                    if opcode == websocket.TEXT:
-                        return json.loads(data[begin:end])  # type: ignore[no-any-return]
-                more = await loop.sock_recv(control, READ_BYTES)
-                if not more:
-                    raise RuntimeError("the server closed the control socket without a report")
-                data += more
-
-    async def post(self) -> dict[str, Any]:
-        """Let a process of its own publish, on this core, so that it need not wait for the watchers' turn."""
-        arguments = json.dumps({name: self.plan[name] for name in ("url", "events", "size", "burst")})
-        command = sys.executable, "-m", "benchmarks.publisher", arguments
-        publisher = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await publisher.communicate()
-        if publisher.returncode:
-            raise RuntimeError("the publisher failed")
-        said: dict[str, Any] = json.loads(output)
-        return said
 
     async def wait(self) -> None:
         """Wait until all have the last event, or nothing more comes."""
