@@ -85,7 +85,7 @@ SENTENCES = {
     "«Job not found», close code {}": CloseCode.JOB_NOT_FOUND,
     "`<job-progress>` alone retries after {}": CloseCode.JOB_NOT_FOUND,
     "({} if the server software refuses it first": StandardCode.MESSAGE_TOO_BIG,
-    "the client is told {}": StandardCode.MESSAGE_TOO_BIG,
+    "the client gets {}": StandardCode.MESSAGE_TOO_BIG,
     "–{} mean: connect again": in_script("policy.js", "code") - 1,
     "{}–4999 mean: stop": in_script("policy.js", "code"),
 }
