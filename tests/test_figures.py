@@ -66,7 +66,7 @@ SENTENCES = {
     "what comes within the next {} ms goes out": publisher.GATHER_SECONDS / MS,
     "A read that takes {} seconds": reads.READ_SECONDS,
     "keep theirs for {} seconds": threads.KEEP_SECONDS,
-    "past {} KiB there the outbox begins": frame_writer.BUFFER_BYTES / KIB,
+    "past {} KiB there the writing pauses": frame_writer.BUFFER_BYTES / KIB,
     "takes nothing more while {} messages": session.WAITING_MESSAGES,
     "last reported, once that is {} s ago": terminal.QUIET_SECONDS,
     "the heartbeat interval plus {} seconds": client.GRACE_SECONDS,
