@@ -18,7 +18,7 @@ READ_PATH = {
     "broker": ("subscriber",),
     "delivery": (
         *("hub", "feed", "connection", "outbox", "reads"),
-        *("chunks", "pages", "window", "watched_job", "log_reader", "admission"),
+        *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "admission"),
     ),
     "transports": ("asgi", "session", "websocket"),
 }

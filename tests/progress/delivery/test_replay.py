@@ -84,7 +84,7 @@ async def test_nothing_is_kept_after_the_last_replay():
     async with watchers(2) as [here, back]:
         await watch(here)
         await watch(back, Position(job.job.epoch, 1))
-        assert hub.current().jobs[JOB]._pages is None
+        assert hub.current().jobs[JOB]._replay._pages is None
 
 
 async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
@@ -97,8 +97,8 @@ async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
         with watched.in_demand():  # somebody else is under way
             await watch(first, Position(job.job.epoch, 1), logs=True)
             await watch(second, Position(job.job.epoch, 1))
-            assert len(watched._pages._kept) == 1
-        assert watched._pages is None
+            assert len(watched._replay._pages._kept) == 1
+        assert watched._replay._pages is None
     assert seqs(first)[1:] == seqs(second) == [*range(2, EVENTS + 2), EVENTS + 1]
     assert spans.count((0, pages.PAGE_EVENTS)) == 2
 
