@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Any
 
 from benchmarks import websocket
-from benchmarks.watcher import READ_BYTES
+from benchmarks.websocket import READ_BYTES
 
 
 async def command(plan: dict[str, Any]) -> dict[str, Any]:
