@@ -20,6 +20,7 @@ CLAIMS = (
     "reconnect_storm",
     "slow_watchers",
     "strangers",
+    "consumer",
     "write_path",
     "two_servers",
     "where_time_goes",

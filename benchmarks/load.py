@@ -22,9 +22,9 @@ import urllib.parse
 from collections import Counter
 from typing import Any
 
-from benchmarks import expected, payload, websocket
-from benchmarks.known import Known
-from benchmarks.watcher import READ_BYTES, Watcher
+from benchmarks import sending, websocket
+from benchmarks.tally import Tally
+from benchmarks.watcher import Watcher
 
 PARALLEL = 48  # handshakes under way: within the accept queue of every peer (Daphne's holds 50)
 STALL_SECONDS = 5.0  # without any frame, after which what has not come counts as lost
@@ -33,72 +33,18 @@ WAKE_SECONDS, WAKE_LOOKS = 10.0, 200  # how long slow watchers may take to catch
 LATE_SECONDS = 0.1  # how long is waited for what must not come: more than was asked for
 
 
-class Load:
-    """All watchers of a run, and what they have seen together."""
+class Load(Tally):
+    """All watchers of a run: it opens their sockets, reads from them, and lets the peer send."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
-        self.plan = plan
-        self.events: int = plan["events"]
-        self.base: int = plan.get("base", payload.BASE)
-        self.stamping: bool = plan.get("stamping", False)
-        self.own_jobs: int = plan.get("own_jobs", 0)  # how many watchers have one; they alone may stall
-        self.known: dict[str, Known] = {}  # by job
-        self.stamps: list[tuple[int, float]] = []
-        self.problems: Counter[str] = Counter()
+        super().__init__(plan)
         self.watchers: list[Watcher] = []
-        self.reads = 0  # without pings, heartbeats and closes, which go on when no more events come
         self.idle = 0.0  # seconds of spinning without anything to read
         self.is_over = False
+        self.began = 0.0
         self._spun_at = 0.0
         self._epoll = select.epoll()
         self._reading: dict[int, Watcher] = {}  # by file descriptor
-        self.ready = self.finished = 0
-        self.last_at = 0.0
-        self.began = 0.0
-        self.all_ready, self.all_finished = asyncio.Event(), asyncio.Event()
-
-    # What the watchers tell
-
-    def known_of(self, job: str) -> Known:
-        """Return what is known of a job."""
-        return self.known.setdefault(job, Known(self.base))
-
-    def is_right(self, fields: dict[str, Any], data: bytes, watcher: Watcher) -> bool:
-        """Tell whether an event holds what was sent; real writes have their own time and numbering."""
-        if not self.plan.get("loose"):
-            return expected.is_sent(fields, len(data), self.plan["size"], watcher.job)
-        if not expected.is_written(fields, watcher.job):
-            return False
-        if watcher.known.shift is None:
-            watcher.known.shift = expected.shift(fields)
-        return watcher.known.shift == expected.shift(fields)
-
-    def stamp(self, watcher: Watcher, seq: int, moment: float) -> None:
-        """Note when an event came; those with a job of their own are not asked."""
-        if watcher.number >= self.own_jobs:
-            self.stamps.append((seq, moment))
-
-    def forget(self, watcher: Watcher) -> None:
-        """Read no more from a socket."""
-        if self._reading.pop(watcher.socket.fileno(), None):
-            self._epoll.unregister(watcher.socket)
-
-    def one_ready(self) -> None:
-        """Count a watcher that has its snapshot."""
-        self.ready += 1
-        if self.ready == self.plan["watchers"]:
-            self.all_ready.set()
-
-    def one_finished(self, watcher: Watcher) -> None:
-        """Count a watcher that has the last event, unless it was slow."""
-        if watcher.is_stalled:
-            return
-        self.finished += 1
-        self.last_at = time.monotonic()
-        if self.finished == self.plan["watchers"] - self.plan.get("stalled", 0):
-            self.all_finished.set()
-
-    # The run
 
     async def connect(self) -> None:
         """Open every socket, so many at once."""
@@ -126,6 +72,11 @@ class Load:
         """Read from a socket whenever it has something."""
         self._reading[watcher.socket.fileno()] = watcher
         self._epoll.register(watcher.socket, select.EPOLLIN)
+
+    def forget(self, watcher: Watcher) -> None:
+        """Read no more from a socket."""
+        if self._reading.pop(watcher.socket.fileno(), None):
+            self._epoll.unregister(watcher.socket)
 
     def read(self) -> None:
         """Read from all sockets that have something."""
@@ -165,39 +116,11 @@ class Load:
             self.spin()
         match self.plan["trigger"]:
             case "ws":
-                return await self.command()
+                return await sending.command(self.plan)
             case "post":
-                return await self.post()
+                return await sending.post(self.plan)
             case _:
                 return {}
-
-    async def command(self) -> dict[str, Any]:
-        """Send the control message."""
-        names = "events", "size", "burst", "rate", "writes", "own_jobs"
-        query = urllib.parse.urlencode({name: self.plan[name] for name in names if name in self.plan})
-        origin = "/".join(self.plan["url"].split("/")[:3])
-        loop = asyncio.get_running_loop()
-        control, data = await websocket.connect(f"{origin}/bench/run?{query}")
-        with control:
-            while True:
-                for opcode, begin, end in websocket.frames(data):
-                    if opcode == websocket.TEXT:
-                        return json.loads(data[begin:end])  # type: ignore[no-any-return]
-                more = await loop.sock_recv(control, READ_BYTES)
-                if not more:
-                    raise RuntimeError("the server closed the control socket without a report")
-                data += more
-
-    async def post(self) -> dict[str, Any]:
-        """Let a process of its own publish, on this core, so that it need not wait for the watchers' turn."""
-        arguments = json.dumps({name: self.plan[name] for name in ("url", "events", "size", "burst")})
-        command = sys.executable, "-m", "benchmarks.publisher", arguments
-        publisher = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await publisher.communicate()
-        if publisher.returncode:
-            raise RuntimeError("the publisher failed")
-        said: dict[str, Any] = json.loads(output)
-        return said
 
     async def wait(self) -> None:
         """Wait until all have the last event, or nothing more comes."""
@@ -244,11 +167,6 @@ class Load:
             "stamps": self.stamps,
             "slow": Counter(watcher.end for watcher in slow),
         }
-
-    def count(self, problem: str, times: int) -> None:
-        """Note a problem that came up so often, if it did."""
-        if times:
-            self.problems[problem] += times
 
     def close(self) -> None:
         """Cut all sockets, without leaving their ports in TIME_WAIT."""

@@ -8,41 +8,38 @@ frames, are then compared with that in one go (`benchmarks.known`).
 import json
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import expected, payload, websocket
-
-if TYPE_CHECKING:
-    from benchmarks.load import Load
-
-READ_BYTES = 65_536
+from benchmarks.tally import Tally
+from benchmarks.websocket import READ_BYTES
 
 
 class Watcher:
     """One socket: what it expects next, and what went wrong.
 
     Args:
-        load: All watchers of the run.
+        tally: What all watchers have seen.
         number: Which of them this is.
         connection: The socket, behind the handshake.
         job: The id of the job that it watches.
 
     """
 
-    def __init__(self, load: "Load", number: int, connection: socket.socket, job: str = payload.JOB) -> None:
-        self.load = load
+    def __init__(self, tally: Tally, number: int, connection: socket.socket, job: str = payload.JOB) -> None:
+        self.tally = tally
         self.number = number
         self.socket = connection
         self.recv = connection.recv
         self.job = job
-        self.known = load.known_of(job)
-        self.first = load.base + 1
-        self.last = load.base + load.events
-        self.resumes: bool = load.plan.get("resumes", False)
+        self.known = tally.known_of(job)
+        self.first = tally.base + 1
+        self.last = tally.base + tally.events
+        self.resumes: bool = tally.plan.get("resumes", False)
         self.lost = self.disorder = 0
         self.close_code: int | None = None
         self.is_stalled = self.is_gone = self.is_ended = self.is_finished = self.has_snapshot = False
-        self._is_placed = self.resumes or not load.plan.get("snapshots")  # whether it knows which event is the first
+        self._is_placed = self.resumes or not tally.plan.get("snapshots")  # whether it knows which event is the first
         self._at = self.known.at(self.first) if self._is_placed else -1  # how far in what is known, -1 if not within it
         self._next = self.first  # the event that it expects, while it is not within what is known
         self._rest = b""  # read, but not dealt with: the beginning of a frame
@@ -96,7 +93,7 @@ class Watcher:
             return
         at = self._at
         if at >= 0 and data and self.known.data.startswith(data, at):
-            if self.load.stamping:
+            if self.tally.stamping:
                 self._stamp(at, at + len(data))
             self._at = at + len(data)
             if self._at >= self.known.goal:
@@ -129,10 +126,10 @@ class Watcher:
         elif fault := websocket.fault(frame):
             self._complain(f"a frame {fault}")
         elif opcode == websocket.PING:
-            self.load.reads -= 1
+            self.tally.reads -= 1
             self._answer(websocket.PONG, payload)
         elif opcode == websocket.CLOSE:
-            self.load.reads -= 1
+            self.tally.reads -= 1
             self.close_code = int.from_bytes(payload[:2], "big")
             self._answer(websocket.CLOSE, payload[:2])
             self._lose()
@@ -149,7 +146,7 @@ class Watcher:
             case {"type": "error"}:
                 self._complain(f"error frame: {fields.get('code')}")
             case {"type": "heartbeat"}:
-                self.load.reads -= 1
+                self.tally.reads -= 1
             case _:
                 self._complain(f"an unknown message: {fields.get('type')}")
 
@@ -158,7 +155,7 @@ class Watcher:
         fault = self._fault_of(fields, frame)
         if fault:
             self._complain(fault)
-        if self.has_snapshot or not self.load.plan.get("snapshots"):
+        if self.has_snapshot or not self.tally.plan.get("snapshots"):
             return
         self.has_snapshot = self._is_placed = True
         self.known.snapshot = self.known.snapshot or frame
@@ -168,12 +165,12 @@ class Watcher:
         if not self.known.data:
             self.known.base = fields["seq"]
         self.first = self._next = fields["seq"] + 1
-        self.last = fields["seq"] + self.load.events
-        self.load.one_ready()
+        self.last = fields["seq"] + self.tally.events
+        self.tally.one_ready()
 
     def _fault_of(self, fields: dict[str, Any], frame: bytes) -> str:
         """Say what is wrong with a snapshot: one comes, before all events, but in a recovery behind them."""
-        if not self.load.plan.get("snapshots"):
+        if not self.tally.plan.get("snapshots"):
             return "a snapshot of a peer that has none"
         if self.has_snapshot:
             return "a second snapshot"
@@ -204,7 +201,7 @@ class Watcher:
         known = self.known.frame(seq)
         if known is not None and known != frame:
             self._complain("an event in other bytes than another watcher got")
-        elif known is None and not self.load.is_right(fields, payload, self):
+        elif known is None and not self.tally.is_right(fields, payload, self.job):
             self._complain("an event with wrong content")
         self.lost += seq - self._next
         self.known.append(seq, frame)
@@ -214,19 +211,20 @@ class Watcher:
 
     def _count(self, seq: int) -> None:
         self._next = seq + 1
-        if self.load.stamping:
-            self.load.stamp(self, seq, time.monotonic())
+        if self.tally.stamping:
+            self.tally.stamp(self.number, seq, time.monotonic())
 
     def _stamp(self, begin: int, end: int) -> None:
         """Note when the events came that end between two places."""
         now = time.monotonic()
         for seq in range(self.known.seq_at(begin), self.known.seq_at(end)):
-            self.load.stamp(self, seq, now)
+            self.tally.stamp(self.number, seq, now)
 
     def _finish(self) -> None:
         if not self.is_finished:
             self.is_finished = True
-            self.load.one_finished(self)
+            if not self.is_stalled:
+                self.tally.one_finished()
 
     def _answer(self, opcode: int, payload: bytes) -> None:
         try:
@@ -239,12 +237,12 @@ class Watcher:
         if self.is_gone:
             return
         self.is_gone = True
-        self.load.forget(self)
+        self.tally.forget(self)
         if not self.is_stalled:
             self._complain(f"closed by the server ({self.close_code or 'no code'})")
 
     def _complain(self, problem: str) -> None:
-        self.load.problems[problem] += 1
+        self.tally.count(problem)
 
 
 def _parsed(payload: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ LONGEST_CONTROL = 125  # bytes
 KEY, ACCEPT = b"dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3
 HANDSHAKE_SECONDS = 60.0
 HEAD_BYTES = 4096
+READ_BYTES = 65_536  # at a time, once it is open
 
 
 async def connect(url: str, made: socket.socket | None = None) -> tuple[socket.socket, bytes]:

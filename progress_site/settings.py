@@ -214,7 +214,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
-        # DJANGO_LOG_LEVEL=DEBUG follows every subscription and delivery.
+        # DJANGO_LOG_LEVEL=DEBUG adds each connection, close code and event that had to be read from the log.
         name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
         for name in ("jobs", "progress", "progress_site")
     },

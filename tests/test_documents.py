@@ -20,7 +20,7 @@ from progress.protocol.codes import CloseCode
 from progress.transports.websocket import ProgressConsumer
 from progress_site.environment import OTHERS
 from progress_site.routing import websocket_application
-from tests.documents import BY_HAND, FENCE, PAGES, rows, shell_lines, spans
+from tests.documents import BY_HAND, FENCE, PAGES, rows, section, shell_lines, spans
 from tests.installation import ROOT
 
 FOLDERS = "jobs", "progress", "demo", "progress_site", "tests", "docs", "benchmarks"
@@ -47,6 +47,11 @@ def test_links__resolve(page: str) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target.read_text()), link
+
+
+def test_readme__lists_every_page() -> None:
+    listed = re.findall(r"^- .*", section("README.md", "Documentation"), re.MULTILINE)
+    assert sorted(links("\n".join(listed))) == sorted({*PAGES} - {"README.md"})
 
 
 def anchors(text: str) -> set[str]:
@@ -120,7 +125,7 @@ def test_calls__name_arguments_that_there_are(page: str) -> None:
 
 
 def test_loggers__are_those_that_there_are() -> None:
-    (listed,) = re.findall(r"^The loggers are .*?\.$", PAGES["README.md"], re.MULTILINE | re.DOTALL)
+    (listed,) = re.findall(r"^The loggers are .*?\.$", PAGES["docs/troubleshooting.md"], re.MULTILINE | re.DOTALL)
     modules = [path for app in ("jobs", "progress", "progress_site") for path in (ROOT / app).rglob("*.py")]
     names = [
         path.relative_to(ROOT).with_suffix("") for path in modules if "logging.getLogger(__name__)" in path.read_text()
@@ -131,6 +136,11 @@ def test_loggers__are_those_that_there_are() -> None:
 
 
 # Commands and settings
+
+
+@on_every_page
+def test_commands__exist(page: str) -> None:
+    assert set(re.findall(r"manage\.py (\w+)", PAGES[page])) <= set(get_commands())
 
 
 def parser(command: str) -> ArgumentParser:

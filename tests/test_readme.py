@@ -1,33 +1,45 @@
-"""What the README and docs/testing.md show runs, and works as they say."""
+"""What README and the pages of docs/ show runs, and works as they say."""
 
+import asyncio
+import logging
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from django.core.management import get_commands
 
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
+from progress.identity.tokens import verify
 from tests.documents import FENCE, PAGES, rows, section
-from tests.installation import ROOT
+from tests.installation import ROOT, Served
 
 README = PAGES["README.md"]
+USAGE = "docs/usage.md"
+RUN_BY_DJANGO = "docs/testing.md"
 
 
-def snippets(language: str) -> list[str]:
-    return [code for named, code in FENCE.findall(README) if named == language]
+def snippets(page: str, language: str) -> list[str]:
+    return [code for named, code in FENCE.findall(PAGES[page]) if named == language]
 
 
-def run(code: str, **names: object) -> None:
-    exec(compile(code, "README.md", "exec"), names)
+def snippet_with(page: str, words: str, language: str = "python") -> str:
+    (code,) = (code for code in snippets(page, language) if words in code)
+    return code
+
+
+def run(code: str, **names: object) -> dict[str, object]:
+    exec(compile(code, "a snippet", "exec"), names)
+    return names
 
 
 @pytest.mark.django_db(transaction=True)
 def test_report__runs() -> None:
-    (code,) = [code for code in snippets("python") if "track" in code]
+    code = snippet_with("README.md", "track")
     converted: list[str] = []
     run(code, rows=["one", "two"], convert=converted.append)
     job = ProcessingJob.objects.get()
@@ -37,16 +49,52 @@ def test_report__runs() -> None:
     assert f'job-id="{job.pk}"' in section("README.md", "Show")
 
 
-def test_python__all_of_it_is_known() -> None:
-    others = [code for code in snippets("python") if "track" not in code]
-    assert [code for code in others if "logging" not in code] == [], "snippets that no test runs"
-    for code in others:
-        run(code)
+@pytest.mark.django_db(transaction=True)
+def test_reporter__runs() -> None:
+    job = ProcessingJobLifecycle.create("job-1")
+    converted: list[str] = []
+    run(snippet_with(USAGE, "Reporter("), job=job, files=["one", "two"], convert=converted.append)
+    assert converted == ["one", "two"]
+    assert (job.job.status, job.job.result) == ("completed", {"converted": 2})
+    assert job.job.metadata.items() >= {"stage": "Convert", "current": 2, "total": 2, "unit": "files"}.items()
+
+
+def test_watch__runs(serve: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    serve.site.worker(
+        "from jobs.lifecycle import ProcessingJobLifecycle as L; job = L.create('import-march', public=True);"
+        "job.mark_started(); job.mark_completed('Done')"
+    )
+    code = snippet_with(USAGE, "watch(")
+    assert "ws://localhost:8000" in code
+    names: dict[str, Any] = run(code.replace("ws://localhost:8000", serve.ws_url))
+    asyncio.run(names["follow"]())
+    assert capsys.readouterr().out == "completed 100.0 Done\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tokens__runs(django_user_model: Any) -> None:
+    user = django_user_model.objects.create_user("anna")
+    names: dict[str, Any] = run(snippet_with(USAGE, "token"), user=user)
+    assert verify(names["token"]).user == user
+
+
+def test_logging__runs() -> None:
+    logger = logging.getLogger("progress")
+    before = logger.level
+    try:
+        run(snippet_with("docs/troubleshooting.md", "logging"))
+        assert logger.level == logging.DEBUG
+    finally:
+        logger.setLevel(before)
+
+
+def test_python__all_of_it_is_run() -> None:
+    shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
+    run_above = {"README.md": 1, USAGE: 3, "docs/troubleshooting.md": 1}
+    assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 
 def test_report__names_methods_that_there_are() -> None:
-    from jobs.lifecycle import ProcessingJobLifecycle
-
     named = re.findall(r"`(?!a?mark_progress`)(\w+)(?:\([^`]*\))?`", section("README.md", "Report"))
     assert "mark_failed" in named
     for name in [*named, "mark_progress"]:
@@ -55,17 +103,16 @@ def test_report__names_methods_that_there_are() -> None:
 
 
 def test_show__the_script_is_there() -> None:
-    (page,) = snippets("html")
+    (page,) = snippets("README.md", "html")
     sources = re.findall(r'src="/static/([^"]+)"', page)
     assert sources
     assert all(finders.find(source) for source in sources)
 
 
 def test_commands__exist() -> None:
-    table = [command.split()[0] for command in rows(section("README.md", "Use it in earnest"))]
+    table = [command.split()[0] for command in rows(section(USAGE, "Commands"))]
     ours = {path.stem for app in ("progress", "demo") for path in (ROOT / app / "management/commands").glob("[!_]*.py")}
     assert set(table) == ours
-    assert set(re.findall(r"manage\.py (\w+)", README)) <= set(get_commands())
 
 
 def test_testing__its_tests_run(tmp_path: Path) -> None:
@@ -73,7 +120,7 @@ def test_testing__its_tests_run(tmp_path: Path) -> None:
     folder = tmp_path / "examples"
     folder.mkdir()
     (folder / "__init__.py").touch()
-    for number, (language, code) in enumerate(FENCE.findall(PAGES["docs/testing.md"])):
+    for number, (language, code) in enumerate(FENCE.findall(PAGES[RUN_BY_DJANGO])):
         assert language == "python"
         (folder / f"test_{number}.py").write_text(code)
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "DJANGO_DEBUG": "1"}
@@ -84,7 +131,7 @@ def test_testing__its_tests_run(tmp_path: Path) -> None:
 
 
 def test_production__check_deploy_has_nothing_to_say(tmp_path: Path) -> None:
-    (code,) = [code for code in snippets("") if "HSTS" in code]
+    code = snippet_with("docs/deployment.md", "HSTS", language="")
     settings = dict(re.findall(r"(DJANGO_\w+)=(\S+)", code)) | {"DJANGO_SECRET_KEY": "long and r4ndom " * 4}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "DATABASE_"))}
     done = subprocess.run(

@@ -12,10 +12,10 @@ from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.position import Position
 from ..source.store import access, type_of_user
 from . import reads
+from .chunks import chunks, visible
 from .log_reader import LogReader
 from .subscription import Subscription
 from .watched_job import WatchedJob
-from .window import chunks, visible
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -51,13 +51,13 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
                     raise _resync(job)
                 job.attach(subscription, None, None)
                 return
-            head, _ = next(chunks(missed), ([], b""))
+            head = next((chunk.frames for chunk in chunks(missed)), ())
             since = Position(since.epoch, since.seq + len(head))
             if since == job.position:
                 job.attach(subscription, offered, missed)
                 return
             for chunk in chunks(visible(head, logs=subscription.logs)):
-                subscription.connection.send_all(*chunk, lasting=True)
+                subscription.connection.send_chunk(chunk, lasting=True)
                 has_begun = True
             subscription.reached(since)
 

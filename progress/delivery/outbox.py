@@ -6,7 +6,7 @@ from ..protocol.frames import Frame
 
 
 class Outbox:
-    """Frames that wait until their socket can take more. Pure.
+    """Frames that wait until their connection can take more. Pure.
 
     A tick is superseded by any later frame of the same job, since each shows the job's whole state;
     it is taken out when one comes. A lasting frame is never superseded. Nothing else is ever dropped.
@@ -31,13 +31,13 @@ class Outbox:
 
     def put(self, frame: Frame, *, lasting: bool = False) -> bool:
         """Let a frame wait, a lasting one until it is taken out; return False if that is more than may wait."""
-        if self._ticks and (superseded := self._ticks.pop(frame.subject, None)) is not None:
-            self._size -= len(self._waiting.pop(superseded).wire)
+        if self._ticks and (superseded := self._ticks.pop(frame.state_of, None)) is not None:
+            self._size -= len(self._waiting.pop(superseded).payload)
         if frame.is_tick and not lasting:
-            self._ticks[frame.subject] = self._arrivals
+            self._ticks[frame.state_of] = self._arrivals
         self._waiting[self._arrivals] = frame
         self._arrivals += 1
-        self._size += len(frame.wire)
+        self._size += len(frame.payload)
         return self._size <= self._limit
 
     def pop(self) -> Frame | None:
@@ -45,13 +45,13 @@ class Outbox:
         if not self._waiting:
             return None
         arrival, frame = self._waiting.popitem(last=False)
-        if self._ticks and self._ticks.get(frame.subject) == arrival:
-            del self._ticks[frame.subject]
-        self._size -= len(frame.wire)
+        if self._ticks and self._ticks.get(frame.state_of) == arrival:
+            del self._ticks[frame.state_of]
+        self._size -= len(frame.payload)
         return frame
 
     def clear(self) -> None:
-        """Drop all that waits: its socket takes nothing more."""
+        """Drop all that waits: its connection takes nothing more."""
         self._waiting.clear()
         self._ticks.clear()
         self._size = 0

@@ -54,7 +54,7 @@ class Pages:
     async def _read_page(self, begin: int, upto: int) -> Page:
         events = await self._read(begin, upto)
         self._kept.pop(begin, None)
-        self._kept[begin] = page = Page(upto, events, sum(len(frame.wire) for frame in events))
+        self._kept[begin] = page = Page(upto, events, sum(len(frame.payload) for frame in events))
         while len(self._kept) > 1 and sum(each.size for each in self._kept.values()) > KEPT_BYTES:
             del self._kept[next(iter(self._kept))]  # the last stays, since it is asked for until all of it was sent
         return page

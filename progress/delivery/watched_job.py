@@ -14,11 +14,12 @@ from ..protocol.frames import Frame, event_frame, job_state
 from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
+from .chunks import Chunk, chunks, visible
 from .connection import Connection
-from .pages import Pages
 from .reads import Shared
+from .replay import Replay
 from .subscription import Subscription
-from .window import Chunk, Verdict, Window, chunks, visible
+from .window import Verdict, Window
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -62,12 +63,11 @@ class WatchedJob:
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
         self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
-        self._filling: Shared[Window, None] = Shared()
         self._demands = 0
         self._plain: dict[Connection, None] = {}  # who gets every event as it comes, but for log lines
         self._with_logs: dict[Connection, None] = {}
         self._window: Window | None = None
-        self._pages: Pages | None = None  # there while clients read what the window does not hold
+        self._replay: Replay | None = None  # of what came before the window
         self._answered: tuple[tuple[Frame | None, Frame | None, int], list[Chunk]] | None = None
         self._read = read
         self._admit_again = admit_again
@@ -128,7 +128,8 @@ class WatchedJob:
         if facts != self.facts:
             stopped = self._stop()  # before they are shown what may not be for them
         if loaded is not None:
-            self._window, self._pages = loaded, None
+            self._window = loaded
+            self._replay = Replay(loaded, partial(self._read_frames, loaded.position.epoch))
             for subscription in self.subscriptions.values():
                 subscription.begin, subscription.was_passed_over = loaded.position, True
             self._send([loaded.snapshot(recovered=False)])
@@ -153,7 +154,7 @@ class WatchedJob:
 
     def _end(self) -> None:
         """Turn everybody away: there is no such job."""
-        self.row = self.facts = self._window = self._pages = None
+        self.row = self.facts = self._window = self._replay = None
         self.has_hole = self.is_failing = False
         for subscription in list(self.subscriptions.values()):
             self.turn_away(subscription, job_not_found(self.job_id))
@@ -192,29 +193,16 @@ class WatchedJob:
         finally:
             self._demands -= 1
             if not self._demands:
-                self._pages = self._answered = None
+                self._answered = None
+                if self._replay is not None:
+                    self._replay.forget_pages()
             self._check_idle()
 
     async def missed_since(self, since: Position) -> Sequence[Frame] | None:
         """Return the events after a position: all, or the first of them; None if they can't be had whole."""
-        window = self._window
-        if window is None or since.epoch != window.position.epoch:
+        if self._window is None or self._replay is None or since.epoch != self._window.position.epoch:
             return None
-        behind = window.position.seq - since.seq
-        if not 0 <= behind <= conf.REPLAY_EVENTS:
-            return None
-        if since.seq < window.begin and behind <= conf.RING_EVENTS and not window.is_filled:
-            await self._filling.once(window, lambda: self._fill(window))
-        missed = window.after(since.seq)
-        if missed is not None:
-            return missed
-        if self._pages is None:
-            self._pages = Pages(partial(self._read_frames, since.epoch))
-        return await self._pages.after(since.seq, window.begin, window.position.seq)
-
-    async def _fill(self, window: Window) -> None:
-        begin = window.begin
-        window.fill(await self._read_frames(window.position.epoch, begin - conf.RING_EVENTS, begin))
+        return await self._replay.after(since.seq)
 
     async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
         publications = await self._read(self.job_id, Span(epoch, after, upto))
@@ -262,8 +250,8 @@ class WatchedJob:
         subscription.stopped_at = None
         self.subscriptions[connection] = subscription
         connection.watched[self.job_id] = None
-        for frames, wire in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
-            connection.send_all(frames, wire, lasting=True)
+        for chunk in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
+            connection.send_chunk(chunk, lasting=True)
         (self._with_logs if subscription.logs else self._plain)[connection] = None
 
     def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Chunk]:
@@ -307,6 +295,6 @@ class WatchedJob:
 
 def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
     if connections and frames:
-        for together, wire in chunks(frames):
+        for chunk in chunks(frames):
             for connection in connections:
-                connection.send_all(together, wire)
+                connection.send_chunk(chunk)

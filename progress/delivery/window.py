@@ -5,7 +5,7 @@ Pure: it decides what is fresh, what is missing and what can be replayed; others
 
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -13,10 +13,7 @@ from typing import Any
 from ..protocol.frames import Frame, snapshot
 from ..protocol.position import Position
 
-Chunk = tuple[list[Frame], bytes]  # frames, and the same as one chunk of bytes
-
 WINDOW_BYTES = 131_072  # of frames, for each watched job: several hundred usual events, a few of 15 KB
-CHUNK_BYTES = 32_768  # written to a socket in one go, unless a single frame is larger
 
 
 class Verdict(Enum):
@@ -66,9 +63,9 @@ class Window:
         assert frame.seq == self.position.seq + 1, "offer() said otherwise"
         self.position = Position(self.position.epoch, frame.seq)
         self.events.append(frame)
-        self._size += len(frame.wire)
+        self._size += len(frame.payload)
         while len(self.events) > self._most or self._size > WINDOW_BYTES:
-            self._size -= len(self.events.popleft().wire)
+            self._size -= len(self.events.popleft().payload)
         self._snapshots.clear()
         if not is_log:
             self._shown = frame
@@ -77,11 +74,11 @@ class Window:
         """Put older events before those that are here, as far as they join on and there is room."""
         self.is_filled = True
         for frame in reversed(older):
-            if len(self.events) == self._most or self._size + len(frame.wire) > WINDOW_BYTES:
+            if len(self.events) == self._most or self._size + len(frame.payload) > WINDOW_BYTES:
                 return
             if frame.seq == self.begin:
                 self.events.appendleft(frame)
-                self._size += len(frame.wire)
+                self._size += len(frame.payload)
 
     def after(self, seq: int) -> list[Frame] | None:
         """Return every event after ``seq``, in order; None if the window does not reach back so far."""
@@ -120,22 +117,3 @@ class Window:
 def is_whole(frames: Sequence[Frame], after: int, upto: int) -> bool:
     """Tell whether events read from the log are all those with ``after < seq <= upto``, in order."""
     return [frame.seq for frame in frames] == list(range(after + 1, upto + 1))
-
-
-def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
-    """Return the frames for a client that wants log lines or does not."""
-    return [frame for frame in frames if logs or frame.subject]
-
-
-def chunks(frames: Sequence[Frame]) -> Iterator[Chunk]:
-    """Yield frames in chunks that are each written in one go; no larger, so that a full socket is noticed in time."""
-    begun: list[Frame] = []
-    size = 0
-    for frame in frames:
-        if begun and size + len(frame.wire) > CHUNK_BYTES:
-            yield begun, b"".join([each.wire for each in begun])
-            begun, size = [], 0
-        begun.append(frame)
-        size += len(frame.wire)
-    if begun:
-        yield begun, b"".join([each.wire for each in begun])

@@ -1,7 +1,6 @@
 """Every frame that the server sends, as ``docs/protocol.md`` specifies it."""
 
 import json
-import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -17,56 +16,31 @@ FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
 STATUSES = frozenset(Status)
 HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
-FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
 
 
 class Frame:
-    """A message ready to send, encoded once for all who get it.
+    """A message ready to send, encoded once for all who get it; how it is framed is a transport's affair.
 
     Args:
         text: The JSON.
-        subject: Whose whole state this shows; empty where it shows none.
+        state_of: Whose whole state this shows; empty where it shows none.
         seq: The event's position in the job's log.
-        is_tick: Whether a later frame of the same subject supersedes it.
+        is_tick: Whether a later frame that shows the same state supersedes it.
 
     """
 
-    __slots__ = ("_message", "is_tick", "seq", "subject", "wire")
+    __slots__ = ("is_tick", "payload", "seq", "state_of")
 
-    def __init__(self, text: str, *, subject: str = "", seq: int = 0, is_tick: bool = False) -> None:
-        #: The WebSocket frame, header and all: unmasked, so the same bytes for everybody.
-        self.wire = websocket_frame(text.encode())
-        self.subject = subject
+    def __init__(self, text: str, *, state_of: str = "", seq: int = 0, is_tick: bool = False) -> None:
+        self.payload = text.encode()
+        self.state_of = state_of
         self.seq = seq
         self.is_tick = is_tick
-        self._message: dict[str, Any] | None = None
 
     @property
     def text(self) -> str:
-        """The JSON; not kept beside the frame, since what waits or can be replayed would take twice the memory."""
-        return websocket_payload(self.wire).decode()
-
-    @property
-    def message(self) -> dict[str, Any]:
-        """The ASGI message that sends it, the same for everybody."""
-        if self._message is None:
-            self._message = {"type": "websocket.send", "text": self.text}
-        return self._message
-
-
-def websocket_frame(payload: bytes) -> bytes:
-    """Return a whole, unmasked text frame (RFC 6455, section 5.2)."""
-    length = len(payload)
-    if length < 126:
-        return bytes((FINAL_TEXT, length)) + payload
-    if length < 1 << 16:
-        return struct.pack("!BBH", FINAL_TEXT, 126, length) + payload
-    return struct.pack("!BBQ", FINAL_TEXT, 127, length) + payload
-
-
-def websocket_payload(frame: bytes) -> bytes:
-    """Return what a frame that `websocket_frame` made carries."""
-    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
+        """The JSON; not kept beside the payload, since what waits or can be replayed would take twice the memory."""
+        return self.payload.decode()
 
 
 def encode(message: dict[str, Any]) -> str:
@@ -170,14 +144,14 @@ def feed_entry(job: "ProcessingJob") -> str:
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
     """Return the frame of an event whose text is made already."""
-    subject = "" if kind == EventKind.LOG else job_id
-    return Frame(text, subject=subject, seq=seq, is_tick=kind == EventKind.TICK)
+    state_of = "" if kind == EventKind.LOG else job_id
+    return Frame(text, state_of=state_of, seq=seq, is_tick=kind == EventKind.TICK)
 
 
 def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered: bool) -> Frame:
     """Return the answer to a subscription: the fields of the last ``progress`` frame, at a position."""
     fields = {**state, "type": "snapshot", "seq": position.seq, "name": name, "epoch": position.epoch}
-    return Frame(encode({**fields, "recovered": recovered}), subject=state["job_id"], seq=position.seq)
+    return Frame(encode({**fields, "recovered": recovered}), state_of=state["job_id"], seq=position.seq)
 
 
 def feed(name: FeedName, entries: Iterable[str], *, cut: bool = False) -> Frame:
@@ -201,7 +175,7 @@ def pong() -> Frame:
 def heartbeat() -> Frame:
     """Return the frame that shows an idle client that its link is alive; a later one supersedes it."""
     text = encode({"type": "heartbeat", "timestamp": timestamp(datetime.now(UTC))})
-    return Frame(text, subject=HEARTBEAT, is_tick=True)
+    return Frame(text, state_of=HEARTBEAT, is_tick=True)
 
 
 def unsubscribed(subject: str) -> Frame:

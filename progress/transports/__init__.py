@@ -1,5 +1,6 @@
-"""What carries a `session.Session`: WebSockets, on Channels (`websocket`), with more on Daphne (`daphne`).
+"""What carries a `session.Session`: WebSockets, on Channels (`websocket`, `asgi`), with more on Daphne (`daphne`).
 
-A transport makes a `delivery.connection.Connection` of what its server gives it to send with, and a session of that. It
-begins the session, hands over what the client says (``take``), reads no more while there is no ``room``, and ends it.
+A transport has a `delivery.connection.Sender`, which frames what it is given, and makes a `Connection` of it, and of
+that a session. It begins the session, hands over what the client says (``take``), reads no more while there is no
+``room``, and ends it.
 """

@@ -9,12 +9,13 @@ from urllib.parse import parse_qs
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from ..delivery.connection import FRAME_WRITER, Connection
+from ..delivery.connection import Connection
 from ..identity.auth import is_foreign, request_of
 from ..protocol import commands
 from ..protocol.codes import CloseCode
 from ..protocol.commands import Subscribe
 from ..protocol.position import Position
+from .asgi import sender_of
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,15 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     _is_accepted = False
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve one socket. A server that shuts down cancels this: tell the client to come back."""
+        """Serve one socket. When the server shuts down it cancels this, and the client is asked to come back.
+
+        Channels' own loop would take a task more for each socket, which is 3.6 KiB, and 11 µs more for each message
+        (``python -m benchmarks consumer``).
+        """
         self.scope, self.base_send = scope, send
-        connection = Connection(send, scope.get("extensions", {}).get(FRAME_WRITER))
+        connection = Connection(sender_of(scope, send))
         self.session = Session(connection, (scope.get("client") or ["unknown"])[0])
         try:
-            # Without a channel to listen to as well, this is all that the base class does, in a task less.
             while True:
                 await self.dispatch(await receive())
                 await self.session.room()
@@ -52,7 +56,11 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
             self.session.end()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Handle a message of the server; unlike the base class, without visits to the database thread."""
+        """Handle a message of the server.
+
+        Channels' own dispatch visits the process's one database thread before each message: 70 µs more, and behind
+        whatever occupies it (``python -m benchmarks consumer``).
+        """
         match message["type"]:
             case "websocket.connect":
                 await self.connect()
@@ -75,7 +83,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         self.session.begin(request, None if job_id is None else partial(self._addressed, job_id))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
-        """Take a message of the client."""
+        """Take a message of the client; not `receive_json`, since size and rate are checked before it is decoded."""
         self.session.take(text_data, bytes_data)
 
     async def disconnect(self, code: int) -> None:

@@ -1,7 +1,6 @@
-"""A real browser, over real TLS, through a real proxy: what the README says of nginx, as it stands there."""
+"""A real browser, over real TLS, through a real proxy: the lines for nginx, as docs/deployment.md has them."""
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -17,7 +16,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.helpers import LIVE
 from tests.certificates import certificate
 from tests.conftest import MakeSite
-from tests.installation import ROOT
+from tests.documents import FENCE, PAGES
 from tests.servers import free_port, wait_until
 
 CREATE = 'from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-1", public=True).mark_started()'
@@ -41,8 +40,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def proxy(nginx: str, folder: Path) -> Iterator[int]:
-    """The port of an nginx with the README's lines, before ``http.sock`` in the folder."""
-    (location,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The port of an nginx with the lines of docs/deployment.md, before ``http.sock`` in the folder."""
+    (location,) = (code for language, code in FENCE.findall(PAGES["docs/deployment.md"]) if language == "nginx")
     port, (key, signed) = free_port(), certificate(folder)
     user = "user root;" if os.getuid() == 0 else ""  # who may open the socket
     config = folder / "nginx.conf"

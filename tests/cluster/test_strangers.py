@@ -249,4 +249,4 @@ def test_slow_watcher__does_not_wait_in_the_kernel(make_site: MakeSite) -> None:
     served = site.serve(PROGRESS_OUTBOX_BYTES="65536", PROGRESS_SEND_SECONDS="3600", DJANGO_LOG_LEVEL="DEBUG")
     with Stranger(served, "/progress/ws/job-1"):
         site.worker(STAGES)
-        served.wait_for_log("Closing a socket with 4008")
+        served.wait_for_log("Closing a connection with 4008")

@@ -90,7 +90,7 @@ def test_close_code__its_meaning_has_the_words_of_its_name(code):
     assert set(code.name.lower().split("_")) <= set(re.findall(r"\w+", meaning))
 
 
-def test_address__takes_the_parts_of_a_position():
+def test_url__takes_the_parts_of_a_position():
     (query,) = (span for span in spans(PAGES[PAGE]) if span.startswith("?"))
     assert tuple(re.findall(r"(\w+)=", query)) == Position._fields
 
@@ -112,26 +112,26 @@ class Undecided(AccessPolicy):
 
 
 SOCKET, JOB = "/progress/ws", "/progress/ws/job-1"
-BY_ADDRESS, BY_MESSAGE = "asked for in the address", "by message"
+BY_URL, BY_MESSAGE = "asked for in the URL", "by message"
 PING = '{"type": "ping"}'
 SUBSCRIBE = '{"type": "subscribe", "job_id": "%s"}'
 UNDECIDED = {"JOBS_ACCESS_POLICY": f"{__name__}.Undecided"}
 
 # What the table says: of what an error means, and where it tells several cases apart, the case. Then how to come by
-# that: the address, what is sent, and under which settings.
+# that: the URL, what is sent, and under which settings.
 REFUSALS: list[tuple[str, str, str, list[str | bytes], dict[str, Any]]] = [
     ("not JSON", "", SOCKET, ["{"], {}),
-    ("no object", "", SOCKET, ["[]"], {}),
+    ("not an object", "", SOCKET, ["[]"], {}),
     ("an unknown `type`", "", SOCKET, ['{"type": "?"}'], {}),
     ("a missing or wrong field", "", SOCKET, ['{"type": "subscribe"}'], {}),
-    ("a missing or wrong field", "a bad position in the address", f"{JOB}?epoch=e&seq=-1", [], {}),
+    ("a missing or wrong field", "a bad position in the URL", f"{JOB}?epoch=e&seq=-1", [], {}),
     ("a binary frame", "", SOCKET, [b"{}"], {}),
-    ("there is no such job", BY_ADDRESS, f"{SOCKET}/nobody", [], {}),
+    ("there is no such job", BY_URL, f"{SOCKET}/nobody", [], {}),
     ("there is no such job", BY_MESSAGE, SOCKET, [SUBSCRIBE % "nobody"], {}),
-    ("its id is malformed", BY_ADDRESS, f"{SOCKET}/a%20b", [], {}),
+    ("its id is malformed", BY_URL, f"{SOCKET}/a%20b", [], {}),
     ("its id is malformed", BY_MESSAGE, SOCKET, [SUBSCRIBE % "a b"], {}),
-    ("it is not for this client", BY_ADDRESS, f"{SOCKET}/hidden", [], {}),
-    ("it is not for this client", BY_MESSAGE, SOCKET, [SUBSCRIBE % "hidden"], {}),
+    ("this client may not see it", BY_URL, f"{SOCKET}/hidden", [], {}),
+    ("this client may not see it", BY_MESSAGE, SOCKET, [SUBSCRIBE % "hidden"], {}),
     ("a bad or expired token", "a bad token", SOCKET, ['{"type": "auth", "token": "?"}'], {}),
     ("the feed `mine` without a user", "else", SOCKET, ['{"type": "subscribe", "feed": "mine"}'], {}),
     ("a message over", "", SOCKET, [PING.ljust(Conf.MAX_MESSAGE_BYTES + 1)], {}),
@@ -139,7 +139,7 @@ REFUSALS: list[tuple[str, str, str, list[str | bytes], dict[str, Any]]] = [
     ("more sockets of one client", "", SOCKET, [], {"PROGRESS_MAX_CONNECTIONS_PER_CLIENT": 0}),
     ("more watchers of one job", "", JOB, [], {"PROGRESS_MAX_WATCHERS_PER_JOB": 0}),
     ("subscriptions on one socket", "", SOCKET, [SUBSCRIBE % "job-1"], {"PROGRESS_MAX_SUBSCRIPTIONS": 0}),
-    ("the access policy could not decide", BY_ADDRESS, JOB, [], UNDECIDED),
+    ("the access policy could not decide", BY_URL, JOB, [], UNDECIDED),
     ("the access policy could not decide", BY_MESSAGE, SOCKET, [SUBSCRIBE % "job-1"], UNDECIDED),
 ]
 

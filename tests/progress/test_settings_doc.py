@@ -9,9 +9,9 @@ from tests.documents import rows, section, spans
 from tests.installation import ROOT
 
 PAGE = "docs/settings.md"
-OF_THE_SITE = rows(section(PAGE, "Of the site"))
-OF_JOBS = rows(section(PAGE, "Of the jobs app"))
-OF_PROGRESS = rows(section(PAGE, "Of the progress app"))
+OF_THE_SITE = rows(section(PAGE, "The site"))
+OF_JOBS = rows(section(PAGE, "The jobs app"))
+OF_PROGRESS = rows(section(PAGE, "The progress app"))
 SOURCE = (ROOT / "progress_site" / "settings.py").read_text()
 
 

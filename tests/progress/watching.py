@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,10 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
 from progress.delivery import hubs
+from progress.delivery.chunks import Chunk
 from progress.delivery.connection import Connection
+from progress.protocol.codes import CloseCode
+from tests.progress.senders import FakeSender
 
 WAIT_SECONDS = 10.0  # how long a test waits for what must come
 ADDRESS = "127.0.0.1"
@@ -96,33 +99,21 @@ def bearer(token: str) -> tuple[bytes, bytes]:
     return b"authorization", f"Bearer {token}".encode()
 
 
-def payloads(frames: bytes) -> Iterator[bytes]:
-    """Yield what each of several WebSocket frames carries."""
-    while frames:
-        header = {126: 4, 127: 10}.get(frames[1], 2)
-        end = header + (int.from_bytes(frames[2:header]) if header > 2 else frames[1])
-        yield frames[header:end]
-        frames = frames[end:]
-
-
-class Watcher:
-    """A connection of the hub, and its frame writer: what is sent is in ``frames`` at once."""
-
-    on_empty: Callable[[], None] | None = None
+class Watcher(FakeSender):
+    """A connection of the hub, and its transport's end: what is sent is in ``frames`` at once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.frames: list[Any] = []
-        self.codes: list[int] = []
         self._news = asyncio.Event()
-        self.connection = Connection(self._send, self)
+        self.connection = Connection(self)
 
-    def write(self, frames: bytes) -> bool:
-        self.frames += [json.loads(payload) for payload in payloads(frames)]
+    def write(self, chunk: Chunk) -> None:
+        self.frames += [json.loads(frame.payload) for frame in chunk.frames]
         self._news.set()
-        return True
 
-    async def _send(self, message: dict[str, Any]) -> None:
-        self.codes.append(message["code"])
+    def close(self, code: CloseCode) -> None:
+        super().close(code)
         self._news.set()
 
     async def until(self, reached: Callable[[list[Any]], bool]) -> list[Any]:
@@ -215,3 +206,13 @@ async def eventually(condition: Callable[[], Any]) -> None:
 
 
 run = sync_to_async(thread_sensitive=False)
+
+
+def timers() -> list[Any]:
+    """Return the timers of connections."""
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return [each for each in scheduled if not each.cancelled() and isinstance(_owner(each._callback), Connection)]
+
+
+def _owner(callback: Any) -> Any:
+    return getattr(callback, "__self__", None)

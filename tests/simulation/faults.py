@@ -46,8 +46,8 @@ def _looks_only_when_told(seconds_to_sweep: Any) -> Any:
     return seconds
 
 
-def _lets_be_superseded(send_all: Any) -> Any:
-    return lambda self, frames, wire, *, lasting=False: send_all(self, frames, wire)
+def _lets_be_superseded(send_chunk: Any) -> Any:
+    return lambda self, chunk, *, lasting=False: send_chunk(self, chunk)
 
 
 def _does_not_wait(_: Any) -> Any:
@@ -57,12 +57,14 @@ def _does_not_wait(_: Any) -> Any:
     return ready
 
 
-def _sends_behind(send_close: Any) -> Any:
-    async def send(self: Any) -> None:
+def _sends_behind(refused: Any) -> Any:
+    def send(self: Any) -> None:
+        from progress.delivery.chunks import Chunk
+
         waiting = list(iter(self._outbox.pop, None))
-        await send_close(self)
-        for frame in waiting:
-            await self._send(frame.message)
+        refused(self)
+        if waiting:
+            self._sender.write(Chunk(waiting))
 
     return send
 
@@ -125,7 +127,7 @@ FAULTS: dict[str, Fault] = {
     "superseded": Fault(
         "the rest of a replay goes to the outbox, where later ticks supersede it",
         {
-            "progress.delivery.connection:Connection.send_all": _lets_be_superseded,
+            "progress.delivery.connection:Connection.send_chunk": _lets_be_superseded,
             "progress.delivery.connection:Connection.ready": _does_not_wait,
         },
     ),
@@ -135,7 +137,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "behind the close": Fault(
         "what waits is still sent after a message was refused",
-        {"progress.delivery.connection:Connection._send_close": _sends_behind},
+        {"progress.delivery.connection:Connection.refused": _sends_behind},
     ),
     "wake-up": Fault(
         "who waits for a socket is not woken", {"progress.delivery.connection:Connection._enter": _wakes_nobody}

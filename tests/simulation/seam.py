@@ -11,15 +11,16 @@ from typing import Any
 
 from django.test import override_settings
 
+from tests.simulation.sockets import FrameWriter
 from tests.simulation.world import World
 
 READ_PATH = {
     "broker": ("subscriber",),
     "delivery": (
         *("hub", "hubs", "feed", "connection", "outbox", "reads"),
-        *("pages", "window", "watched_job", "log_reader", "admission"),
+        *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "admission"),
     ),
-    "transports": ("session", "websocket"),
+    "transports": ("asgi", "session", "websocket"),
 }
 SELECTORS = (
     *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
@@ -29,7 +30,7 @@ SELECTORS = (
 BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
     ("log_reader", "ROUND_EVENTS"): (2, 7),
-    ("window", "CHUNK_BYTES"): (300, 1_000),
+    ("chunks", "CHUNK_BYTES"): (300, 1_000),
     ("window", "WINDOW_BYTES"): (1_000, 10_000),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
@@ -139,7 +140,8 @@ def _noted(subscribe: Any) -> Any:
     """Return what subscribes, and lets the client know that it begins: messages wait in the consumer for their turn."""
 
     async def noted(self: Any, command: Any, **options: Any) -> None:
-        socket = self.connection._send.__self__  # it is a method of it
+        sender = self.connection._sender
+        socket = sender.socket if isinstance(sender, FrameWriter) else sender._send.__self__  # it is a method of it
         if socket is socket.client.socket:
             socket.client.begun(command.job_id)
         await subscribe(self, command, **options)

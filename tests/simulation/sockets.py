@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from progress.conf import conf
 from progress.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
+    from progress.delivery.chunks import Chunk
+    from progress.delivery.connection import FlowControl
     from tests.simulation.clients import Client
     from tests.simulation.views import Request
 
@@ -55,7 +55,7 @@ class Socket:
         return message
 
     async def send(self, message: dict[str, Any]) -> None:
-        self._judge(message)
+        self.judge(message)
         self.stuck_at = self.client.world.loop.time()
         if self.habit == "times":
             async with asyncio.timeout(60):
@@ -115,7 +115,7 @@ class Socket:
                 if self.is_open:
                     self.client.take(self, frame)
 
-    def _judge(self, message: dict[str, Any]) -> None:
+    def judge(self, message: dict[str, Any]) -> None:
         """Claim that there is a reason, if this cuts it off."""
         if message.get("code") != CloseCode.TOO_SLOW:
             return
@@ -129,7 +129,7 @@ class Socket:
 
 
 class FrameWriter:
-    """What `manage.py serve` offers beside `send`: takes ready-made frames, and says when it is full.
+    """The sender that `manage.py serve` offers beside ``send``: it says when it is full.
 
     Args:
         pace: Seconds in which what it holds is read; 0 reads at once.
@@ -137,46 +137,59 @@ class FrameWriter:
     """
 
     def __init__(self, socket: Socket, capacity: int, pace: float) -> None:
-        self.on_empty: Any = None
-        self._socket, self._capacity, self._pace = socket, capacity, pace
+        self.flow: FlowControl | None = None
+        self.socket = socket
+        self.is_writable = True
+        self._capacity, self._pace = capacity, pace
         self._held: list[dict[str, Any]] = []
         self._size = 0
-        self._is_full = self._is_closing = False
+        self._is_closing = False
         self._reading: asyncio.TimerHandle | None = None
 
-    def write(self, frames: bytes) -> bool:
-        socket = self._socket
+    def write(self, chunk: "Chunk") -> None:
+        socket = self.socket
         socket.client.claim(not self._is_closing, "written behind the close")
-        socket.client.claim(not self._is_full, "written while the socket is full")
+        socket.client.claim(self.is_writable, "written while the socket is full")
         socket.stuck_at = socket.client.world.loop.time()
-        self._size += len(frames)
-        self.hold([{"type": "websocket.send", "text": text} for text in texts(frames)])
-        self._is_full = self._size > self._capacity
-        socket.was_behind |= self._is_full or self._pace > 0
-        return not self._is_full
+        self._size += sum(len(frame.payload) for frame in chunk.frames)
+        self._hold([{"type": "websocket.send", "text": frame.text} for frame in chunk.frames])
+        self.is_writable = self._size <= self._capacity
+        socket.was_behind |= not self.is_writable or self._pace > 0
+        if not self.is_writable and self.flow is not None:
+            self.flow.pause_writing()
 
-    def hold(self, messages: list[dict[str, Any]]) -> None:
+    def close(self, code: CloseCode) -> None:
+        message = {"type": "websocket.close", "code": int(code)}
+        self.socket.judge(message)
+        self._hold([message])
+
+    abort = close
+
+    def stop(self) -> None:
+        self.flow = None
+
+    def _hold(self, messages: list[dict[str, Any]]) -> None:
         """Take messages in, behind those that are not read yet."""
         self._is_closing |= messages[0]["type"] == "websocket.close"
         self._held += messages
-        if self._socket.is_reading and not self._pace:
+        if self.socket.is_reading and not self._pace:
             self._read()
-        elif self._socket.is_reading and self._reading is None:
-            self._reading = self._socket.client.world.loop.call_later(self._pace, self.go_on)
+        elif self.socket.is_reading and self._reading is None:
+            self._reading = self.socket.client.world.loop.call_later(self._pace, self.go_on)
 
     def go_on(self) -> None:
-        """Let all be read; the one who filled it hears that it is empty."""
+        """Let all be read; the one who filled it may go on."""
         self._reading = None
-        if self._socket.is_reading and self._socket.is_open:
+        if self.socket.is_reading and self.socket.is_open:
             self._read()
-            was_full, self._is_full = self._is_full, False
-            if was_full and self.on_empty is not None:
-                self.on_empty()
+            was_writable, self.is_writable = self.is_writable, True
+            if not was_writable and self.flow is not None:
+                self.flow.resume_writing()
 
     def _read(self) -> None:
         held, self._held, self._size = self._held, [], 0
         for message in held:
-            self._socket.deliver(message)
+            self.socket.deliver(message)
 
 
 class WritingSocket(Socket):
@@ -190,23 +203,8 @@ class WritingSocket(Socket):
         self.writer = FrameWriter(self, capacity, pace)
 
     async def send(self, message: dict[str, Any]) -> None:
-        self._judge(message)
-        self.writer.hold([message])
+        self.deliver(message)  # the accept, and a close before it: all else goes by the writer
 
     def go_on(self) -> None:
         super().go_on()
         self.writer.go_on()
-
-
-def texts(stream: bytes) -> Iterator[str]:
-    """Yield the texts of whole, unmasked frames (RFC 6455, section 5.2)."""
-    at = 0
-    while at < len(stream):
-        assert stream[at] == 0x81, "a whole text frame begins here"
-        length, header = stream[at + 1], 2
-        if length == 126:
-            length, header = struct.unpack_from("!H", stream, at + 2)[0], 4
-        elif length == 127:
-            length, header = struct.unpack_from("!Q", stream, at + 2)[0], 10
-        yield stream[at + header : at + header + length].decode()
-        at += header + length

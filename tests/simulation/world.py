@@ -200,6 +200,7 @@ class World:
 
     def serve(self, socket: Socket, job_id: str | None, query: str) -> None:
         """Let the consumer serve a socket."""
+        from progress.transports.asgi import SENDER
         from progress.transports.websocket import ProgressConsumer
 
         kwargs = {} if job_id is None else {"job_id": job_id}
@@ -210,7 +211,7 @@ class World:
             "query_string": query.encode(),
             "client": [socket.client.name, 1],
             "url_route": {"args": (), "kwargs": kwargs},
-            "extensions": {"progress.frames": socket.writer} if socket.writer else {},
+            "extensions": {SENDER: socket.writer} if socket.writer else {},
             "user": socket.client.user,
         }
         serving = ProgressConsumer.as_asgi()(scope, socket.receive, socket.send)

@@ -1,12 +1,19 @@
 """A way to write a ready-made frame straight to a socket, and word of a socket that takes no more."""
 
 import errno
-from collections.abc import Callable
+import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from ...delivery.chunks import Chunk
+from ...delivery.connection import FlowControl
+from ...protocol.codes import CloseCode
+from ...protocol.frames import Frame
 
 if TYPE_CHECKING:
     from .websocket import FrameProtocol
 
+FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
 BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the outbox begins
 NO_ROOM = {
     errno.EAGAIN,
@@ -27,7 +34,7 @@ class FrameWriter:
     proxy do the TLS.
     """
 
-    __slots__ = ("_is_direct", "_is_full", "_is_stopped", "_protocol", "_send", "_transport", "on_empty")
+    __slots__ = ("_is_direct", "_is_full", "_is_stopped", "_protocol", "_send", "_transport", "flow")
 
     def __init__(self, protocol: "FrameProtocol") -> None:
         self._protocol = protocol
@@ -36,28 +43,40 @@ class FrameWriter:
         self._is_direct = False  # nothing waits in the buffer
         self._is_full = False
         self._is_stopped = False
-        self.on_empty: Callable[[], None] | None = None
+        self.flow: FlowControl | None = None
         protocol.frame_writer = self
         # Until now this was the HTTP channel that upgraded the connection, which is over.
         self._transport.unregisterProducer()
         self._transport.registerProducer(self, False)
 
-    def write(self, frames: bytes) -> bool:
-        """Write one or more whole frames; return whether the socket takes more."""
+    @property
+    def is_writable(self) -> bool:
+        """Whether the socket takes more; once nothing is written any more, it takes all."""
+        return not self._is_full or self._is_stopped
+
+    def write(self, chunk: Chunk) -> None:
+        """Write frames, in order."""
+        frames = chunk.encoded(websocket_frames)
         if self._is_direct:
             try:
                 sent = self._send(frames)
             except OSError as error:
                 if error.errno not in NO_ROOM:
-                    return self._fail()
+                    self._fail()
+                    return
                 sent = 0
             if sent == len(frames):
-                return True
+                return
             frames = frames[sent:]
         if not self._is_stopped:
             self._transport.write(frames)
             self.wait()
-        return not self._is_full or self._is_stopped
+
+    def close(self, code: CloseCode) -> None:
+        """Close behind what was written, of which nothing can be taken back."""
+        self._protocol.serverClose(int(code))
+
+    abort = close
 
     @property
     def waiting(self) -> int:
@@ -72,17 +91,23 @@ class FrameWriter:
         if self.waiting > BUFFER_BYTES and not self._is_full:
             self._is_full = True
             self._protocol.hold(self._protocol.FULL)  # nor is more read from a client that does not read itself
+            if self.flow is not None:
+                self.flow.pause_writing()
 
-    def _fail(self) -> bool:
+    def _fail(self) -> None:
         """Give the connection up, since its frames would no longer be whole; the consumer hears of it from Daphne."""
-        self.stop()
+        self.end()
         self._transport.abortConnection()
-        return True
 
-    def stop(self) -> None:
+    def end(self) -> None:
         """Write nothing more: the closing handshake has begun, or the connection is lost."""
         self._is_direct = False
         self._is_stopped = True
+
+    def stop(self) -> None:
+        """Send nothing more, and call nobody."""
+        self.end()
+        self.flow = None
 
     # Twisted's pull producer
 
@@ -92,10 +117,24 @@ class FrameWriter:
         if self._is_full:
             self._is_full = False
             self._protocol.release(self._protocol.FULL)
-            if self.on_empty is not None:
-                self.on_empty()
+            if self.flow is not None:
+                self.flow.resume_writing()
 
     def stopProducing(self) -> None:  # noqa: N802
         """Take note that the connection is lost."""
         self.stop()
-        self.on_empty = None
+
+
+def websocket_frames(frames: Sequence[Frame]) -> bytes:
+    """Return whole text frames (RFC 6455, section 5.2): unmasked, so the same bytes for everybody."""
+    return b"".join([websocket_frame(frame.payload) for frame in frames])
+
+
+def websocket_frame(payload: bytes) -> bytes:
+    """Return a whole, unmasked text frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((FINAL_TEXT, length)) + payload
+    if length < 1 << 16:
+        return struct.pack("!BBH", FINAL_TEXT, 126, length) + payload
+    return struct.pack("!BBQ", FINAL_TEXT, 127, length) + payload

@@ -17,8 +17,8 @@ from django.conf import settings
 from twisted.internet import defer, interfaces, tcp, unix
 
 from ...conf import conf
-from ...delivery.connection import FRAME_WRITER
 from ...identity.limits import Allowances, MessageRate, network_of
+from ..asgi import SENDER
 from .frame_writer import FrameWriter
 from .http import BoundedHTTPFactory
 from .websocket import STOPPING, FrameProtocol, Inbox, Turn
@@ -70,7 +70,7 @@ class ProgressServer(Server):
         self._ports.append(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Run the application for a connection, with the frame writer in a WebSocket's scope."""
+        """Run the application for a connection, with a frame writer in a WebSocket's scope."""
         if self.is_draining:
             return _refused(protocol, scope)
         inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -79,7 +79,7 @@ class ProgressServer(Server):
             inbox = Inbox(protocol)
             scope["scheme"] = "wss" if _is_secure(protocol) else "ws"  # which Daphne leaves out
             if type(protocol.transport) in (tcp.Server, unix.Server):
-                scope["extensions"] = {FRAME_WRITER: FrameWriter(protocol)}
+                scope["extensions"] = {SENDER: FrameWriter(protocol)}
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         application = self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         application.add_done_callback(partial(self._forget, protocol))

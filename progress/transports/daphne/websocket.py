@@ -198,7 +198,7 @@ class FrameProtocol(WebSocketProtocol):
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: Any = None, isReply: bool = False) -> None:  # noqa: N802, N803
         """Begin or answer the closing handshake, after which no frame may follow."""
         if self.frame_writer is not None:
-            self.frame_writer.stop()
+            self.frame_writer.end()
         is_flooding = not isReply and code in FLOODING and self.state == self.STATE_OPEN
         self.closeHandshakeTimeout = PATIENCE_SECONDS if code in BEHIND else REFUSED_SECONDS
         super().sendCloseFrame(code, reasonUtf8, isReply)

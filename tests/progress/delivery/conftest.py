@@ -8,8 +8,6 @@ import pytest
 from jobs import selectors
 from progress.broker import layers
 from progress.delivery import feed
-from progress.delivery.connection import Connection
-from tests.progress.delivery.fake_socket import FakeSocket
 from tests.progress.hubs import NOBODY
 from tests.progress.watching import ScriptedLayer, Watcher
 
@@ -42,15 +40,9 @@ async def layer(monkeypatch):
 
 
 @pytest.fixture
-async def socket():
-    return FakeSocket()
-
-
-@pytest.fixture
-async def connection(socket):
-    connection = Connection(socket.send)
-    yield connection
-    connection.lost()
+def quick_feed(monkeypatch):
+    """A feed tells of a change at once, and waits for no other."""
+    monkeypatch.setattr(feed, "GATHER_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -15,12 +15,7 @@ from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.hubs import NOBODY, swept
 from tests.progress.watching import eventually, run, watchers
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(feed, "GATHER_SECONDS", 0.001)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick_feed")]
 
 
 async def test_feed__sweep_finds_what_was_not_told(unheard, no_sweep, settings):

@@ -29,8 +29,8 @@ def test_outbox__keeps_order_and_drops_superseded_ticks_alone(given_puts):
     frames, outbox = frames_of(given_puts), Outbox(10**6)
     for frame in frames:
         assert outbox.put(frame)
-    last = {frame.subject: frame.seq for frame in frames}
-    expected = [frame for frame in frames if not (frame.is_tick and last[frame.subject] > frame.seq)]
+    last = {frame.state_of: frame.seq for frame in frames}
+    expected = [frame for frame in frames if not (frame.is_tick and last[frame.state_of] > frame.seq)]
     assert len(outbox) == len(expected)
     assert drained(outbox) == expected
 
@@ -46,7 +46,7 @@ def test_outbox__nothing_but_superseded_ticks_is_lost_while_it_is_read(given_put
     assert [frame.seq for frame in sent] == sorted({frame.seq for frame in sent})
     for frame in set(frames_of(given_puts)) - set(sent):
         same = [each for each in sent if each.seq == frame.seq]
-        later = [each for each in sent if each.subject == frame.subject and each.seq > frame.seq]
+        later = [each for each in sent if each.state_of == frame.state_of and each.seq > frame.seq]
         assert same or (frame.is_tick and later)
 
 
@@ -54,8 +54,8 @@ def test_outbox__nothing_but_superseded_ticks_is_lost_while_it_is_read(given_put
 def test_outbox__says_when_more_waits_than_may(given_puts, limit):
     outbox, waiting = Outbox(limit), []
     for frame in frames_of(given_puts):
-        waiting = [each for each in waiting if not (each.is_tick and each.subject == frame.subject)] + [frame]
-        assert outbox.put(frame) is (sum(len(each.wire) for each in waiting) <= limit)
+        waiting = [each for each in waiting if not (each.is_tick and each.state_of == frame.state_of)] + [frame]
+        assert outbox.put(frame) is (sum(len(each.payload) for each in waiting) <= limit)
 
 
 def test_outbox__a_heartbeat_supersedes_a_heartbeat_alone():
@@ -78,10 +78,10 @@ class Model:
 
     def put(self, frame: Frame, *, lasting: bool) -> bool:
         def stays(other: Frame, lasts: bool) -> bool:
-            return lasts or not other.is_tick or other.subject != frame.subject
+            return lasts or not other.is_tick or other.state_of != frame.state_of
 
         self.waiting = [each for each in self.waiting if stays(*each)] + [(frame, lasting)]
-        return sum(len(each.wire) for each, _ in self.waiting) <= self.limit
+        return sum(len(each.payload) for each, _ in self.waiting) <= self.limit
 
     def pop(self) -> Frame | None:
         return self.waiting.pop(0)[0] if self.waiting else None
@@ -115,13 +115,13 @@ def test_outbox__does_as_the_model_does(given_steps, limit):
 
 def test_outbox__takes_as_much_as_may_wait_and_no_byte_more():
     frame = event_frame("a", 1, "status", "12345678")
-    assert Outbox(len(frame.wire)).put(frame)
-    assert not Outbox(len(frame.wire) - 1).put(frame)
+    assert Outbox(len(frame.payload)).put(frame)
+    assert not Outbox(len(frame.payload) - 1).put(frame)
 
 
 def test_outbox__what_is_taken_out_makes_room():
     frame = event_frame("a", 1, "status", "12345678")
-    outbox = Outbox(len(frame.wire))
+    outbox = Outbox(len(frame.payload))
     for _ in range(100):
         assert outbox.put(frame)
         assert outbox.pop() is frame

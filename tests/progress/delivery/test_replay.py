@@ -10,13 +10,15 @@ from django.utils import timezone
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress.delivery import hubs, log_reader, pages, reads, window
+from progress.delivery import chunks, hubs, log_reader, pages, reads
+from progress.delivery.connection import Connection
 from progress.protocol.codes import CloseCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import Frame, event_frame
 from progress.protocol.position import Position
 from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
-from tests.progress.watching import Watcher, eventually, run, watchers
+from tests.progress.senders import FakeSender
+from tests.progress.watching import eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,18 +54,15 @@ def spans(monkeypatch) -> Iterator[list[tuple[int, int]]]:
     return made
 
 
-class Writer:
-    """A frame writer whose socket takes one write, then waits until the test lets it go on."""
+class Slow(FakeSender):
+    """A watcher whose connection takes one chunk, then waits until the test lets it go on."""
 
     def __init__(self) -> None:
-        self.on_empty: Any = None
-        self.written = b""
-        self.writes = 0
+        super().__init__(room=1)
+        self.connection = Connection(self)
 
-    def write(self, frames: bytes) -> bool:
-        self.written += frames
-        self.writes += 1
-        return False
+    def count(self, what: str) -> int:
+        return "".join(self.sent).count(what)
 
 
 async def test_many_who_are_far_behind__cost_as_few_queries_as_one(spans):
@@ -85,7 +84,7 @@ async def test_nothing_is_kept_after_the_last_replay():
     async with watchers(2) as [here, back]:
         await watch(here)
         await watch(back, Position(job.job.epoch, 1))
-        assert hubs.current().jobs[JOB]._pages is None
+        assert hubs.current().jobs[JOB]._replay._pages is None
 
 
 async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
@@ -98,8 +97,8 @@ async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
         with watched.in_demand():  # somebody else is under way
             await watch(first, Position(job.job.epoch, 1), logs=True)
             await watch(second, Position(job.job.epoch, 1))
-            assert len(watched._pages._kept) == 1
-        assert watched._pages is None
+            assert len(watched._replay._pages._kept) == 1
+        assert watched._replay._pages is None
     assert seqs(first)[1:] == seqs(second) == [*range(2, EVENTS + 2), EVENTS + 1]
     assert spans.count((0, pages.PAGE_EVENTS)) == 2
 
@@ -108,22 +107,20 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
     settings.PROGRESS_OUTBOX_BYTES = 100_000
     job = await a_job()
     await add_events(EVENTS, "m" * 1_000)
-    writer = Writer()
-    watcher = Watcher()
-    watcher.connection.__init__(watcher._send, writer)
+    watcher = Slow()
     hubs.current().enter(watcher.connection)
     try:
         replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
         written = 0
         while not replay.done():
-            await eventually(lambda: writer.writes > written or replay.done())  # noqa: B023
-            written = writer.writes
-            writer.on_empty()
+            await eventually(lambda: len(watcher.chunks) > written or replay.done())  # noqa: B023
+            written = len(watcher.chunks)
+            watcher.empty(room=1)
         await replay
         assert watcher.codes == []
-        assert writer.written.count(b'"type":"progress"') == EVENTS
-        assert writer.written.count(b'"recovered":true') == 1
-        assert writer.writes > EVENTS * 1_000 / window.CHUNK_BYTES
+        assert watcher.count('"type":"progress"') == EVENTS
+        assert watcher.count('"recovered":true') == 1
+        assert len(watcher.chunks) > EVENTS * 1_000 / chunks.CHUNK_BYTES
     finally:
         hubs.current().leave(watcher.connection)
 
@@ -131,19 +128,18 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
 async def test_a_socket_that_is_full__takes_what_waits_before_the_replay_begins():
     job = await a_job()
     await add_events(20, kind="tick")
-    writer, watcher = Writer(), Watcher()
-    watcher.connection.__init__(watcher._send, writer)
+    watcher = Slow()
     hubs.current().enter(watcher.connection)
     for number in range(3):
         watcher.connection.send(event_frame("other", number, "tick", f"{number}"))
     replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
     await asyncio.sleep(0.05)
-    assert writer.written == event_frame("other", 0, "tick", "0").wire
-    writer.on_empty()  # takes one of what waits
-    writer.on_empty()
+    assert watcher.sent == ["0"]
+    watcher.empty(room=1)  # takes one of what waits
+    watcher.empty(room=1)
     await replay
-    assert writer.written.count(b'"type":"progress"') == 20
-    assert writer.written.count(b'"recovered":true') == 1
+    assert watcher.count('"type":"progress"') == 20
+    assert watcher.count('"recovered":true') == 1
     hubs.current().leave(watcher.connection)
 
 
@@ -151,12 +147,11 @@ async def test_a_socket_that_is_stuck__ends_the_replay(settings):
     settings.PROGRESS_SEND_SECONDS = 0.05
     job = await a_job()
     await add_events(EVENTS, "m" * 1_000)
-    writer, watcher = Writer(), Watcher()
-    watcher.connection.__init__(watcher._send, writer)
+    watcher = Slow()
     hubs.current().enter(watcher.connection)
     await watch(watcher, Position(job.job.epoch, 1))
     await eventually(lambda: watcher.codes == [CloseCode.TOO_SLOW])
-    assert writer.writes == 1
+    assert len(watcher.chunks) == 1
     hubs.current().leave(watcher.connection)
 
 
@@ -228,7 +223,7 @@ async def test_pages__as_many_bytes_are_kept_as_may_be_and_those_that_were_read_
         read.append((after, upto))
         return frames[after:upto]
 
-    monkeypatch.setattr(pages, "KEPT_BYTES", 4 * len(frames[0].wire))
+    monkeypatch.setattr(pages, "KEPT_BYTES", 4 * len(frames[0].payload))
     log = pages.Pages(read_span)
     for after, known in (0, 1), (2, 4), (0, 8), (2, 8), (4, 8), (0, 8):
         await log.after(after, known, known)

@@ -181,7 +181,7 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
         with watched.in_demand():
             for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
                 frames = [
-                    frame for chunk, _ in watched._answer(missed, logs=False, is_asked=is_asked) for frame in chunk
+                    frame for chunk in watched._answer(missed, logs=False, is_asked=is_asked) for frame in chunk.frames
                 ]
                 assert [frame.seq for frame in frames] == [3, 4]
                 assert ('"snapshot"' in frames[-1].text) is is_asked

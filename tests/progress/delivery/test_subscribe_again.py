@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from jobs.models import ProcessingJob
-from progress.delivery import window
+from progress.delivery import chunks
 from progress.delivery.connection import Connection
 from progress.delivery.log_reader import LogReader
 from progress.protocol.position import Position
@@ -86,7 +86,7 @@ async def test_subscribe__again_after_events_were_passed_over_sends_nothing_twic
 
 async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monkeypatch):
     """What comes meanwhile comes after the replay, and once."""
-    monkeypatch.setattr(window, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
     job = await a_job(ticks=5)
     async with watchers() as [watcher]:
         await watch(watcher)
@@ -153,7 +153,7 @@ async def test_subscribe__again_after_access_was_asked_anew_sends_nothing_twice(
 
 async def test_subscribe__again_while_access_was_asked_anew_sends_nothing_twice(unheard, no_sweep, monkeypatch):
     """It was stopped, and a part of what it missed has been sent."""
-    monkeypatch.setattr(window, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1)
     job = await a_job()
     owner = await run(User.objects.create_user)("ann")
     async with watchers() as [watcher]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.delivery import window as window_module
-from progress.delivery.window import CHUNK_BYTES, Verdict, Window, chunks, is_whole, visible
+from progress.delivery.window import Verdict, Window, is_whole
 from progress.protocol.frames import Frame, event_frame
 from progress.protocol.position import Position
 
@@ -82,7 +82,7 @@ def test_window__replays_exactly_what_a_list_would(start, most, size, kinds):
     end = start + len(kinds)
     assert window.position == Position("e", end)
     kept = 0  # as many of the last as fit
-    while kept < min(most, len(log)) and sum(len(frame.wire) for frame in log[-kept - 1 :]) <= size:
+    while kept < min(most, len(log)) and sum(len(frame.payload) for frame in log[-kept - 1 :]) <= size:
         kept += 1
     assert window.begin == end - kept
     for since in range(end + 2):
@@ -128,7 +128,7 @@ def test_fill__keeps_only_an_unbroken_run_up_to_what_is_here(position, most, liv
 def test_fill__no_more_than_there_is_room_for(monkeypatch):
     window = a_window(3)
     frames = [a_frame(seq) for seq in (1, 2, 3)]
-    monkeypatch.setattr(window_module, "WINDOW_BYTES", len(frames[1].wire) + len(frames[2].wire))
+    monkeypatch.setattr(window_module, "WINDOW_BYTES", len(frames[1].payload) + len(frames[2].payload))
     window.fill(frames)
     assert list(window.events) == frames[1:]
     window.append(a_frame(4), is_log=False)
@@ -136,7 +136,7 @@ def test_fill__no_more_than_there_is_room_for(monkeypatch):
 
 
 def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
-    size = len(a_frame(11).wire)
+    size = len(a_frame(11).payload)
     monkeypatch.setattr(window_module, "WINDOW_BYTES", 3 * size)
     window = a_window(10, most=100)
     for seq in range(11, 14):
@@ -152,28 +152,3 @@ def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
     window = a_window(13, most=100)
     window.fill([a_frame(seq) for seq in range(10, 14)])
     assert window.begin == 10
-
-
-def test_pieces__as_large_as_they_may_be_and_no_larger(monkeypatch):
-    frames = [a_frame(seq) for seq in range(10, 15)]
-    monkeypatch.setattr(window_module, "CHUNK_BYTES", 2 * len(frames[0].wire))
-    assert [seqs(chunk) for chunk, _ in chunks(frames)] == [[10, 11], [12, 13], [14]]
-    monkeypatch.setattr(window_module, "CHUNK_BYTES", 3 * len(frames[0].wire) - 1)
-    assert [seqs(chunk) for chunk, _ in chunks(frames)] == [[10, 11], [12, 13], [14]]
-
-
-@pytest.mark.parametrize("logs", [False, True])
-def test_visible__log_lines_only_where_asked_for(logs):
-    frames = [a_frame(1), a_frame(2, "log"), a_frame(3)]
-    assert seqs(visible(frames, logs=logs)) == ([1, 2, 3] if logs else [1, 3])
-
-
-@given(st.lists(st.integers(0, 2 * CHUNK_BYTES), max_size=20))
-def test_pieces__are_all_frames_in_order_and_none_too_large(lengths: list[int]) -> None:
-    frames = [Frame("x" * length, seq=seq) for seq, length in enumerate(lengths)]
-    cut = list(chunks(frames))
-    assert [frame for chunk, _ in cut for frame in chunk] == frames
-    for chunk, wire in cut:
-        assert chunk
-        assert wire == b"".join(frame.wire for frame in chunk)
-        assert len(wire) <= CHUNK_BYTES or len(chunk) == 1

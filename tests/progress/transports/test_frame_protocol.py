@@ -117,7 +117,7 @@ def unix_path() -> Iterator[str]:
 
 async def told(served: Served, clients: int) -> None:
     """Wait until so many clients were closed as too slow, which only the log tells."""
-    await asyncio.to_thread(served.wait_for_log, "Closing a socket with 4008", clients)
+    await asyncio.to_thread(served.wait_for_log, "Closing a connection with 4008", clients)
 
 
 async def read_to_the_end(reader: ClientConnection) -> int:

@@ -11,8 +11,9 @@ import pytest
 from daphne.ws_protocol import WebSocketProtocol
 from websockets.asyncio.client import connect
 
-from progress.protocol.frames import websocket_frame
-from progress.transports.daphne.frame_writer import BUFFER_BYTES, FrameWriter
+from progress.delivery.chunks import Chunk
+from progress.protocol.frames import Frame
+from progress.transports.daphne.frame_writer import BUFFER_BYTES, FrameWriter, websocket_frame, websocket_frames
 from progress.transports.daphne.websocket import FrameProtocol
 from tests.installation import Site
 
@@ -35,6 +36,38 @@ def test_websocket_frame__header_says_the_length(length: int) -> None:
     assert said == length
     assert frame[header:] == payload
     assert (short == 126) == (126 <= length < 65_536)
+
+
+def test_websocket_frames__one_after_the_other():
+    frames = [Frame("x" * length) for length in LENGTHS]
+    assert websocket_frames(frames) == b"".join(websocket_frame(frame.payload) for frame in frames)
+
+
+def a_chunk(text: str) -> Chunk:
+    return Chunk([Frame(text)])
+
+
+def framed(*texts: str) -> bytes:
+    return b"".join(websocket_frame(text.encode()) for text in texts)
+
+
+class Flow:
+    """Who writes: what it is asked to do."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def pause_writing(self) -> None:
+        self.asked.append("pause")
+
+    def resume_writing(self) -> None:
+        self.asked.append("resume")
+
+    def refused(self) -> None:
+        self.asked.append("refused")
+
+    def lost(self) -> None:
+        self.asked.append("lost")
 
 
 class Descriptor:
@@ -81,71 +114,98 @@ class Descriptor:
         self.is_aborted = True
 
 
-@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS])
-def test_writer__frame_waits_whole_where_the_kernel_has_no_room(code: int) -> None:
-    descriptor = Descriptor()
+@pytest.fixture
+def descriptor() -> Descriptor:
+    return Descriptor()
+
+
+@pytest.fixture
+def writer(descriptor: Descriptor) -> FrameWriter:
     writer = FrameWriter(descriptor)  # type: ignore[arg-type]
-    assert writer.write(b"one")
+    writer.flow = Flow()
+    return writer
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS])
+def test_write__a_frame_waits_whole_where_the_kernel_has_no_room(descriptor, writer, code: int) -> None:
+    writer.write(a_chunk("one"))
     descriptor.fails = OSError(code, os.strerror(code))
-    assert writer.write(b"two")
+    writer.write(a_chunk("two"))
     descriptor.fails = None
-    assert writer.write(b"three")
-    assert (descriptor.sent, descriptor.waiting) == (b"one", b"twothree")
+    writer.write(a_chunk("three"))
+    assert (descriptor.sent, descriptor.waiting) == (framed("one"), framed("two", "three"))
     assert not descriptor.is_aborted
-    assert not writer.write(b"x" * BUFFER_BYTES)
+    assert writer.is_writable
+    writer.write(a_chunk("x" * BUFFER_BYTES))
+    assert not writer.is_writable
+    assert writer.flow.asked == ["pause"]
+
+
+def test_write__the_rest_of_a_frame_of_which_the_kernel_takes_a_part(descriptor, writer, monkeypatch) -> None:
+    writer._send = lambda data: 3
+    writer.write(a_chunk("one"))
+    writer.write(a_chunk("two"))
+    assert descriptor.waiting == framed("one")[3:] + framed("two")
 
 
 @pytest.mark.parametrize("code", [errno.EPIPE, errno.ECONNRESET, errno.ENOMEM, errno.EBADF])
-def test_writer__nothing_follows_a_frame_that_failed(code: int) -> None:
-    descriptor = Descriptor()
-    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
-    assert writer.write(b"one")
+def test_write__nothing_follows_a_frame_that_failed(descriptor, writer, code: int) -> None:
+    writer.write(a_chunk("one"))
     descriptor.fails = OSError(code, os.strerror(code))
-    assert writer.write(b"two")
+    writer.write(a_chunk("two"))
     descriptor.fails = None
-    assert writer.write(b"three")
+    writer.write(a_chunk("three"))
     writer.resumeProducing()
-    assert writer.write(b"four")
-    assert (descriptor.sent, descriptor.waiting) == (b"one", b"")
+    writer.write(a_chunk("four"))
+    assert writer.is_writable
+    assert (descriptor.sent, descriptor.waiting) == (framed("one"), b"")
     assert descriptor.is_aborted
 
 
-def test_writer__goes_on_as_often_as_the_buffer_is_empty() -> None:
-    descriptor = Descriptor()
-    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
-    emptied: list[bool] = []
-    writer.on_empty = lambda: emptied.append(descriptor.is_held)
+def test_write__goes_on_as_often_as_the_buffer_is_empty(descriptor, writer) -> None:
     for times in (1, 2):
         descriptor.fails = OSError(errno.EAGAIN, "no room")
-        assert writer.write(b"x" * BUFFER_BYTES)
-        assert not descriptor.is_held
-        assert not writer.write(b"x")
-        assert descriptor.is_held
+        writer.write(a_chunk("x" * (BUFFER_BYTES - 4)))
+        assert (descriptor.is_held, writer.is_writable) == (False, True)
+        writer.write(a_chunk(""))
+        assert (descriptor.is_held, writer.is_writable) == (True, False)
         descriptor.fails, descriptor.waiting = None, b""
         writer.resumeProducing()
-        assert emptied == [False] * times
+        assert (descriptor.is_held, writer.is_writable) == (False, True)
+        assert writer.flow.asked == ["pause", "resume"] * times
+
+
+def test_wait__what_autobahn_sends_can_fill_the_socket_as_well(descriptor, writer) -> None:
+    descriptor.waiting = b"x" * (BUFFER_BYTES + 1)
+    writer.wait()
+    assert writer.flow.asked == ["pause"]
+    assert descriptor.is_held
 
 
 @pytest.mark.parametrize("code", [1000, 1002, 4008])
-def test_close__nothing_is_written_behind_it(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close__nothing_is_written_behind_it(descriptor, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever closes: Autobahn does for what breaks the WebSocket protocol, and the consumer learns of it later."""
     monkeypatch.setattr(WebSocketProtocol, "sendCloseFrame", lambda *_: None)
-    descriptor, protocol = Descriptor(), FrameProtocol()
-    protocol.state, protocol.frame_writer = FrameProtocol.STATE_OPEN, FrameWriter(descriptor)  # type: ignore[arg-type]
+    protocol = FrameProtocol()
+    protocol.state, protocol.frame_writer = FrameProtocol.STATE_OPEN, FrameWriter(descriptor)
     protocol.sendCloseFrame(code)
-    assert protocol.frame_writer.write(b"late")
+    protocol.frame_writer.write(a_chunk("late"))
     protocol.frame_writer.resumeProducing()
-    assert protocol.frame_writer.write(b"later")
+    protocol.frame_writer.write(a_chunk("later"))
+    assert protocol.frame_writer.is_writable
     assert (descriptor.sent, descriptor.waiting) == (b"", b"")
 
 
-def test_writer__lost_writes_nothing_and_lets_go_of_whom_it_told() -> None:
-    descriptor = Descriptor()
-    writer = FrameWriter(descriptor)  # type: ignore[arg-type]
-    writer.on_empty = pytest.fail
-    writer.stopProducing()
-    assert writer.on_empty is None
-    assert writer.write(b"late")
+@pytest.mark.parametrize("end", ["stopProducing", "stop"])
+def test_stop__writes_nothing_and_lets_go_of_who_writes(descriptor, writer, end: str) -> None:
+    descriptor.waiting = b"x" * (BUFFER_BYTES + 1)
+    writer.wait()
+    getattr(writer, end)()
+    assert writer.flow is None
+    writer.write(a_chunk("late"))
+    descriptor.waiting = b""
+    writer.resumeProducing()
+    writer.write(a_chunk("later"))
     assert (descriptor.sent, descriptor.waiting) == (b"", b"")
 
 

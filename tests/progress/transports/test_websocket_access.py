@@ -13,10 +13,9 @@ from jobs.models import ProcessingJob
 from progress.delivery import hubs
 from progress.protocol.codes import CloseCode
 from progress.transports import session
-from tests.progress.delivery.fake_socket import timers
 from tests.progress.identity.test_auth import cookie_of
 from tests.progress.sockets import a_job, a_token, a_user
-from tests.progress.watching import ORIGIN, Socket, bearer, run, watching
+from tests.progress.watching import ORIGIN, Socket, bearer, run, timers, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,12 +1,13 @@
-"""How a socket ends: stuck, closed, refused, gone."""
+"""How a connection over ASGI ends: stuck, closed, refused, gone."""
 
 import asyncio
 
 import pytest
 
 from progress.protocol.codes import CloseCode
-from tests.progress.delivery.fake_socket import IS_EAGER, a_frame, fill, timers
-from tests.progress.watching import eventually
+from tests.progress.senders import a_frame
+from tests.progress.transports.fake_socket import IS_EAGER, fill
+from tests.progress.watching import eventually, timers
 
 # A socket that is stuck
 

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from progress.delivery.connection import Connection
-from progress.protocol.frames import Frame, event_frame
+from tests.progress.senders import a_frame
 from tests.progress.watching import eventually
 
 
@@ -53,28 +53,6 @@ class FakeSocket:
 
     async def until(self, *taken: Any) -> None:
         await eventually(lambda: self.taken == list(taken))
-
-
-def a_frame(text: str, kind: str = "status", job: str = "a") -> Frame:
-    return event_frame(job, 1, kind, text)
-
-
-def send_all(connection: Connection, texts: list[str], kind: str = "tick", **options: Any) -> None:
-    frames = [a_frame(text, kind) for text in texts]
-    connection.send_all(frames, b"".join(frame.wire for frame in frames), **options)
-
-
-TWENTY = [str(number) for number in range(20)]
-
-
-def timers() -> list[Any]:
-    """Return the timers of connections."""
-    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
-    return [each for each in scheduled if not each.cancelled() and isinstance(_owner(each._callback), Connection)]
-
-
-def _owner(callback: Any) -> Any:
-    return getattr(callback, "__self__", None)
 
 
 async def fill(socket: FakeSocket, connection: Connection, text: str = "stuck") -> None:

@@ -1,0 +1,168 @@
+"""Sending over a WebSocket by ASGI ``send``, which suspends while the socket takes no more."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from ..delivery.chunks import Chunk
+from ..delivery.connection import FlowControl, Sender
+from ..protocol.codes import CloseCode
+from ..protocol.frames import Frame
+
+logger = logging.getLogger(__name__)
+
+SENDER = "progress.sender"  # in scope["extensions"]: a better `Sender` for the socket, where the server has one
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+IS_EAGER = sys.version_info >= (3, 12)  # Python can begin a task at once
+
+
+def sender_of(scope: dict[str, Any], send: Send) -> Sender:
+    """Return what a socket is sent to with: the server's own, or one that uses ``send``."""
+    sender: Sender | None = scope.get("extensions", {}).get(SENDER)
+    return AsgiSender(send) if sender is None else sender
+
+
+class AsgiSender:
+    """Sends one message after another, in a task; it pauses the writing once that has begun, for as long as it takes.
+
+    Args:
+        send: The ASGI ``send`` of the socket.
+
+    """
+
+    __slots__ = (
+        "_code",
+        "_idle",
+        "_is_aborted",
+        "_is_busy",
+        "_is_closing",
+        "_is_working",
+        "_send",
+        "_task",
+        "_waiting",
+        "flow",
+    )
+
+    def __init__(self, send: Send) -> None:
+        self.flow: FlowControl | None = None
+        self._send = send
+        self._waiting: list[Frame] = []  # an empty deque takes 0.6 KiB
+        self._code: CloseCode | None = None  # to close with, behind what waits
+        self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # what the task waits for while there is nothing
+        self._is_working = False  # the task is there; a flag, since one that begins at once is not known yet
+        self._is_busy = False  # a frame is being sent
+        self._is_closing = False  # the close is what is being sent
+        self._is_aborted = False  # what was being sent was cancelled by us
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether nothing waits, nor is being sent."""
+        return not (self._is_busy or self._waiting)
+
+    def write(self, chunk: Chunk) -> None:
+        """Send frames, in order."""
+        self._waiting.extend(chunk.frames)
+        self._start()
+
+    def close(self, code: CloseCode) -> None:
+        """Close behind what was written."""
+        self._code = code
+        self._start()
+
+    def abort(self, code: CloseCode) -> None:
+        """Close in place of what is stuck, unless that is the close."""
+        if self._is_closing:
+            return
+        self._waiting.clear()
+        self._code = code
+        if self._is_busy and self._task is not None:
+            self._is_aborted = True
+            self._task.cancel()
+        else:
+            self._start()
+
+    def stop(self) -> None:
+        """Send nothing more, and call nobody."""
+        self.flow = self._code = None
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    # The task
+
+    def _start(self) -> None:
+        """Let the task send what there is, unless it does."""
+        if self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+        elif not self._is_working:
+            self._is_working = True
+            task = _begun(self._work())
+            if not task.done():
+                self._task = task
+
+    async def _work(self) -> None:
+        """Send what there is. A task that could not begin at once then stays for more: to make another costs more."""
+        try:
+            await self._send_waiting()
+            while self.flow is not None and self._code is None and not IS_EAGER:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+                self._idle = None
+                await self._send_waiting()
+            if self._code is not None:
+                await self._send_close(self._code)
+        except asyncio.CancelledError:
+            if self.flow is not None:  # it was not us: all tasks are to end
+                self._task = None
+                self.flow.lost()
+            raise
+        finally:
+            self._task = self._idle = None
+            self._is_working = self._is_busy = False
+
+    async def _send_waiting(self) -> None:
+        while self._waiting and self.flow is not None:
+            frame = self._waiting.pop(0)
+            self._is_busy = True
+            self.flow.pause_writing()
+            is_sent = await self._is_sent(frame)
+            self._is_busy = False
+            if self.flow is None:
+                return
+            if not is_sent:
+                self._waiting.clear()
+                self.flow.refused()
+            elif not self._waiting:
+                self.flow.resume_writing()
+
+    async def _is_sent(self, frame: Frame) -> bool:
+        """Send a frame; return whether it was taken, or given up by us."""
+        try:
+            await self._send({"type": "websocket.send", "text": frame.text})
+        except asyncio.CancelledError:
+            if not self._is_aborted:
+                raise
+        except Exception as error:
+            logger.debug("A message was refused: %r", error)
+            return False
+        return True
+
+    async def _send_close(self, code: CloseCode) -> None:
+        self._is_closing = True
+        try:
+            await self._send({"type": "websocket.close", "code": int(code)})
+        except Exception as error:
+            logger.debug("A socket can't be closed: %r", error)
+
+
+def _begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return a task that, where Python can, has run already as far as it goes without waiting."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
