@@ -32,6 +32,14 @@ def test_put__is_sent_in_order(own, layer):
     assert layer.seqs() == list(range(1, 1000))
 
 
+def test_flush__does_not_wait_for_more_to_come(own, layer, monkeypatch):
+    monkeypatch.setattr(publisher, "GATHER_SECONDS", 3600)
+    for seq in (1, 2, 3):
+        own.put(an_event(seq))
+        own.flush()
+        assert layer.seqs() == list(range(1, seq + 1))
+
+
 def test_put__a_burst_is_one_message(own, layer):
     hold(own, layer)
     for seq in range(1, 101):
