@@ -37,7 +37,7 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
     while True:
         await reader.renew(job)
         facts = job.facts
-        await _ask(job, subscription.user)
+        await _require_access(job, subscription.user)
         while job.facts == facts and not _is_behind(job, since):
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()
@@ -63,7 +63,7 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
 
 
 def _is_behind(job: WatchedJob, since: Position | None) -> bool:
-    """Tell whether a client has seen more than this process: another server was faster, and the log is read on."""
+    """Return whether a client has seen more than this process, from a server that was faster: then it reads on."""
     if since is None or job.position is None or job.row is None or since.epoch != job.position.epoch:
         return False
     return job.position.seq < since.seq <= job.row.seq
@@ -74,8 +74,8 @@ def _resync(job: WatchedJob) -> Refused:
     return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
 
 
-def _answer(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
-    """Tell whether a user may watch a job; None where the policy can't say."""
+def _may_view(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
+    """Return whether a user may watch a job; None where the policy can't say."""
     try:
         return access.may_view(user, row)
     except Exception as error:
@@ -83,16 +83,16 @@ def _answer(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
         return None
 
 
-async def _ask(job: WatchedJob, user: type_of_user) -> None:
-    """Ask whether a user may watch a job; once for all who come for one user at a time.
+async def _require_access(job: WatchedJob, user: type_of_user) -> None:
+    """Ask the policy whether a user may watch a job; once for all connections of the user that ask together.
 
     Raises:
-        Refused: They may not, or it can't be told now.
+        Refused: They may not, or the policy can't say now.
 
     """
     row = job.row
-    # By what they are and not what they equal: what a user may do can have changed between two reads.
-    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_answer, user, row))
+    # By identity and not equality: the same user, read twice, may have got other rights meanwhile.
+    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_may_view, user, row))
     if answer is None:
         raise unavailable(job.job_id)
     if not answer or row is None:

@@ -122,7 +122,7 @@ class Hub:
         since: Position | None,
         *,
         logs: bool = False,
-        is_addressed: bool = False,
+        is_required: bool = False,
     ) -> None:
         """Let a connection watch a job: what it missed, or a snapshot, then everything as it happens.
 
@@ -134,7 +134,7 @@ class Hub:
             job_id: What the client calls the job.
             since: What it has seen of it.
             logs: Whether it wants log lines.
-            is_addressed: Whether the connection has no purpose without it.
+            is_required: Whether the connection has no purpose without it.
 
         Raises:
             Refused: There is no such job, it is not for this user, too many watch it already,
@@ -146,9 +146,9 @@ class Hub:
         job = self.jobs.get(job_id)
         if job is None:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._admit_again, self._drop)
-        with job.in_demand():
+        with job.subscribing():
             since = job.replace(connection, since, logs=logs)
-            subscription = Subscription(connection, user, logs=logs, is_addressed=is_addressed)
+            subscription = Subscription(connection, user, logs=logs, is_required=is_required)
             await self._join_group(job_group(job_id))
             with _refused_if_unreadable(job_id):
                 await admit(self.reader, job, subscription, since)
@@ -164,7 +164,7 @@ class Hub:
             self._start(self._readmit(job, subscription), self._tasks)
 
     async def _readmit(self, job: WatchedJob, stopped: Subscription) -> None:
-        with job.in_demand():
+        with job.subscribing():
             try:
                 with _refused_if_unreadable(job.job_id):
                     await admit(self.reader, job, stopped, stopped.stopped_at)

@@ -175,15 +175,15 @@ class LogReader:
             found = rows.get(job.job_id) if job.job_id in need_row else heads.get(job.job_id)
             if found is None or isinstance(found, Exception):
                 _take(job, found)
-            elif job.is_contradicted(found, seen[job.job_id]) and is_anew:
+            elif job.was_set_back(found, seen[job.job_id]) and is_anew:
                 job.fail(RuntimeError("its log was set back, and somebody holds its row"))
-            elif job.is_contradicted(found, seen[job.job_id]):
+            elif job.was_set_back(found, seen[job.job_id]):
                 set_back.append(job)
             else:
                 reached[job] = found.seq
                 if not isinstance(found, Head):
                     _take(job, found)
-                elif not job.goes_on(found):
+                elif not job.is_continued_by(found):
                     self.mark(job, row=True)
         await self._read_missing(reached)
         await self._begin_anew(set_back)

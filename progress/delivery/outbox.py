@@ -1,4 +1,4 @@
-"""What waits for one watcher: bounded, in order, and only the latest tick of each job."""
+"""What waits for one slow watcher: bounded, in order, and only the latest tick of each job."""
 
 from collections import OrderedDict
 
@@ -30,7 +30,7 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, frame: Frame, *, lasting: bool = False) -> bool:
-        """Let a frame wait, a lasting one until it is taken out; return False if that is more than may wait."""
+        """Add a frame, to be superseded unless it is lasting; return False if that is more than may wait."""
         if self._ticks and (superseded := self._ticks.pop(frame.state_of, None)) is not None:
             self._size -= len(self._waiting.pop(superseded).payload)
         if frame.is_tick and not lasting:

@@ -1,4 +1,4 @@
-"""One socket's watching of one job."""
+"""One connection's subscription to one job."""
 
 from ..protocol import frames
 from ..protocol.codes import CloseCode
@@ -9,30 +9,36 @@ from .connection import Connection
 
 
 class Subscription:
-    """One socket's watching of one job."""
+    """One connection's subscription to one job.
 
-    __slots__ = ("begin", "connection", "is_addressed", "logs", "stopped_at", "user", "was_passed_over")
+    Args:
+        connection: Whose.
+        user: On whose behalf.
+        logs: Whether it gets log lines.
+        is_required: Whether the connection has no purpose without it, since its URL names the job.
+
+    """
+
+    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "stopped_at", "user")
 
     def __init__(
-        self, connection: Connection, user: type_of_user, *, logs: bool = False, is_addressed: bool = False
+        self, connection: Connection, user: type_of_user, *, logs: bool = False, is_required: bool = False
     ) -> None:
         self.connection = connection
         self.user = user
         self.logs = logs
-        self.is_addressed = (
-            is_addressed  # the job is that of the URL: without this subscription the socket has no purpose
-        )
-        self.begin: Position | None = None  # after which it was sent all there is
-        self.was_passed_over = False  # a snapshot was sent instead of events
-        self.stopped_at: Position | None = None  # after which nothing is sent until access was asked for again
+        self.is_required = is_required
+        self.begin: Position | None = None  # after which it was sent every event
+        self.has_skipped_events = False  # a snapshot was sent instead of events
+        self.stopped_at: Position | None = None  # after which nothing is sent, until the access policy was asked again
 
     def reached(self, position: Position) -> None:
-        """Go on from here, if it is stopped, for it was sent all up to here."""
+        """Note, of one that is stopped, that it was sent all up to here."""
         if self.stopped_at is not None:
             self.stopped_at = position
 
-    def tell(self, refused: Refused) -> None:
-        """Tell the watcher what it can't have; a socket that has no other purpose is to come back for it."""
+    def refuse(self, refused: Refused) -> None:
+        """Send the error; a connection that is closed for it, or has no other purpose, is to come back."""
         self.connection.send(frames.error(refused))
-        if refused.close is not None or (self.is_addressed and refused.temporary):
+        if refused.close is not None or (self.is_required and refused.temporary):
             self.connection.close(refused.close or CloseCode.RESYNC)

@@ -1,4 +1,4 @@
-"""One watched job in one process: its window of the log, and the sockets that watch it."""
+"""One watched job in one process: its window of the log, and the connections that watch it."""
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Facts(NamedTuple):
+class AccessFacts(NamedTuple):
     """What decides who may watch a job: which stream it is, and what the access policy goes by."""
 
     epoch: str
@@ -38,12 +38,12 @@ class Facts(NamedTuple):
 class WatchedJob:
     """Takes each event of a job once, in order, and sends it to all who watch.
 
-    Made empty; the log reader brings it to where the job stands.
+    It knows nothing of the job until the log reader has read its row.
 
     Args:
         job_id: The job.
         read: Reads a span of the job's log.
-        admit_again: Is given those who were stopped, since who may watch may have changed.
+        admit_again: Called with the subscriptions that were stopped, since who may watch may have changed.
         on_idle: Called when nobody watches or is about to.
 
     """
@@ -57,14 +57,14 @@ class WatchedJob:
     ) -> None:
         self.job_id = job_id
         self.row: ProcessingJob | None = None  # as it was last read; None where there is no such job
-        self.facts: Facts | None = None  # as they were last read
+        self.facts: AccessFacts | None = None  # as they were last read
         self.needs_row = True
-        self.has_hole = False  # the events that come next are not to be had
+        self.has_hole = False  # the log no longer has the events that come next
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
         self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
-        self._demands = 0
-        self._plain: dict[Connection, None] = {}  # who gets every event as it comes, but for log lines
+        self._pending = 0
+        self._plain: dict[Connection, None] = {}  # who gets every event as it comes, except for log lines
         self._with_logs: dict[Connection, None] = {}
         self._window: Window | None = None
         self._replay: Replay | None = None  # of what came before the window
@@ -84,27 +84,27 @@ class WatchedJob:
     @property
     def is_idle(self) -> bool:
         """Whether nobody watches or is about to."""
-        return not (self.subscriptions or self._demands)
+        return not (self.subscriptions or self._pending)
 
     # What the log reader brings
 
-    def goes_on(self, head: Head) -> bool:
-        """Tell whether the log is read on from here; otherwise the row has to be read, which `take` goes by."""
-        return self.facts == Facts(head.epoch, head.owner_id, head.public) and self._leads_to(head)
+    def is_continued_by(self, head: Head) -> bool:
+        """Return whether it is enough to read on in the log; otherwise the row has to be read, and given to `take`."""
+        return self.facts == AccessFacts(head.epoch, head.owner_id, head.public) and self._can_read_on_to(head)
 
-    def _leads_to(self, head: "Head | ProcessingJob") -> bool:
-        """Tell whether the log leads from here to where the job stands, without a hole and before too many events."""
+    def _can_read_on_to(self, head: "Head | ProcessingJob") -> bool:
+        """Return whether the events up to there can be read: they are of this stream, kept, and not too many."""
         if self._window is None or self._window.position.epoch != head.epoch:
             return False
         behind = head.seq - self._window.position.seq
         return behind <= 0 or (behind <= conf.REPLAY_EVENTS and not self.has_hole)
 
-    def is_contradicted(self, head: "Head | ProcessingJob", seen: int) -> bool:
-        """Tell whether a job stands where it can't, after what was shown: its log was set back, from a backup, say.
+    def was_set_back(self, head: "Head | ProcessingJob", seen: int) -> bool:
+        """Return whether the job stands where it can't after what was shown: its log was restored from a backup, say.
 
         Args:
             head: Where it stands.
-            seen: Where it was known to stand when that was asked.
+            seen: The position in the log that was known when the database was asked.
 
         """
         window = self._window
@@ -114,7 +114,7 @@ class WatchedJob:
         return head.seq < seen or is_another
 
     def take(self, row: "ProcessingJob | None") -> None:
-        """Go by the job's row as it is now.
+        """Take the job's row as it is now, and do what follows from it.
 
         Raises:
             ValueError: The row can't be shown; nothing has changed.
@@ -123,44 +123,44 @@ class WatchedJob:
         if row is None:
             self._end()
             return
-        facts, stopped = Facts(row.epoch, row.owner_id, row.public), []
+        facts, stopped = AccessFacts(row.epoch, row.owner_id, row.public), []
         loaded = self._loaded(row)
         if facts != self.facts:
-            stopped = self._stop()  # before they are shown what may not be for them
+            stopped = self._stop()  # before anything is sent that they may no longer see
         if loaded is not None:
             self._window = loaded
             self._replay = Replay(loaded, partial(self._read_frames, loaded.position.epoch))
             for subscription in self.subscriptions.values():
-                subscription.begin, subscription.was_passed_over = loaded.position, True
+                subscription.begin, subscription.has_skipped_events = loaded.position, True
             self._send([loaded.snapshot(recovered=False)])
         self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
         if stopped:
             self._admit_again(self, stopped)
 
     def _loaded(self, row: "ProcessingJob") -> Window | None:
-        """Return a window that begins where the job stands; None if the present one goes on."""
-        if self._leads_to(row):
+        """Return a new window that begins where the job stands; None if the present one can be kept."""
+        if self._can_read_on_to(row):
             return None
         window = Window(row.name, Position(row.epoch, row.seq), job_state(row), conf.RING_EVENTS)
         window.snapshot(recovered=False)  # raises where it can't be made
         return window
 
     def fail(self, error: Exception) -> None:
-        """Turn everybody away for now: what the database has of the job can't be shown."""
+        """End all subscriptions for now: what the database has of the job can't be shown."""
         logger.warning("Job %s can't be shown: %r", self.job_id, error)
         self.is_failing = self.needs_row = True
         for subscription in list(self.subscriptions.values()):
             self.turn_away(subscription, unavailable(self.job_id))
 
     def _end(self) -> None:
-        """Turn everybody away: there is no such job."""
+        """End all subscriptions: there is no such job."""
         self.row = self.facts = self._window = self._replay = None
         self.has_hole = self.is_failing = False
         for subscription in list(self.subscriptions.values()):
             self.turn_away(subscription, job_not_found(self.job_id))
 
     def offer(self, publications: Sequence[Publication]) -> bool:
-        """Take those events that come next, and send them together; return whether nothing is missing before any."""
+        """Take those events that come next, and send them together; return False if one is missing before any."""
         window = self._window
         if window is None:
             return False
@@ -185,21 +185,21 @@ class WatchedJob:
     # Who watches
 
     @contextmanager
-    def in_demand(self) -> Iterator[None]:
-        """Stay while a subscription is being made; after the last, nothing is kept for others who replay."""
-        self._demands += 1
+    def subscribing(self) -> Iterator[None]:
+        """Keep the job while a subscription is being made; after the last, what was read for replays is dropped."""
+        self._pending += 1
         try:
             yield
         finally:
-            self._demands -= 1
-            if not self._demands:
+            self._pending -= 1
+            if not self._pending:
                 self._answered = None
                 if self._replay is not None:
                     self._replay.forget_pages()
             self._check_idle()
 
     async def missed_since(self, since: Position) -> Sequence[Frame] | None:
-        """Return the events after a position: all, or the first of them; None if they can't be had whole."""
+        """Return the events after a position: all, or the first of them; None if any is no longer kept."""
         if self._window is None or self._replay is None or since.epoch != self._window.position.epoch:
             return None
         return await self._replay.after(since.seq)
@@ -209,10 +209,10 @@ class WatchedJob:
         return [event_frame(each.job_id, each.seq, each.kind, each.text) for each in publications]
 
     def replace(self, connection: Connection, since: Position | None, *, logs: bool) -> Position | None:
-        """End a socket's earlier subscription; return where another begins, so that nothing is sent twice.
+        """End a connection's earlier subscription; return where the new one begins, so that nothing is sent twice.
 
-        What the client has yet to get of the earlier one follows its message, so its position is the one that was
-        sent, unless it goes back to before all that this subscription was sent.
+        What was sent to the earlier one may still be on its way, so the new one begins behind that; unless the client
+        asks for more than the earlier one was ever sent.
         """
         old = self.subscriptions.get(connection)
         if old is None:
@@ -223,15 +223,15 @@ class WatchedJob:
             return since
         if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin:
             return max(since, sent)
-        return None if old.was_passed_over and since.epoch == sent.epoch else since
+        return None if old.has_skipped_events and since.epoch == sent.epoch else since
 
     def is_wanted(self, subscription: Subscription) -> bool:
-        """Tell whether a subscription that is being made, or was stopped, is still of use."""
+        """Return whether a subscription that is being made, or was stopped, is still needed."""
         is_here = subscription.stopped_at is None or self.subscriptions.get(subscription.connection) is subscription
         return is_here and subscription.connection.is_accepting
 
     def attach(self, subscription: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
-        """Send a subscription what it missed since a position, or a snapshot; from here on it gets all that comes.
+        """Send what was missed since a position, or a snapshot; from here on the subscription gets every event.
 
         Raises:
             Refused: Too many watch the job already.
@@ -255,18 +255,18 @@ class WatchedJob:
         (self._with_logs if subscription.logs else self._plain)[connection] = None
 
     def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Chunk]:
-        """Return what is sent to a subscription, in chunks, made once for all who resume from the same event."""
+        """Return what a subscription is sent first, in chunks, made once for all who resume from the same event."""
         assert self._window is not None
         frames = visible(missed or (), logs=logs)
         if is_asked or missed is None:
             frames.append(self._window.snapshot(recovered=missed is not None))
         made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
-        if self._answered is None or self._answered[0] != made_of:  # which says all: each ends at the same event
+        if self._answered is None or self._answered[0] != made_of:  # each ends at the same event
             self._answered = made_of, list(chunks(frames))
         return self._answered[1]
 
     def _stop(self) -> list[Subscription]:
-        """Send those who watch nothing more, until they are attached again or turned away; return them."""
+        """Stop sending to all subscriptions, until each is attached again or turned away; return them."""
         stopped = [each for each in self.subscriptions.values() if each.stopped_at is None]
         for subscription in stopped:
             subscription.stopped_at = self.position
@@ -275,13 +275,13 @@ class WatchedJob:
         return stopped
 
     def turn_away(self, subscription: Subscription, refused: Refused) -> None:
-        """End a subscription, and tell why."""
+        """End a subscription, and say why."""
         if self.subscriptions.get(subscription.connection) is subscription:
             self.remove(subscription.connection)
-            subscription.tell(refused)
+            subscription.refuse(refused)
 
     def remove(self, connection: Connection) -> None:
-        """Let a socket watch no more."""
+        """End a connection's subscription."""
         connection.watched.pop(self.job_id, None)
         self.subscriptions.pop(connection, None)
         self._plain.pop(connection, None)

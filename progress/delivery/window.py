@@ -1,4 +1,4 @@
-"""What a process holds of one watched job: how far it has followed the log, and the last stretch of it.
+"""What a process holds of one watched job: how far it has followed the log, and its last events.
 
 Pure: it decides what is fresh, what is missing and what can be replayed; others read and send.
 """
@@ -53,14 +53,14 @@ class Window:
         return self.position.seq - len(self.events)
 
     def verdict(self, seq: int) -> Verdict:
-        """Tell whether the event ``seq`` is the one to `append` next."""
+        """Return whether the event ``seq`` is the one to `append` next."""
         if seq == self.position.seq + 1:
             return Verdict.FRESH
         return Verdict.GAP if seq > self.position.seq else Verdict.SEEN
 
     def append(self, frame: Frame, *, is_log: bool) -> None:
-        """Take the next event in."""
-        assert frame.seq == self.position.seq + 1, "offer() said otherwise"
+        """Add the next event; the oldest go where there is no room."""
+        assert frame.seq == self.position.seq + 1, "the verdict was another"
         self.position = Position(self.position.epoch, frame.seq)
         self.events.append(frame)
         self._size += len(frame.payload)
@@ -71,7 +71,7 @@ class Window:
             self._shown = frame
 
     def fill(self, older: Sequence[Frame]) -> None:
-        """Put older events before those that are here, as far as they join on and there is room."""
+        """Add older events in front, as far as they join on and there is room."""
         self.is_filled = True
         for frame in reversed(older):
             if len(self.events) == self._most or self._size + len(frame.payload) > WINDOW_BYTES:
@@ -109,11 +109,11 @@ class Window:
         return self._snapshots[recovered]
 
     def _settle(self) -> None:
-        """Take the state from the last event that shows one; only when it is asked for, which is seldom."""
+        """Bring the state up to the last event that shows one: not with each event, since it is seldom asked for."""
         if self._shown is not None:
             self._state, self._shown, self._changed_at = json.loads(self._shown.text), None, None
 
 
 def is_whole(frames: Sequence[Frame], after: int, upto: int) -> bool:
-    """Tell whether events read from the log are all those with ``after < seq <= upto``, in order."""
+    """Return whether events read from the log are all those with ``after < seq <= upto``, in order."""
     return [frame.seq for frame in frames] == list(range(after + 1, upto + 1))

@@ -213,7 +213,7 @@ class Session:
             command.job_id,
             command.since,
             logs=command.logs,
-            is_addressed=is_addressed,
+            is_required=is_addressed,
         )
 
     async def _subscribe_many(self, commands: Sequence[Subscribe]) -> None:

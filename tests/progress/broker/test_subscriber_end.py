@@ -15,7 +15,7 @@ async def until_over():
     await eventually(lambda: len(asyncio.all_tasks()) == 1)
 
 
-async def test_stop__nothing_goes_on(layer, delivered):
+async def test_stop__nothing_is_continued_by(layer, delivered):
     before = asyncio.all_tasks()
     linked = Subscriber(layer, delivered.append, lambda: None)
     await linked.join("a")

@@ -232,14 +232,14 @@ async def test_sweep__who_may_watch_is_asked_again_when_the_owner_changes(unhear
     assert told == {"yes": [1, 2, 4], "no": [1, "job_not_found"], "raises": [1, "unavailable"]}[answer]
 
 
-@pytest.mark.parametrize("is_addressed", [True, False])
-async def test_sweep__what_can_not_be_shown_ends_a_socket_that_has_no_other_purpose(no_sweep, is_addressed):
+@pytest.mark.parametrize("is_required", [True, False])
+async def test_sweep__what_can_not_be_shown_ends_a_socket_that_has_no_other_purpose(no_sweep, is_required):
     """It comes back, and asks again; any other socket asks when it likes."""
     job = await a_job()
     async with watchers() as [watcher]:
-        await watch(watcher, is_addressed=is_addressed)
+        await watch(watcher, is_required=is_required)
         await run(ProcessingJob.objects.update)(epoch="another", progress=float("inf"))
         await swept()
         await watcher.until(lambda frames: frames[-1].get("code") == "unavailable")
-        await eventually(lambda: watcher.codes == ([CloseCode.RESYNC] if is_addressed else []))
+        await eventually(lambda: watcher.codes == ([CloseCode.RESYNC] if is_required else []))
     assert job.job_id == JOB

@@ -89,7 +89,7 @@ async def test_take__a_row_that_can_not_be_shown_changes_nothing(unheard, no_swe
     job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
-        with hubs.current().jobs[JOB].in_demand():
+        with hubs.current().jobs[JOB].subscribing():
             await job.amark_started()
             await job.amark_progress(5)
             await run(ProcessingJob.objects.update)(progress=float("inf"))

@@ -94,7 +94,7 @@ async def test_what_is_kept_meanwhile_is_bounded(spans, monkeypatch):
     async with watchers(2) as [first, second]:
         await watch(first)
         watched = hubs.current().jobs[JOB]
-        with watched.in_demand():  # somebody else is under way
+        with watched.subscribing():  # somebody else is under way
             await watch(first, Position(job.job.epoch, 1), logs=True)
             await watch(second, Position(job.job.epoch, 1))
             assert len(watched._replay._pages._kept) == 1

@@ -128,7 +128,7 @@ async def test_subscribe__unknown_and_forbidden_take_equal_paths(unheard, no_swe
             with pytest.raises(Refused, match="Job not found"):
                 await watch(watcher, job_id=job_id)
             taken.append(list(steps))
-    assert taken[0] == taken[1] == ["_rows_and_heads", "_answer", "may_view"]
+    assert taken[0] == taken[1] == ["_rows_and_heads", "_may_view", "may_view"]
 
 
 async def test_subscribe__who_may_watch_has_changed_while_it_waited_for_the_socket(unheard, no_sweep, monkeypatch):
@@ -178,7 +178,7 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
         await watch(watcher, Position(job.job.epoch, 2))
         watched = hubs.current().jobs[JOB]
         events = await watched.missed_since(Position(job.job.epoch, 2))
-        with watched.in_demand():
+        with watched.subscribing():
             for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
                 frames = [
                     frame for chunk in watched._answer(missed, logs=False, is_asked=is_asked) for frame in chunk.frames
@@ -194,7 +194,7 @@ async def test_answer__with_log_lines_is_none_without(no_sweep):
     await job.amark_progress(5)
     async with watchers(4) as [here_first, *resuming]:
         await watch(here_first)
-        with hubs.current().jobs[JOB].in_demand():
+        with hubs.current().jobs[JOB].subscribing():
             for watcher, (after, logs) in zip(resuming, [(2, True), (2, False), (3, True)], strict=True):
                 await watch(watcher, Position(job.job.epoch, after), logs=logs)
     assert [seqs(watcher) for watcher in resuming] == [[3, 4, 5, 5], [3, 5, 5], [4, 5, 5]]

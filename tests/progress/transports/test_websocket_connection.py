@@ -108,7 +108,7 @@ async def test_connect__unknown_by_address_closes_that_socket_alone(monkeypatch)
     async with watching("/progress/ws/absent") as addressed, watching() as asking:
         await eventually(lambda: "absent" in hubs.current().jobs)
         await asking.send_json_to({"type": "subscribe", "job_id": "absent"})
-        await eventually(lambda: hubs.current().jobs["absent"]._demands == 2)
+        await eventually(lambda: hubs.current().jobs["absent"]._pending == 2)
         both.set()
         assert (await addressed.next())["code"] == (await asking.next())["code"] == "job_not_found"
         assert await addressed.close_code() == CloseCode.JOB_NOT_FOUND
