@@ -10,6 +10,7 @@ when it is rolled back, whole or to a savepoint.
 """
 
 import threading
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,6 @@ from .events import Event
 from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
 from .ids import birth
 from .models import JobEvent, ProcessingJob
-from .rate import RateEstimator
 from .writes import Write, is_logged, tell, write, writes_in_one_statement
 
 Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
@@ -50,7 +50,6 @@ class AttemptWriter:
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[tuple[Decision, Write]] = []  # sent as the connection was lost
-        self._rate = RateEstimator()
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -74,47 +73,52 @@ class AttemptWriter:
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
-    def _write(self, decide: Decision) -> None:
-        """Decide on a change, apply it and log it, all in one transaction."""
-        repeated(partial(self._try, decide))
+    def _write(self, decide: Decision) -> Change | None:
+        """Decide on a change, apply it and log it, all in one transaction; return it, or None if nothing is to change.
 
-    def _try(self, decide: Decision, connection: BaseDatabaseWrapper) -> None:
+        It may be decided more than once, and only the last decision is written: so none leaves a trace of its own.
+        """
+        return repeated(partial(self._try, decide))
+
+    def _try(self, decide: Decision, connection: BaseDatabaseWrapper) -> Change | None:
         if connection.in_atomic_block:
-            self._write_under_lock(connection, decide, [])
-            return
+            return self._write_under_lock(connection, decide, [])
         sent: list[Write] = []
         session = connection.connection
         try:
-            if self._unclear or not self._write_at_known_position(connection, decide, sent):
+            change = None if self._unclear else self._write_at_known_position(connection, decide, sent)
+            if change is None:
                 with transaction.atomic(using=connection.alias):
-                    self._write_under_lock(connection, decide, sent)
+                    change = self._write_under_lock(connection, decide, sent)
+            return change
         except Error:
             if sent and database.is_lost(connection, session):
                 with self._lock:
                     self._unclear.append((decide, sent[-1]))
             raise
 
-    def _write_at_known_position(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> bool:
-        """Write without a read if nobody else has written since; else return False, having changed nothing."""
+    def _write_at_known_position(
+        self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]
+    ) -> Change | None:
+        """Write without a read if nobody else has written since; else return None, having changed nothing."""
         known = self._known
         if known is None or _attempt_of(known) != self._attempt:
-            return False
+            return None
         try:
-            change = self._decide(decide, known)
+            change: Change | None = decide(known)
         except (InvalidTransition, InvalidValue):
-            return False  # the row itself has the last word
+            return None  # the row itself has the last word
         if change is None:
-            return False
+            return None
         sent.append(Write.of(connection, known, change))
+        own = nullcontext() if writes_in_one_statement(connection) else transaction.atomic(using=connection.alias)
         try:
-            if writes_in_one_statement(connection):
-                return self._apply(connection, sent[-1])
-            with transaction.atomic(using=connection.alias):
-                return self._apply(connection, sent[-1])
+            with own:
+                return change if self._apply(connection, sent[-1]) else None
         except IntegrityError:
-            return False  # the row was set back to where this object knew it
+            return None  # the row was set back to where this object knew it
 
-    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> None:
+    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> Change | None:
         job = self._read(connection, lock=True)
         held = self._held(connection)
         attempt, is_done = (self._attempt if held is None else held.attempt), False
@@ -126,17 +130,13 @@ class AttemptWriter:
             connection.on_commit(self._clear_up)
         if attempt is not None and attempt != _attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
-        change = None if is_done else self._decide(decide, job)
+        change: Change | None = None if is_done else decide(job)
         if change is None:
             connection.on_commit(Committed(self, job), robust=True)
-            return
+            return None
         sent.append(Write.of(connection, job, change, logged=getattr(job, "logged", None) or 0))
         written = self._apply(connection, sent[-1])
         assert written, "the row is locked"
-
-    def _decide(self, decide: Decision, job: ProcessingJob) -> Change | None:
-        with self._lock:  # of the rate, which is reckoned meanwhile
-            change: Change | None = decide(job)
         return change
 
     def _apply(self, connection: BaseDatabaseWrapper, change: Write) -> bool:

@@ -28,6 +28,7 @@ class Change:
     fields: dict[str, Any] = field(default_factory=dict)
     text: str = ""
     level: str = ""
+    rate: RateEstimator | None = None  # with what a progress report counted
 
     def fields_at(self, now: datetime) -> dict[str, Any]:
         """Return the new values, with the time filled in."""
@@ -36,7 +37,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The arguments of a progress report, checked."""
+    """The arguments of a progress report, checked, and the moment at which it was made.
+
+    It is decided on by these alone, however often and however late that is. The same report, made again, is equal.
+    """
 
     progress: float | None
     current: float | None
@@ -44,6 +48,9 @@ class Report:
     message: str | None
     stage: str | None
     metadata: dict[str, Any]
+    at: datetime = field(compare=False)
+    seconds: float = field(compare=False)  # the same moment, by the monotonic clock
+    rate: RateEstimator | None = field(compare=False)  # up to then; None before the first report of a process
 
     @classmethod
     def checked(
@@ -54,8 +61,9 @@ class Report:
         message: str | None,
         stage: str | None,
         metadata: dict[str, Any] | None,
+        rate: RateEstimator | None,
     ) -> Self:
-        """Return the report.
+        """Return the report, made now.
 
         Raises:
             InvalidValue: An argument is out of its bounds.
@@ -70,6 +78,9 @@ class Report:
             message=None if message is None else validation.text(message, "message", validation.MAX_MESSAGE),
             stage=stage,
             metadata=added,
+            at=timezone.now(),
+            seconds=time.monotonic(),
+            rate=rate,
         )
 
 
@@ -172,11 +183,11 @@ def logged(_: ProcessingJob, text: str, level: str) -> Change:
     return Change(EventKind.LOG, text=text, level=level)
 
 
-def progressed(job: ProcessingJob, report: Report, rate: RateEstimator) -> Change:
+def progressed(job: ProcessingJob, report: Report) -> Change:
     """Get further."""
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
-    shown, progress = _measured(job, report, rate)
+    shown, progress, rate = _measured(job, report)
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:
         fields["progress"] = progress
@@ -187,15 +198,11 @@ def progressed(job: ProcessingJob, report: Report, rate: RateEstimator) -> Chang
         shown["stage"] = report.stage
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
-    return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields)
+    return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate)
 
 
-def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[dict[str, Any], float | None]:
-    """Return what a report says of counts, speed and time left, and the percentage."""
-    now = time.monotonic()
-    if not rate.has_begun and job.started_at is not None:
-        # The first report of this process: the mean since the start.
-        rate.reset(0, now - max(0.0, (timezone.now() - job.started_at).total_seconds()))
+def _measured(job: ProcessingJob, report: Report) -> tuple[dict[str, Any], float | None, RateEstimator | None]:
+    """Return what a report says of counts, speed and time left, the percentage, and the rate if it counts."""
     total = job.metadata.get("total") if report.total is None else report.total
     current = job.metadata.get("current") if report.current is None else report.current
     shown: dict[str, Any] = {} if report.total is None else {"total": total}
@@ -203,19 +210,31 @@ def _measured(job: ProcessingJob, report: Report, rate: RateEstimator) -> tuple[
         if current > total * (1 + validation.ROUNDING):
             raise InvalidValue(f"The current count {current:g} is above the total {total:g}.")
         current = min(current, total)
-    progress = job.progress
+    progress, rate = job.progress, None
     if report.progress is not None:
         progress = report.progress
     elif report.current is not None or (report.total is not None and current is not None):
         progress = _percent(current, total)
     if report.current is not None:
-        speed = rate.update(report.current, now)
+        rate = _rate_with(job, report, report.current)
+        speed = rate.per_second
         shown |= {"current": current, "rate": None if speed is None else round(speed, 3)}
         if total is not None:
             shown["eta_seconds"] = eta_seconds(total - current, speed)
     elif report.progress is not None:
-        shown["eta_seconds"] = eta_seconds(100 - report.progress, rate.update(report.progress, now))
-    return shown, progress
+        rate = _rate_with(job, report, report.progress)
+        shown["eta_seconds"] = eta_seconds(100 - report.progress, rate.per_second)
+    return shown, progress, rate
+
+
+def _rate_with(job: ProcessingJob, report: Report, count: float) -> RateEstimator:
+    """Return the rate up to a report and with it; the first one of a process gives the mean since the job's start."""
+    rate = report.rate
+    if rate is None:
+        if job.started_at is None:
+            return RateEstimator(count, report.seconds)
+        rate = RateEstimator(0, report.seconds - max(0.0, (report.at - job.started_at).total_seconds()))
+    return rate.update(count, report.seconds)
 
 
 def _percent(current: float, total: float | None) -> float | None:

@@ -16,6 +16,7 @@ from .database import connection_to_write, repeated
 from .exceptions import DuplicateJob, JobNotFound
 from .ids import renewed
 from .models import ProcessingJob
+from .rate import RateEstimator
 from .states import EventKind
 from .threads import in_thread
 from .writes import append, event_of
@@ -53,6 +54,8 @@ class ProcessingJobLifecycle(AttemptWriter):
         job_or_id: A job, or the id of one.
 
     """
+
+    _rate: RateEstimator | None = None  # by the reports of this process that were written
 
     # Making and reading
 
@@ -129,8 +132,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         """Record that a worker has begun."""
         given = changes.checked(message, metadata)
         self._write(partial(changes.started, **given))
-        with self._lock:
-            self._rate.reset(0, time.monotonic())
+        self._rate = RateEstimator(0, time.monotonic())
 
     def mark_progress(
         self,
@@ -154,8 +156,10 @@ class ProcessingJobLifecycle(AttemptWriter):
             metadata: JSON to add to the job's, at most 16 KiB together.
 
         """
-        report = changes.Report.checked(progress, current, total, message, stage, metadata)
-        self._write(partial(changes.progressed, report=report, rate=self._rate))
+        report = changes.Report.checked(progress, current, total, message, stage, metadata, self._rate)
+        written = self._write(partial(changes.progressed, report=report))
+        if written is not None and written.rate is not None:
+            self._rate = written.rate
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""

@@ -13,7 +13,7 @@ from jobs import changes, database
 from jobs.exceptions import InvalidValue
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from jobs.rate import eta_seconds
+from jobs.rate import RateEstimator
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = pytest.mark.django_db
@@ -108,7 +108,7 @@ def test_progressed__same_stage_is_a_tick(running: ProcessingJobLifecycle) -> No
 
 def test_progressed__rate_and_time_left(running: ProcessingJobLifecycle) -> None:
     start = time.monotonic()
-    running._rate.reset(0, start)
+    running._rate = RateEstimator(0, start)
     with mock.patch.object(changes.time, "monotonic", return_value=start + 4):
         running.mark_progress(current=20, total=50)
     metadata = row(running.job_id)["metadata"]
@@ -142,16 +142,6 @@ def test_decisions__touch_no_database_and_no_job(
         changes.completed(job, message="done", result={"a": 1}, metadata={"b": 2})
     assert job.__dict__ == before
     assert isinstance(job, ProcessingJob)
-
-
-def test_progressed__another_process_states_the_mean_rate_since_the_start(running: ProcessingJobLifecycle) -> None:
-    job = ProcessingJob.objects.get(pk=running.job_id)
-    assert job.started_at is not None
-    now = job.started_at + timedelta(seconds=4)
-    with mock.patch.object(changes.timezone, "now", return_value=now):
-        ProcessingJobLifecycle(running.job_id).mark_progress(current=20, total=50)
-    metadata = row(running.job_id)["metadata"]
-    assert (metadata["rate"], metadata["eta_seconds"]) == (5.0, 6.0)
 
 
 # Counts that change their minds
@@ -209,27 +199,6 @@ def test_progressed__the_smallest_and_the_largest_stay_finite(
     json.dumps([row(running.job_id)[name] for name in ("progress", "metadata")], allow_nan=False)
 
 
-def test_progressed__a_job_that_stands_still_has_no_time_left(running: ProcessingJobLifecycle) -> None:
-    clock = time.monotonic()
-    running._rate.reset(0, clock)
-    with mock.patch.object(changes.time, "monotonic") as monotonic:
-        monotonic.return_value = clock + 2
-        running.mark_progress(current=20, total=50)
-        assert "eta_seconds" in row(running.job_id)["metadata"]
-        for _ in range(200):
-            monotonic.return_value += 30
-            running.mark_progress(current=20)
-    metadata = row(running.job_id)["metadata"]
-    assert "eta_seconds" not in metadata
-    assert metadata["rate"] == 0
-
-
-def test_eta__is_none_past_a_hundred_days() -> None:
-    assert eta_seconds(8_640_000, 1) == 8_640_000
-    assert eta_seconds(8_640_001, 1) is None
-    assert eta_seconds(1, 5e-324) is None
-
-
 def test_progressed__an_empty_message_clears_it(running: ProcessingJobLifecycle) -> None:
     running.mark_progress(message="reading")
     running.mark_progress(5)
@@ -250,21 +219,3 @@ def test_times__a_clock_that_is_set_back_ends_nothing_before_its_start(running: 
     job = row(running.job_id)
     assert job["started_at"] <= job["finished_at"] == job["updated_at"]
     assert all(event["timestamp"] >= job["created_at"] for event in log(running.job_id))
-
-
-def test_progressed__the_time_left_by_percent(running: ProcessingJobLifecycle) -> None:
-    start = time.monotonic()
-    running._rate.reset(0, start)
-    with mock.patch.object(changes.time, "monotonic", return_value=start + 4):
-        running.mark_progress(20)
-    metadata = row(running.job_id)["metadata"]
-    assert metadata["eta_seconds"] == pytest.approx(16.0, abs=0.1)
-    assert "rate" not in metadata
-
-
-def test_started__the_rate_counts_from_there(make_job: Any) -> None:
-    with mock.patch.object(changes.time, "monotonic", return_value=100.0) as monotonic:
-        lifecycle = make_job(status="in_progress")
-        monotonic.return_value = 104.0
-        lifecycle.mark_progress(current=20)
-    assert row(lifecycle.job_id)["metadata"]["rate"] == pytest.approx(5.0)

@@ -21,6 +21,7 @@ FILES = (
     "test_property",
     "test_reporter",
     "test_reporter_trouble",
+    "test_speed",
     "test_track",
     "test_transactions",
 )
