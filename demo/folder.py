@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.reporter import Reporter
+from jobs.reporting import Reporter
 from jobs.validation import MAX_STAGE
 
 CHUNK = 1 << 20  # bytes read at once

@@ -141,6 +141,13 @@ def test_demo__is_what_nothing_depends_on(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", sources("jobs"))
+def test_reporting__stands_on_the_rest_of_jobs(module: str) -> None:
+    """Nothing below imports it: not the admin either."""
+    upper = sources("jobs/reporting").keys()
+    assert module in upper or not imports(module, types=True) & upper
+
+
+@pytest.mark.parametrize("module", sources("jobs"))
 def test_jobs__know_nothing_of_sockets(module: str) -> None:
     bridges = {"asgiref"} if module != "jobs.threads" else set()  # the one place where asynchronous code meets the rest
     assert not packages(imports(module, types=True)) & {"progress", "progress_site", "channels", "daphne", *bridges}
@@ -179,6 +186,7 @@ def test_imports__are_found() -> None:
     """The rules above hold for a reason: the walk sees imports at the top, in functions, and for types."""
     assert "django.db.IntegrityError" in imports("jobs.lifecycle")
     assert "jobs.database" in imports("jobs.apps")
+    assert "jobs.lifecycle.ProcessingJobLifecycle" in imports("jobs.reporting.tracking")
     assert "progress.source.store.ProcessingJob" in imports("progress.protocol.frames", types=True) - imports(
         "progress.protocol.frames"
     )

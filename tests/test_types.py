@@ -10,7 +10,7 @@ from tests.installation import ROOT
 
 PROJECT = """
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporter import track
+from jobs.reporting import track
 from progress.identity.tokens import issue
 
 job = ProcessingJobLifecycle.create("import-march")

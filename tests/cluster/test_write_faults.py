@@ -25,9 +25,9 @@ WAIT_SECONDS = 60.0
 COMMON = """
 import json, sys, time
 from django.db import Error, connection
-from jobs import reporter
+from jobs.reporting import reporter
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporter import Reporter
+from jobs.reporting import Reporter
 
 reports = int(sys.argv[1])
 reporter.MIN_INTERVAL = 0

@@ -12,9 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from demo import folder as folder_module
-from jobs import reporter
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
+from jobs.reporting import reporter
 from tests.installation import ROOT, Site
 
 pytestmark = pytest.mark.django_db

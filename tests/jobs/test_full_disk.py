@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from jobs import reporter
-from jobs.reporter import Reporter
+from jobs.reporting import Reporter, reporter
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = pytest.mark.django_db(transaction=True)

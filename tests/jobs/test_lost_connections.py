@@ -10,11 +10,11 @@ from asgiref.sync import sync_to_async
 from django.core import mail
 from django.db import Error, OperationalError, connection, connections, transaction
 
-from jobs import database, reporter, threads
+from jobs import database, threads
 from jobs.exceptions import DuplicateJob, JobCancelled, JobNotFound, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from jobs.reporter import Reporter
+from jobs.reporting import Reporter, reporter
 from jobs.threads import ThreadPool
 from progress.delivery import reads
 from tests.jobs.records import assert_whole, log, row

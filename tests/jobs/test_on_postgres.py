@@ -19,10 +19,10 @@ FILES = (
     "test_lost_connections",
     "test_ordinary_callers",
     "test_property",
-    "test_reporter",
-    "test_reporter_trouble",
+    "reporting/test_reporter",
+    "reporting/test_reporter_trouble",
+    "reporting/test_tracking",
     "test_speed",
-    "test_track",
     "test_transactions",
 )
 

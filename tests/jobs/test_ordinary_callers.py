@@ -26,7 +26,7 @@ from jobs.exceptions import (
 )
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from jobs.reporter import Reporter
+from jobs.reporting import Reporter
 from tests.conftest import MakeSite
 from tests.jobs.records import assert_whole, log, row
 

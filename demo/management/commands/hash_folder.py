@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from jobs.exceptions import DuplicateJob, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporter import Reporter
+from jobs.reporting import Reporter
 from jobs.states import Status
 from progress.management.printing import PrintingCommand
 

@@ -15,7 +15,7 @@ from host.background.jobs.access import may_view
 from host.background.jobs.exceptions import InvalidTransition
 from host.background.jobs.lifecycle import ProcessingJobLifecycle
 from host.background.jobs.models import JobEvent, ProcessingJob
-from host.background.jobs.reporter import track
+from host.background.jobs.reporting import track
 from host.background.progress.identity.tokens import issue
 
 

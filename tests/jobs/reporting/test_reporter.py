@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import reporter, validation
+from jobs import validation
 from jobs.exceptions import JobCancelled, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent
-from jobs.reporter import Reporter, track
+from jobs.reporting import Reporter, reporter, track
 from tests.jobs.records import row
-from tests.jobs.reported import MakeJob, stored
+from tests.jobs.reporting.reported import MakeJob, stored
 
 pytestmark = pytest.mark.django_db
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporter import track
-from tests.jobs.reported import stored
+from jobs.reporting import track
+from tests.jobs.reporting.reported import stored
 
 pytestmark = pytest.mark.django_db
 

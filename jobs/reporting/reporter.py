@@ -1,31 +1,23 @@
-"""Reporting from a worker's code: wrap an iterable, or count inside a ``with`` block.
-
-with Reporter("job-123", total=len(files), unit="files") as report:
-    for file in files:
-        convert(file)
-        report.advance()
-"""
+"""One run of a job, counted inside a ``with`` block."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from django.db import Error
 
-from . import validation
-from .database import UNAVAILABLE, connection_to_write
-from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
-from .lifecycle import ProcessingJobLifecycle
-from .models import ProcessingJob
-from .states import TERMINAL, Status
+from .. import validation
+from ..database import UNAVAILABLE, connection_to_write
+from ..exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
+from ..lifecycle import ProcessingJobLifecycle
+from ..models import ProcessingJob
+from ..states import TERMINAL, Status
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is told with the next
 SILENCE_SECONDS = 1.0  # without reports after the database did not answer: each try may hold up the work
@@ -236,22 +228,3 @@ class Reporter:
             logger.warning(
                 "Job %r was told what can't be stored: %s", self.lifecycle.job_id, validation.in_words(error)
             )
-
-
-def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:
-    """Yield the items while the job shows how many are done; it completes with the last.
-
-    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled. The code after the
-    loop runs in that case too.
-    """
-    try:
-        total = len(items)  # type: ignore[arg-type]  # or there is none
-    except Exception:  # whatever a foreign __len__ raises
-        total = None
-    with Reporter(job, total=total, unit=unit) as report:
-        for item in items:
-            try:
-                yield item
-            except GeneratorExit:
-                raise JobCancelled(report.lifecycle.job_id) from None
-            report.advance()

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from jobs import reporter
 from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent
-from jobs.reporter import Reporter, track
+from jobs.reporting import Reporter, reporter, track
 from tests.jobs.records import row
-from tests.jobs.reported import stored
+from tests.jobs.reporting.reported import stored
 
 pytestmark = pytest.mark.django_db
 
