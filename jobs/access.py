@@ -31,7 +31,7 @@ class AccessPolicy:
     """
 
     def may_view(self, user: type_of_user, job: ProcessingJob) -> bool:
-        """Tell whether ``user`` may see ``job``."""
+        """Return whether ``user`` may see ``job``."""
         return job.public or (user.is_authenticated and job.owner_id == user.pk) or self._sees_all(user)
 
     def visible(self, user: type_of_user, jobs: "QuerySet[ProcessingJob]") -> "QuerySet[ProcessingJob]":
@@ -71,8 +71,8 @@ def policy() -> AccessPolicy:
 def may_view(user: type_of_user, job: ProcessingJob | None) -> bool:
     """Ask the policy whether ``user`` may see ``job``.
 
-    It is asked about a job that does not exist as well, so that nobody can tell that from one that is hidden by
-    how long the answer takes.
+    It is asked about a job that does not exist as well: the time that the answer takes must not show whether a job is
+    hidden or missing.
     """
     if job is not None:
         return policy().may_view(user, job)

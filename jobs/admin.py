@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 AWAY = "the database does not answer now. What follows in the list was left as it was; try again."
 EVENTS_SHOWN = 100  # of a job's log, the most recent
 EMPTY_BAR = SafeString('<span class="job-bar"><progress max="100" value="0" aria-label="Progress"></progress></span>')
-RESULTS_TOLD = 50  # jobs of one action of which each gets a message; the others are counted
+RESULTS_SHOWN = 50  # messages of one action; the jobs beyond are counted
 
 
 class AddJobForm(ModelForm):
-    """A new job. The form makes it as its last check: only the database can tell whether an id is free."""
+    """A new job. The form makes it as its last check: only the database knows whether an id is free."""
 
     id = forms.CharField(
         label="Id", required=False, help_text="1 to 64 letters, digits, '.', '_' or '-'. Empty: one is generated."
@@ -142,7 +142,7 @@ class ProcessingJobAdmin(ModelAdmin):
         return False
 
     def has_control_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may cancel and retry jobs."""
+        """Return whether the user may cancel and retry jobs."""
         return super().has_change_permission(request)
 
     # Adding
@@ -218,8 +218,8 @@ class ProcessingJobAdmin(ModelAdmin):
     def _act(
         self, request: HttpRequest, jobs: "QuerySet[ProcessingJob]", act: Callable[[ProcessingJobLifecycle], str]
     ) -> None:
-        """Do something to each job by its lifecycle, and tell of each how it went."""
-        untold = 0
+        """Do something to each job by its lifecycle, and show a message for each."""
+        not_shown = 0
         for number, job in enumerate(jobs):
             try:
                 # It begins with a word of ours: the admin writes the first letter of a message large, of an id as well.
@@ -234,12 +234,12 @@ class ProcessingJobAdmin(ModelAdmin):
             except Exception as error:  # whatever is wrong with a row, it harms its own job only
                 logger.warning("Job %s can't be changed: %r", job.pk, error)
                 level, outcome = messages.ERROR, f"Job {str(job)!r}: what is stored of it makes no sense."
-            if number < RESULTS_TOLD:
+            if number < RESULTS_SHOWN:
                 self.message_user(request, outcome, level)
             else:
-                untold += 1
-        if untold:
-            self.message_user(request, f"{untold:,} more were asked for; see the list.", messages.INFO)
+                not_shown += 1
+        if not_shown:
+            self.message_user(request, f"{not_shown:,} more were asked for; see the list.", messages.INFO)
 
 
 def _cancel(lifecycle: ProcessingJobLifecycle) -> str:

@@ -26,7 +26,7 @@ from .events import Event
 from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
 from .ids import birth
 from .models import JobEvent, ProcessingJob
-from .writes import Write, is_logged, tell, write, writes_in_one_statement
+from .writes import Write, announce, is_logged, write, writes_in_one_statement
 
 Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
 Decision = partial[Any]  # what a method was asked for: with the job as it is, it gives a `Change`, or None
@@ -41,15 +41,15 @@ class AttemptWriter:
     """
 
     def __init__(self, job_or_id: ProcessingJob | str | UUID) -> None:
-        # For show and for the attempt. What is written is decided on what the row says: this may
-        # be changed by hand, or come from a transaction that was rolled back.
+        # Says which attempt it is, and what `job` returns at first. No write is decided on it: it may have
+        # been changed by hand, or come from a transaction that was rolled back.
         self._given: ProcessingJob | None = None
         self._attempt: Attempt | None = None
         if isinstance(job_or_id, ProcessingJob):
             self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._unclear: list[tuple[Decision, Write]] = []  # sent as the connection was lost
+        self._unclear: list[tuple[Decision, Write]] = []  # sent when the connection was lost: committed or not
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -65,11 +65,11 @@ class AttemptWriter:
 
         """
         connection = connection_to_write()
-        held = self._held(connection)
+        held = self._uncommitted(connection)
         known = held.job if held is not None else self._known or self._given
         if known is None:
             known = repeated(self._read)
-            # An object without an attempt gets the one that it reads; one that has one keeps it, even if it is over.
+            # An object without an attempt takes the one that it reads; any other keeps its own, even if that is over.
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
@@ -120,14 +120,14 @@ class AttemptWriter:
 
     def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> Change | None:
         job = self._read(connection, lock=True)
-        held = self._held(connection)
+        held = self._uncommitted(connection)
         attempt, is_done = (self._attempt if held is None else held.attempt), False
         for wanted, earlier in list(self._unclear):
             if is_logged(connection, earlier.event):
                 attempt, is_done = _attempt_of(earlier.after), is_done or _is_same(wanted, decide)
-                connection.on_commit(partial(tell, earlier.event), robust=True)
+                connection.on_commit(partial(announce, earlier.event), robust=True)
         if self._unclear:
-            connection.on_commit(self._clear_up)
+            connection.on_commit(self._forget_unclear)
         if attempt is not None and attempt != _attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         change: Change | None = None if is_done else decide(job)
@@ -140,7 +140,7 @@ class AttemptWriter:
         return change
 
     def _apply(self, connection: BaseDatabaseWrapper, change: Write) -> bool:
-        """Write a change; once that is committed, know it, and tell of it."""
+        """Write a change; once that is committed, know and announce it."""
         if not write(connection, change):
             return False
         connection.on_commit(Committed(self, change.after, change.event), robust=True)
@@ -157,7 +157,7 @@ class AttemptWriter:
             raise JobNotFound(self.job_id) from None
         return job
 
-    def _held(self, connection: BaseDatabaseWrapper) -> "Committed | None":
+    def _uncommitted(self, connection: BaseDatabaseWrapper) -> "Committed | None":
         """Return what this object did last in the transaction that is open, unless that was rolled back."""
         for _, hook, *_ in reversed(connection.run_on_commit if connection.in_atomic_block else ()):
             if isinstance(hook, Committed) and hook.writer is self:
@@ -171,8 +171,8 @@ class AttemptWriter:
             if known is None or known.epoch != job.epoch or known.seq <= job.seq:
                 self._known, self._given, self._attempt = job, None, attempt
 
-    def _clear_up(self) -> None:
-        """Forget what was unclear: it is not any more."""
+    def _forget_unclear(self) -> None:
+        """Forget the unclear writes: the log has been asked about them."""
         with self._lock:
             self._unclear.clear()
 
@@ -194,14 +194,14 @@ class Committed:
         self.attempt = attempt or _attempt_of(job)
 
     def __call__(self) -> None:
-        """Know it, and tell of it."""
+        """Know and announce it."""
         self.writer._settle(self.job, self.attempt)
         if self.event is not None:
-            tell(self.event)
+            announce(self.event)
 
 
 def _attempt_of(job: ProcessingJob) -> Attempt:
-    """Return what tells one attempt from all others. It stays the same when the job's history is rewritten."""
+    """Return what identifies an attempt among all others. It stays the same when the job's history is rewritten."""
     return birth(job.epoch), job.attempt
 
 

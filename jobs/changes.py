@@ -143,7 +143,7 @@ def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str,
     shown = {} if result is None else {"result": result}
     total = job.metadata.get("total")
     if total is not None and "current" in job.metadata:
-        shown["current"] = total  # what is done is done, whether or not every step was told
+        shown["current"] = total  # all of it is done, whether or not every step was reported
     return _to(job, Status.COMPLETED, message, metadata, shown=shown, progress=100.0, result=result, finished_at=NOW)
 
 
@@ -162,7 +162,7 @@ def cancelled(job: ProcessingJob, message: str, metadata: dict[str, Any] | None)
 
 
 def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change | None:
-    """End on request if nobody works on it yet; else leave word for the worker."""
+    """End on request if nobody works on it yet; else leave the request to the worker."""
     require_transition(job.pk, job.status, Status.CANCELLED)
     if job.status != Status.IN_PROGRESS:
         return cancelled(job, message, metadata)
@@ -184,7 +184,7 @@ def logged(_: ProcessingJob, text: str, level: str) -> Change:
 
 
 def progressed(job: ProcessingJob, report: Report) -> Change:
-    """Get further."""
+    """Record how far it is."""
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = _measured(job, report)

@@ -82,7 +82,7 @@ def now(connection: BaseDatabaseWrapper) -> datetime:
 
 
 def is_lost(connection: BaseDatabaseWrapper, session: Any) -> bool:
-    """Tell, after an error, whether the session that was open before is over; if so, close what is left of it.
+    """Return, after an error, whether the session that was open before is over; if so, close what is left of it.
 
     Django may have opened another already, as it leaves ``atomic()``.
     """

@@ -10,7 +10,7 @@ BIRTH = 8  # the characters of an epoch that say which job it is, of all that ev
 
 
 def is_job_id(value: object) -> bool:
-    """Tell whether a value is a well-formed job id."""
+    """Return whether a value is a well-formed job id."""
     return isinstance(value, str) and JOB_ID.fullmatch(value) is not None
 
 

@@ -196,7 +196,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         self._write(partial(changes.logged, text=line, level=changes.log_level(level)))
 
     def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
-        """Change what the job is called, whose it is, or whether anyone may watch it; no event tells of it.
+        """Change what the job is called, whose it is, or whether anyone may watch it. That makes no event.
 
         Watchers who may no longer see the job are turned away when their server next looks into the log.
         """

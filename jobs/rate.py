@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 SMOOTHING_SECONDS = 5.0  # a change of speed shows to two thirds after this long
-MAX_ETA_SECONDS = 8_640_000.0  # 100 days: a job that takes longer stands still, as far as anybody can tell
+MAX_ETA_SECONDS = 8_640_000.0  # 100 days: a job that takes longer stands still, as far as anybody can see
 MIN_SECONDS = 0.5  # what has been seen for less says little: the first report may come after a millisecond
 
 
@@ -54,7 +54,7 @@ class RateEstimator:
 
 
 def eta_seconds(remaining: float, rate: float | None) -> float | None:
-    """Return how many seconds ``remaining`` takes at ``rate`` per second; None where nobody can tell."""
+    """Return how many seconds ``remaining`` takes at ``rate`` per second; None if that is unknown."""
     if not rate or remaining > MAX_ETA_SECONDS * rate:
         return None
     return round(remaining / rate, 1)

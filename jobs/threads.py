@@ -30,7 +30,7 @@ class ThreadPool:
 
     Args:
         name: What the threads are called.
-        size: Tells how many there are at most.
+        size: Returns how many there are at most.
         prepare: Called in each thread before its first work.
 
     """

@@ -16,7 +16,7 @@ MAX_MESSAGE = MAX_LOG_LINE = 2_000  # characters
 MAX_STAGE = 200  # characters
 MAX_ERROR = 10_000  # characters; longer errors are cut, since a failing job must be able to say so
 MAX_METADATA = 16 * 1024  # bytes of JSON in UTF-8
-MAX_COUNT = 1e18  # units: what is reckoned from it stays finite
+MAX_COUNT = 1e18  # units: what is calculated from it stays finite
 ROUNDING = 1e-9  # how far past a bound a sum of floats may be, as a part of it: 49 times 100/49 is more than 100
 
 # Keys of an event's metadata that the lifecycle fills in.

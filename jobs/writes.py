@@ -1,4 +1,4 @@
-"""Writes a decided change: the job's row, the event in its log, the word to those who watch. For the lifecycle only."""
+"""Writes a decided change: the job's row, the event in its log, the signal to watchers. For the lifecycle only."""
 
 from datetime import datetime
 from functools import cache
@@ -20,7 +20,7 @@ EVENT_FIELDS = ("job", "seq", "kind", "status", "progress", "message", "metadata
 
 
 class Write(NamedTuple):
-    """A change that is ready to be written: what the job is before and after it, and the event that tells of it."""
+    """A change that is ready to be written: what the job is before and after it, and its event."""
 
     before: ProcessingJob
     after: ProcessingJob
@@ -69,7 +69,7 @@ def write(connection: BaseDatabaseWrapper, change: Write) -> bool:
 
 
 def writes_in_one_statement(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether the database takes an update and an insert in one statement: four round trips become one."""
+    """Return whether the database takes an update and an insert in one statement: four round trips become one."""
     return connection.vendor == "postgresql"
 
 
@@ -80,13 +80,13 @@ def append(connection: BaseDatabaseWrapper, event: Event) -> None:
 
 
 def is_logged(connection: BaseDatabaseWrapper, event: Event) -> bool:
-    """Tell whether an event was committed. Its position alone does not say so: that may be another writer's event."""
+    """Return whether an event was committed. Its position alone does not say so: that may be another writer's event."""
     log = JobEvent.objects.using(connection.alias).filter(job_id=event.job_id, seq=event.seq)
     return log.filter(kind=event.kind, timestamp=event.timestamp).exists()
 
 
-def tell(event: Event) -> None:
-    """Tell of a committed event."""
+def announce(event: Event) -> None:
+    """Send a committed event to whoever listens."""
     job_event_committed.send_robust(sender=ProcessingJob, event=event)
 
 

@@ -5,8 +5,8 @@ with Reporter("job-123", total=len(files), unit="files") as report:
         convert(file)
         report.advance()
 
-Here nothing that is told fails the work, and a database that does not answer is waited for. What stands below, the
-`jobs.lifecycle`, is strict; nothing of it knows of this room.
+Neither a wrong argument nor a database that does not answer fails the work. `jobs.lifecycle`, on which this stands, is
+strict and raises both.
 """
 
 from .reporter import Reporter

@@ -19,10 +19,10 @@ from ..states import TERMINAL, Status
 
 logger = logging.getLogger(__name__)
 
-MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is told with the next
-SILENCE_SECONDS = 1.0  # without reports after the database did not answer: each try may hold up the work
-RETRY_SECONDS = 1.0  # between two tries to record how the job began or ended
-INSIST_SECONDS = 300.0  # for which that is tried
+MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is sent with the next
+BACKOFF_SECONDS = 1.0  # without reports after the database did not answer: each try may hold up the work
+PERSIST_SECONDS = 300.0  # for which it is tried to record a job's start and end
+PERSIST_PAUSE_SECONDS = 1.0  # between two of these tries
 
 
 class Reporter:
@@ -33,15 +33,15 @@ class Reporter:
         total: How many units there are, if known.
         unit: What is counted, for people: ``"files"``, ``"bytes"``.
 
-    What it is told never fails the work: a text that is too long is cut, a number that is none is left out, a result
-    that can't be stored is replaced by the reason, and the log says so once. Nor does a database that does not answer:
-    reports wait and are told together once it does, and the start and the end are tried for five minutes. Within a
-    transaction of the caller's, the database's errors are raised.
+    No argument of a report fails the work: a text that is too long is cut, a value that is not a number is left out, a
+    result that can't be stored is replaced by the reason, and a warning is logged once. Nor does a database that does
+    not answer: reports wait and are sent together once it does, and recording the start and the end is tried for five
+    minutes. Within a transaction of the caller's, the database's errors are raised.
 
     Raises:
         JobCancelled: On entry, if the job was cancelled while it waited. From any report, once somebody asked for
             the job to be cancelled; it is then marked so on exit, and the exception goes no further than the ``with``
-            block. The code behind the block runs in that case too: ``report.lifecycle.job.status`` tells.
+            block. The code behind the block runs in that case too: ``report.lifecycle.job.status`` says which it is.
 
     """
 
@@ -49,17 +49,17 @@ class Reporter:
         self, job: ProcessingJob | ProcessingJobLifecycle | str, *, total: float | None = None, unit: str = ""
     ) -> None:
         self.lifecycle = job if isinstance(job, ProcessingJobLifecycle) else ProcessingJobLifecycle(job)
-        self._has_complained = False
+        self._has_warned = False
         self.total = None if total is None else self._count(lambda: total)
         self.unit = unit
         self.current: float = 0
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
-        self._told = float("-inf")  # when the last report was, by the monotonic clock
-        self._untold: dict[str, Any] = {}
-        self._silent_until = float("-inf")  # after the database did not answer
+        self._sent_at = float("-inf")  # by the monotonic clock
+        self._pending: dict[str, Any] = {}  # what is not sent yet
+        self._backoff_until = float("-inf")  # after the database did not answer
         self._lock = threading.Lock()  # of what is counted
-        self._telling = threading.Lock()  # nobody waits for it: whoever finds it taken leaves it to the other to tell
+        self._sending = threading.Lock()  # a thread that finds it taken does not wait, and leaves sending to the other
 
     def __reduce__(self) -> Any:
         raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
@@ -68,10 +68,10 @@ class Reporter:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
         try:
             try:
-                self._insist(partial(self.lifecycle.mark_started, metadata={"unit": unit} if unit else None))
+                self._persist(partial(self.lifecycle.mark_started, metadata={"unit": unit} if unit else None))
             except InvalidValue as error:  # no room is left in the metadata
-                self._complain(error)
-                self._insist(self.lifecycle.mark_started)
+                self._warn_once(error)
+                self._persist(self.lifecycle.mark_started)
         except InvalidTransition as refused:
             if refused.current == Status.CANCELLED:
                 raise JobCancelled(self.lifecycle.job_id) from refused
@@ -91,10 +91,10 @@ class Reporter:
         if self._is_over():
             return is_cancelled
         if error is None or (isinstance(error, SystemExit) and not error.code):
-            self._tell_last()
+            self._send_last()
             summary = validation.fitting_text(self.summary, validation.MAX_MESSAGE)
             # Even if a cancellation was asked for meanwhile: the work is done.
-            self._insist(partial(self.lifecycle.mark_completed, summary, result=self._storable(self.result)))
+            self._persist(partial(self.lifecycle.mark_completed, summary, result=self._storable(self.result)))
         elif is_cancelled:
             self._end(self.lifecycle.mark_cancelled)
         else:
@@ -113,70 +113,70 @@ class Reporter:
         message: str | None = None,
         stage: str | None = None,
     ) -> None:
-        """Tell how far the job is: at once if the last report is a while ago or the stage changes, else soon."""
+        """Report how far the job is: at once if the last report is a while ago or the stage changes, else soon."""
         if total is not None:
             self.total = self._count(lambda: total, otherwise=self.total)
         self._report(lambda: self.current if current is None else current, message=message, stage=stage)
 
     def flush(self) -> None:
-        """Tell now what is not told yet.
+        """Send now what is not sent yet.
 
         Raises:
             JobCancelled: Somebody asked for the job to be cancelled.
 
         """
-        self._tell()
+        self._send()
         if self.lifecycle.cancel_requested:
             raise JobCancelled(self.lifecycle.job_id)
 
     def _report(self, count: Callable[[], float], *, message: str | None = None, stage: str | None = None) -> None:
         with self._lock:
-            self.current = self._untold["current"] = self._count(count, otherwise=self.current)
+            self.current = self._pending["current"] = self._count(count, otherwise=self.current)
             if self.total is not None and self.current > self.total:
                 self.total = self.current  # the total was a guess; being wrong about it is no reason to fail
             if message is not None:
-                self._untold["message"] = validation.fitting_text(message, validation.MAX_MESSAGE)
+                self._pending["message"] = validation.fitting_text(message, validation.MAX_MESSAGE)
             if stage is not None:
-                self._untold["stage"] = validation.fitting_text(stage, validation.MAX_STAGE)
-        if stage is not None or time.monotonic() - self._told >= MIN_INTERVAL:
+                self._pending["stage"] = validation.fitting_text(stage, validation.MAX_STAGE)
+        if stage is not None or time.monotonic() - self._sent_at >= MIN_INTERVAL:
             self.flush()
 
-    def _tell(self) -> None:
-        """Report what is not told. A database that does not answer delays that, and does not fail the work."""
-        if not self._telling.acquire(blocking=False):
+    def _send(self) -> None:
+        """Send what is pending. A database that does not answer delays that, and does not fail the work."""
+        if not self._sending.acquire(blocking=False):
             return
         try:
-            while self._untold and time.monotonic() >= self._silent_until:
-                self._tell_once()
-                if "stage" not in self._untold:  # of another thread, meanwhile
+            while self._pending and time.monotonic() >= self._backoff_until:
+                self._send_pending()
+                if "stage" not in self._pending:  # of another thread, meanwhile
                     break
         finally:
-            self._telling.release()
+            self._sending.release()
 
-    def _tell_once(self) -> None:
+    def _send_pending(self) -> None:
         with self._lock:
-            untold, self._untold = self._untold, {}
+            pending, self._pending = self._pending, {}
         try:
-            self.lifecycle.mark_progress(total=self.total, **untold)
+            self.lifecycle.mark_progress(total=self.total, **pending)
         except Error as error:
             with self._lock:
-                self._untold = {**untold, **self._untold}
+                self._pending = {**pending, **self._pending}
             if connection_to_write().in_atomic_block:
                 raise  # of the caller's transaction, which is broken now
-            self._silent_until = time.monotonic() + SILENCE_SECONDS
+            self._backoff_until = time.monotonic() + BACKOFF_SECONDS
             logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
         else:
-            self._told = time.monotonic()
+            self._sent_at = time.monotonic()
 
-    def _tell_last(self) -> None:
+    def _send_last(self) -> None:
         with self._lock:
-            untold, self._untold = self._untold, {}
-        if untold:
-            self._insist(partial(self.lifecycle.mark_progress, total=self.total, **untold))
+            pending, self._pending = self._pending, {}
+        if pending:
+            self._persist(partial(self.lifecycle.mark_progress, total=self.total, **pending))
 
-    def _insist(self, change: Callable[[], None]) -> None:
-        """Make a change that must not be lost, waiting for a database that does not answer."""
-        deadline = time.monotonic() + INSIST_SECONDS
+    def _persist(self, change: Callable[[], None]) -> None:
+        """Record a change that must not be lost, trying again while the database does not answer."""
+        deadline = time.monotonic() + PERSIST_SECONDS
         while True:
             try:
                 return change()
@@ -184,34 +184,34 @@ class Reporter:
                 if connection_to_write().in_atomic_block or time.monotonic() > deadline:
                     raise
                 logger.warning("Job %r can't report now (%s); trying again.", self.lifecycle.job_id, error)
-                time.sleep(RETRY_SECONDS)
+                time.sleep(PERSIST_PAUSE_SECONDS)
 
     def _end(self, change: Callable[[], None]) -> None:
-        """End badly; whatever hinders that must not hide the error itself."""
+        """Record a bad end. What hinders that is logged, since it must not hide the error of the work itself."""
         try:
-            self._tell_last()
+            self._send_last()
         except Exception as refused:
             logger.warning("The last report of job %r was not recorded: %s", self.lifecycle.job_id, refused)
         try:
-            self._insist(change)
+            self._persist(change)
         except JobError as refused:  # it is over already: ended or started anew by somebody else
             logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, refused)
         except Exception:
             logger.exception("The end of job %r could not be recorded.", self.lifecycle.job_id)
 
     def _is_over(self) -> bool:
-        """Tell whether the work has marked an end itself."""
+        """Return whether the work itself has marked the job's end."""
         try:
             return self.lifecycle.job.status in TERMINAL
         except (Error, JobError):
             return False
 
     def _count(self, count: Callable[[], Any], otherwise: float | None = None) -> Any:
-        """Return a count, or what stands for one that is no number."""
+        """Return a count, or ``otherwise`` if it is not a number."""
         try:
             return validation.number(count(), "count")
         except Exception as error:  # whatever a sum with a foreign object raises
-            self._complain(error)
+            self._warn_once(error)
             return otherwise
 
     def _storable(self, result: Any) -> Any:
@@ -219,12 +219,12 @@ class Reporter:
         try:
             return validation.json_value(result, "result")
         except InvalidValue as error:
-            self._complain(error)
+            self._warn_once(error)
             return f"(not stored: {error})"
 
-    def _complain(self, error: Exception) -> None:
-        if not self._has_complained:
-            self._has_complained = True
+    def _warn_once(self, error: Exception) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             logger.warning(
-                "Job %r was told what can't be stored: %s", self.lifecycle.job_id, validation.in_words(error)
+                "A report of job %r holds what can't be stored: %s", self.lifecycle.job_id, validation.in_words(error)
             )

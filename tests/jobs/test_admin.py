@@ -283,7 +283,7 @@ def test_retry__each_job_tells_its_own_result(make_job: Any) -> None:
 
 
 def test_actions__of_many_jobs_tell_of_the_first(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_admin, "RESULTS_TOLD", 1)
+    monkeypatch.setattr(jobs_admin, "RESULTS_SHOWN", 1)
     for name in "abc":
         make_job(name)
     assert act(staff("view", "change"), "cancel_jobs", *"abc") == [

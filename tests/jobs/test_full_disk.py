@@ -25,7 +25,7 @@ def full() -> Iterator[None]:
 
 def test_reports__wait_until_there_is_room(make_job: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "SILENCE_SECONDS", 0)
+    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
     refused: list[str] = []
     monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: refused.append(words % arguments))
     lifecycle = make_job("job-1")

@@ -45,7 +45,7 @@ def test_reporter__joins_reports_that_come_too_soon(
     with Reporter(job, total=1000) as report:
         for _ in range(1000):
             report.advance()
-    assert ticks() == [0, 1000]  # the first, and what was untold at the end
+    assert ticks() == [0, 1000]  # the first, and what was pending at the end
 
 
 @pytest.mark.usefixtures("_every_report")

@@ -1,4 +1,4 @@
-"""A reporter that is told nonsense, or whose database refuses: the work goes on."""
+"""A reporter that gets wrong arguments, or whose database refuses: the work goes on."""
 
 import contextlib
 from collections.abc import Iterator
@@ -104,7 +104,7 @@ def test_reporter__says_what_it_has_replaced(job: ProcessingJobLifecycle, monkey
     assert "The result can't be stored" in warned[0]
 
 
-def test_insist__within_the_callers_transaction_tries_once(make_job: Any, monkeypatch: Any) -> None:
+def test_persist__within_the_callers_transaction_tries_once(make_job: Any, monkeypatch: Any) -> None:
     lifecycle = make_job()
     flaky = Flaky(lifecycle.mark_started, failures=2)
     monkeypatch.setattr(lifecycle, "mark_started", flaky)
@@ -116,7 +116,7 @@ def test_insist__within_the_callers_transaction_tries_once(make_job: Any, monkey
 @pytest.mark.django_db(transaction=True)
 def test_report__what_a_locked_database_refused_is_told_with_the_next(make_job: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "SILENCE_SECONDS", 0)
+    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
     warned: list[str] = []
     monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
     lifecycle = make_job("job-1")
@@ -155,7 +155,7 @@ class Flaky:
 @pytest.mark.django_db(transaction=True)
 def test_report__a_locked_database_delays_it_and_fails_no_work(make_job: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "SILENCE_SECONDS", 0)
+    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
     lifecycle = make_job()
     flaky = Flaky(lifecycle.mark_progress, failures=2)
     monkeypatch.setattr(lifecycle, "mark_progress", flaky)
@@ -191,14 +191,14 @@ def test_report__after_a_failure_the_database_is_left_alone_for_a_while(make_job
     flaky = Flaky(lifecycle.mark_progress, failures=1)
     monkeypatch.setattr(lifecycle, "mark_progress", flaky)
     list(track(range(100), lifecycle))
-    assert flaky.calls == 2  # and the last report, which is insisted on
+    assert flaky.calls == 2  # and the last report, which is tried again
     assert row(lifecycle.job_id)["status"] == "completed"
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("method", ["mark_started", "mark_completed", "mark_failed", "mark_cancelled"])
 def test_reporter__start_and_end_are_tried_again(make_job: Any, monkeypatch: Any, method: str) -> None:
-    monkeypatch.setattr(reporter, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(reporter, "PERSIST_PAUSE_SECONDS", 0)
     lifecycle = make_job()
     flaky = Flaky(getattr(lifecycle, method), failures=2)
     monkeypatch.setattr(lifecycle, method, flaky)
@@ -218,7 +218,7 @@ def test_report__in_the_callers_transaction_its_errors_are_raised(make_job: Any,
         report.report(current=1)
 
 
-def test_insist__ends_after_its_time_with_pauses_between(make_job: Any, monkeypatch: Any) -> None:
+def test_persist__ends_after_its_time_with_pauses_between(make_job: Any, monkeypatch: Any) -> None:
     clock, pauses = 0.0, []
 
     def sleep(seconds: float) -> None:
