@@ -10,9 +10,10 @@ when it is rolled back, whole or to a savepoint.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import Error, IntegrityError, transaction
@@ -29,7 +30,17 @@ from .models import JobEvent, ProcessingJob
 from .writes import Write, announce, is_logged, write, writes_in_one_statement
 
 Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
-Decision = partial[Any]  # what a method was asked for: with the job as it is, it gives a `Change`, or None
+
+
+class Request(NamedTuple):
+    """What a method was asked for: a function of `changes`, and all its arguments but the job."""
+
+    decide: Callable[..., Change | None]
+    arguments: dict[str, Any]
+
+    def decided_on(self, job: ProcessingJob) -> Change | None:
+        """Return what is to change in a job as it is now."""
+        return self.decide(job, **self.arguments)
 
 
 class AttemptWriter:
@@ -49,7 +60,7 @@ class AttemptWriter:
             self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._unclear: list[tuple[Decision, Write]] = []  # sent when the connection was lost: committed or not
+        self._unclear: list[tuple[Request, Write]] = []  # sent when the connection was lost: committed or not
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -73,39 +84,44 @@ class AttemptWriter:
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
-    def _write(self, decide: Decision) -> Change | None:
+    def _write(self, decide: Callable[..., Change | None], /, **arguments: Any) -> Change | None:
         """Decide on a change, apply it and log it, all in one transaction; return it, or None if nothing is to change.
 
         It may be decided more than once, and only the last decision is written: so none leaves a trace of its own.
-        """
-        return repeated(partial(self._try, decide))
 
-    def _try(self, decide: Decision, connection: BaseDatabaseWrapper) -> Change | None:
+        Args:
+            decide: A function of `changes`, which gets the job as it is.
+            arguments: What it gets besides.
+
+        """
+        return repeated(partial(self._try, Request(decide, arguments)))
+
+    def _try(self, request: Request, connection: BaseDatabaseWrapper) -> Change | None:
         if connection.in_atomic_block:
-            return self._write_under_lock(connection, decide, [])
+            return self._write_under_lock(connection, request, [])
         sent: list[Write] = []
         session = connection.connection
         try:
-            change = None if self._unclear else self._write_at_known_position(connection, decide, sent)
+            change = None if self._unclear else self._write_at_known_position(connection, request, sent)
             if change is None:
                 with transaction.atomic(using=connection.alias):
-                    change = self._write_under_lock(connection, decide, sent)
+                    change = self._write_under_lock(connection, request, sent)
             return change
         except Error:
             if sent and database.is_lost(connection, session):
                 with self._lock:
-                    self._unclear.append((decide, sent[-1]))
+                    self._unclear.append((request, sent[-1]))
             raise
 
     def _write_at_known_position(
-        self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]
+        self, connection: BaseDatabaseWrapper, request: Request, sent: list[Write]
     ) -> Change | None:
         """Write without a read if nobody else has written since; else return None, having changed nothing."""
         known = self._known
         if known is None or _attempt_of(known) != self._attempt:
             return None
         try:
-            change: Change | None = decide(known)
+            change = request.decided_on(known)
         except (InvalidTransition, InvalidValue):
             return None  # the row itself has the last word
         if change is None:
@@ -118,19 +134,19 @@ class AttemptWriter:
         except IntegrityError:
             return None  # the row was set back to where this object knew it
 
-    def _write_under_lock(self, connection: BaseDatabaseWrapper, decide: Decision, sent: list[Write]) -> Change | None:
+    def _write_under_lock(self, connection: BaseDatabaseWrapper, request: Request, sent: list[Write]) -> Change | None:
         job = self._read(connection, lock=True)
         held = self._uncommitted(connection)
         attempt, is_done = (self._attempt if held is None else held.attempt), False
-        for wanted, earlier in list(self._unclear):
+        for earlier_request, earlier in list(self._unclear):
             if is_logged(connection, earlier.event):
-                attempt, is_done = _attempt_of(earlier.after), is_done or _is_same(wanted, decide)
+                attempt, is_done = _attempt_of(earlier.after), is_done or earlier_request == request
                 connection.on_commit(partial(announce, earlier.event), robust=True)
         if self._unclear:
             connection.on_commit(self._forget_unclear)
         if attempt is not None and attempt != _attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
-        change: Change | None = None if is_done else decide(job)
+        change = None if is_done else request.decided_on(job)
         if change is None:
             connection.on_commit(Committed(self, job), robust=True)
             return None
@@ -203,10 +219,6 @@ class Committed:
 def _attempt_of(job: ProcessingJob) -> Attempt:
     """Return what identifies an attempt among all others. It stays the same when the job's history is rewritten."""
     return birth(job.epoch), job.attempt
-
-
-def _is_same(one: Decision, other: Decision) -> bool:
-    return (one.func, one.keywords) == (other.func, other.keywords)
 
 
 def _bound(kind: type[AttemptWriter], job_id: str, attempt: Attempt | None) -> AttemptWriter:

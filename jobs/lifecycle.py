@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
@@ -125,13 +124,11 @@ class ProcessingJobLifecycle(AttemptWriter):
 
     def mark_queued(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job waits for a worker. A running job is given up and gets a new attempt."""
-        given = changes.checked(message, metadata)
-        self._write(partial(changes.queued, **given))
+        self._write(changes.queued, **changes.checked(message, metadata))
 
     def mark_started(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that a worker has begun."""
-        given = changes.checked(message, metadata)
-        self._write(partial(changes.started, **given))
+        self._write(changes.started, **changes.checked(message, metadata))
         self._rate = RateEstimator(0, time.monotonic())
 
     def mark_progress(
@@ -157,43 +154,38 @@ class ProcessingJobLifecycle(AttemptWriter):
 
         """
         report = changes.Report.checked(progress, current, total, message, stage, metadata, self._rate)
-        written = self._write(partial(changes.progressed, report=report))
+        written = self._write(changes.progressed, report=report)
         if written is not None and written.rate is not None:
             self._rate = written.rate
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
         given = changes.checked(message, metadata)
-        stored = validation.json_value(result, "result")
-        self._write(partial(changes.completed, result=stored, **given))
+        self._write(changes.completed, result=validation.json_value(result, "result"), **given)
 
     def mark_failed(
         self, message: str = "", *, error: str | BaseException = "", metadata: dict[str, Any] | None = None
     ) -> None:
         """Record that the job has failed; without a message, the error's first line is shown."""
         given = changes.checked(message, metadata)
-        reason = changes.error_text(error)
-        self._write(partial(changes.failed, error=reason, **given))
+        self._write(changes.failed, error=changes.error_text(error), **given)
 
     def mark_cancelled(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job was given up on request."""
-        given = changes.checked(message, metadata)
-        self._write(partial(changes.cancelled, **given))
+        self._write(changes.cancelled, **changes.checked(message, metadata))
 
     def request_cancel(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once."""
-        given = changes.checked(message, metadata)
-        self._write(partial(changes.cancel_requested, **given))
+        self._write(changes.cancel_requested, **changes.checked(message, metadata))
 
     def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
         """Queue a failed or cancelled job again, as a new attempt, to which this object is then bound."""
-        given = changes.checked(message, metadata)
-        self._write(partial(changes.retried, **given))
+        self._write(changes.retried, **changes.checked(message, metadata))
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
         line = validation.text(text, "log line", validation.MAX_LOG_LINE)
-        self._write(partial(changes.logged, text=line, level=changes.log_level(level)))
+        self._write(changes.logged, text=line, level=changes.log_level(level))
 
     def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
         """Change what the job is called, whose it is, or whether anyone may watch it. That makes no event.
