@@ -52,12 +52,11 @@ class AttemptWriter:
     """
 
     def __init__(self, job_or_id: ProcessingJob | str | UUID) -> None:
-        # Says which attempt it is, and what `job` returns at first. No write is decided on it: it may have
-        # been changed by hand, or come from a transaction that was rolled back.
-        self._given: ProcessingJob | None = None
         self._attempt: Attempt | None = None
         if isinstance(job_or_id, ProcessingJob):
-            self._given, self._attempt, job_or_id = job_or_id, _attempt_of(job_or_id), job_or_id.pk
+            # Nothing else is taken from it: it may have been changed by hand, or come from a transaction that was
+            # rolled back.
+            self._attempt, job_or_id = _attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[tuple[Request, Write]] = []  # sent when the connection was lost: committed or not
@@ -77,7 +76,7 @@ class AttemptWriter:
         """
         connection = connection_to_write()
         held = self._uncommitted(connection)
-        known = held.job if held is not None else self._known or self._given
+        known = held.job if held is not None else self._known
         if known is None:
             known = repeated(self._read)
             # An object without an attempt takes the one that it reads; any other keeps its own, even if that is over.
@@ -94,9 +93,9 @@ class AttemptWriter:
             arguments: What it gets besides.
 
         """
-        return repeated(partial(self._try, Request(decide, arguments)))
+        return repeated(partial(self._write_once, Request(decide, arguments)))
 
-    def _try(self, request: Request, connection: BaseDatabaseWrapper) -> Change | None:
+    def _write_once(self, request: Request, connection: BaseDatabaseWrapper) -> Change | None:
         if connection.in_atomic_block:
             return self._write_under_lock(connection, request, [])
         sent: list[Write] = []
@@ -185,7 +184,7 @@ class AttemptWriter:
         with self._lock:
             known = self._known
             if known is None or known.epoch != job.epoch or known.seq <= job.seq:
-                self._known, self._given, self._attempt = job, None, attempt
+                self._known, self._attempt = job, attempt
 
     def _forget_unclear(self) -> None:
         """Forget the unclear writes: the log has been asked about them."""

@@ -203,7 +203,7 @@ class ProcessingJobLifecycle(AttemptWriter):
 
         if fields and not repeated(update):
             raise JobNotFound(self.job_id)
-        self._given = self._known = None
+        self._known = None
 
     acreate = classmethod(async_twin(create.__func__))  # type: ignore[attr-defined]
     amark_queued = async_twin(mark_queued)

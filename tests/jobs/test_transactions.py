@@ -103,6 +103,12 @@ def test_job_changed_by_hand__is_not_what_gets_written(make_job: Any) -> None:
     assert_whole(job.pk)
 
 
+def test_job_changed_by_hand__is_not_what_is_shown(make_job: Any) -> None:
+    job = make_job(status="in_progress").job
+    job.message = "by hand"
+    assert ProcessingJobLifecycle(job).job.message == ""
+
+
 def test_rollback__of_a_retry_leaves_the_object_with_its_attempt(make_job: Any) -> None:
     lifecycle = make_job(status="failed")
     rolled_back(lifecycle.retry)
