@@ -22,3 +22,10 @@ def _own_clock() -> Iterator[None]:
     """A test that sets the clock leaves no trace of that: what the database's clock said is remembered by ours."""
     yield
     vars(connections["default"]).pop("_jobs_clock", None)
+
+
+@pytest.fixture(params=[0, 600], ids=["age 0", "age 600"])
+def _age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long connections are kept: of age, Django closes one after any error."""
+    connection.close()
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", request.param)

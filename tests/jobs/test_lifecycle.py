@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from jobs.exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobError, JobNotFound
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from jobs.states import ALLOWED, EventKind, Status
+from jobs.states import ALLOWED, Status
 from tests.jobs.records import assert_whole, log, row, stored
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -181,47 +181,7 @@ def test_request_cancel__the_job_may_still_complete(make_job: Any) -> None:
     assert row(lifecycle.job_id)["status"] == "completed"
 
 
-# Events and objects
-
-
-def test_events__kinds(make_job: Any, committed: list[Any]) -> None:
-    lifecycle = make_job(status="in_progress")
-    lifecycle.mark_progress(1, stage="reading")
-    lifecycle.mark_progress(2, stage="reading")
-    lifecycle.log("line")
-    lifecycle.mark_completed()
-    kinds = [EventKind.STATUS, EventKind.STATUS, EventKind.STAGE, EventKind.TICK, EventKind.LOG, EventKind.STATUS]
-    assert [event.kind for event in committed] == kinds
-
-
-def test_events__signal_and_log_are_the_same(make_job: Any, committed: list[Any]) -> None:
-    lifecycle = make_job(status="in_progress", metadata={"a": [1]})
-    lifecycle.mark_progress(current=1, total=3, message="one", stage="s", metadata={"b": {"c": None}})
-    lifecycle.mark_failed(error="x", metadata={"d": (1, 2)})
-    rows = JobEvent.objects.filter(job_id=lifecycle.job_id).order_by("seq")
-    assert [event.as_event(lifecycle.job.epoch) for event in rows] == committed
-
-
-def test_events__every_change_leaves_a_log_that_folds_to_the_row(make_job: Any) -> None:
-    lifecycle = make_job(status="failed", metadata={"mine": 1})
-    steps: list[tuple[str, dict[str, Any]]] = [
-        ("retry", {"metadata": {"why": "again"}}),
-        ("mark_started", {}),
-        ("mark_progress", {"current": 1}),
-        ("mark_progress", {"total": 4, "message": "m"}),
-        ("mark_progress", {"stage": "two", "metadata": {"k": [1]}}),
-        ("request_cancel", {}),
-        ("mark_progress", {"progress": 12.5}),
-        ("mark_queued", {}),
-        ("mark_started", {"message": "once more"}),
-        ("mark_completed", {"result": 7}),
-    ]
-    for method, arguments in steps:
-        getattr(lifecycle, method)(**arguments)
-        assert_whole(lifecycle.job_id)
-        lifecycle.log(method)
-        assert_whole(lifecycle.job_id)
-        assert lifecycle.job.metadata == row(lifecycle.job_id)["metadata"]
+# Objects
 
 
 def test_job__is_what_the_object_wrote_last(make_job: Any) -> None:
@@ -291,29 +251,6 @@ def test_async_twins__do_the_same() -> None:
 def test_errors__share_a_base() -> None:
     assert issubclass(InvalidValue, JobError)
     assert issubclass(InvalidValue, ValueError)
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        ["mark_queued", "request_cancel"],
-        ["mark_started", "mark_completed"],
-        ["mark_started", "mark_failed", "retry"],
-        ["mark_cancelled"],
-    ],
-    ids=" ".join,
-)
-def test_every_change__the_row_is_as_old_as_the_last_event_that_shows_it(make_job, steps):
-    """By this a reader knows that a log was set back and has come as far again."""
-    job = make_job()
-    for step in ["", *steps]:
-        if step:
-            getattr(job, step)()
-        row = ProcessingJob.objects.get(pk=job.job_id)
-        assert row.updated_at == row.events.exclude(kind="log").latest("seq").timestamp
-    if not row.is_finished:
-        job.log("a line")
-        assert ProcessingJob.objects.get(pk=job.job_id).updated_at == row.updated_at
 
 
 class ReplicaRouter:

@@ -13,6 +13,7 @@ FILES = (
     "test_changes",
     "test_clocks",
     "test_conflicts",
+    "test_events",
     "test_in_users_tests",
     "test_lifecycle",
     "test_lifecycle_bounds",
@@ -24,6 +25,7 @@ FILES = (
     "reporting/test_tracking",
     "test_speed",
     "test_transactions",
+    "test_unclear_commits",
 )
 
 

@@ -27,7 +27,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.signals import job_event_committed
 from jobs.states import ALLOWED, TERMINAL, Status
-from tests.jobs.test_lost_connections import cut, in_thread
+from tests.jobs.cuts import cut, in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
