@@ -137,12 +137,13 @@ class AttemptWriter:
         job = self._read(connection, lock=True)
         held = self._uncommitted(connection)
         attempt, is_done = (self._attempt if held is None else held.attempt), False
-        for earlier_request, earlier in list(self._unclear):
+        unclear = list(self._unclear)
+        for earlier_request, earlier in unclear:
             if is_logged(connection, earlier.event):
                 attempt, is_done = _attempt_of(earlier.after), is_done or earlier_request == request
                 connection.on_commit(partial(announce, earlier.event), robust=True)
-        if self._unclear:
-            connection.on_commit(self._forget_unclear)
+        if unclear:
+            connection.on_commit(partial(self._forget_unclear, unclear))
         if attempt is not None and attempt != _attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         change = None if is_done else request.decided_on(job)
@@ -186,10 +187,10 @@ class AttemptWriter:
             if known is None or known.epoch != job.epoch or known.seq <= job.seq:
                 self._known, self._attempt = job, attempt
 
-    def _forget_unclear(self) -> None:
-        """Forget the unclear writes: the log has been asked about them."""
+    def _forget_unclear(self, writes: list[tuple[Request, Write]]) -> None:
+        """Forget unclear writes which the log has been asked about; another thread may have added one meanwhile."""
         with self._lock:
-            self._unclear.clear()
+            self._unclear = [one for one in self._unclear if one not in writes]
 
 
 class Committed:

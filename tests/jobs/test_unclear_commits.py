@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
-from jobs import database
+from jobs import attempt, database
 from jobs.exceptions import StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.writes import is_logged
 from tests.jobs.cuts import CHANGES, cut, in_thread
 from tests.jobs.records import assert_whole, log, row
 
@@ -59,6 +60,42 @@ def test_unclear__and_the_database_stays_away__the_callers_own_repetition_is_no_
     lifecycle.mark_completed("done")
     assert_whole(lifecycle.job_id)
     assert [event.seq for event in committed] == [1, 2, 3]
+
+
+def test_unclear__a_report_that_is_made_again_later_is_no_second_one(
+    make_job: Any, committed: list[Any], away: Any
+) -> None:
+    lifecycle = make_job(status="in_progress")
+    with away("after"):
+        lifecycle.mark_progress(current=5, total=10)
+    lifecycle.mark_progress(current=5, total=10)
+    assert [event.seq for event in committed] == [1, 2, 3]
+    assert_whole(lifecycle.job_id)
+
+
+def test_unclear__what_another_thread_adds_meanwhile_is_asked_for_as_well(
+    make_job: Any, away: Any, monkeypatch: Any
+) -> None:
+    """Its COMMIT was done, and it hears that it is lost while this thread has asked for what it knew of."""
+    lifecycle = make_job(status="in_progress")
+    with away("after"):
+        lifecycle.log("first")
+    thread = ProcessingJobLifecycle(lifecycle.job_id)
+    assert thread.job.seq == 3
+    with away("after"):
+        thread.log("second")
+
+    def asks(*arguments: Any) -> bool:
+        lifecycle._unclear += thread._unclear
+        thread._unclear.clear()
+        return is_logged(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt, "is_logged", asks)
+        lifecycle.log("third")
+    lifecycle.log("second")
+    assert [event["message"] for event in log(lifecycle.job_id)][2:] == ["first", "second", "third"]
+    assert_whole(lifecycle.job_id)
 
 
 def test_unclear__what_is_done_next_is_done_as_well(make_job: Any, committed: list[Any], away: Any) -> None:
