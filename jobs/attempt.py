@@ -32,13 +32,13 @@ from .writes import Write, announce, is_logged, write, writes_in_one_statement
 Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
 
 
-class Request(NamedTuple):
+class Decision(NamedTuple):
     """What a method was asked for: a function of `changes`, and all its arguments but the job."""
 
     decide: Callable[..., Change | None]
     arguments: dict[str, Any]
 
-    def decided_on(self, job: ProcessingJob) -> Change | None:
+    def on(self, job: ProcessingJob) -> Change | None:
         """Return what is to change in a job as it is now."""
         return self.decide(job, **self.arguments)
 
@@ -59,7 +59,7 @@ class AttemptWriter:
             self._attempt, job_or_id = _attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._unclear: list[tuple[Request, Write]] = []  # sent when the connection was lost: committed or not
+        self._unclear: list[tuple[Decision, Write]] = []  # sent when the connection was lost: committed or not
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -93,34 +93,34 @@ class AttemptWriter:
             arguments: What it gets besides.
 
         """
-        return repeated(partial(self._write_once, Request(decide, arguments)))
+        return repeated(partial(self._write_once, Decision(decide, arguments)))
 
-    def _write_once(self, request: Request, connection: BaseDatabaseWrapper) -> Change | None:
+    def _write_once(self, decision: Decision, connection: BaseDatabaseWrapper) -> Change | None:
         if connection.in_atomic_block:
-            return self._write_under_lock(connection, request, [])
+            return self._write_under_lock(connection, decision, [])
         sent: list[Write] = []
         session = connection.connection
         try:
-            change = None if self._unclear else self._write_at_known_position(connection, request, sent)
+            change = None if self._unclear else self._write_at_known_position(connection, decision, sent)
             if change is None:
                 with transaction.atomic(using=connection.alias):
-                    change = self._write_under_lock(connection, request, sent)
+                    change = self._write_under_lock(connection, decision, sent)
             return change
         except Error:
             if sent and database.is_lost(connection, session):
                 with self._lock:
-                    self._unclear.append((request, sent[-1]))
+                    self._unclear.append((decision, sent[-1]))
             raise
 
     def _write_at_known_position(
-        self, connection: BaseDatabaseWrapper, request: Request, sent: list[Write]
+        self, connection: BaseDatabaseWrapper, decision: Decision, sent: list[Write]
     ) -> Change | None:
         """Write without a read if nobody else has written since; else return None, having changed nothing."""
         known = self._known
         if known is None or _attempt_of(known) != self._attempt:
             return None
         try:
-            change = request.decided_on(known)
+            change = decision.on(known)
         except (InvalidTransition, InvalidValue):
             return None  # the row itself has the last word
         if change is None:
@@ -133,20 +133,22 @@ class AttemptWriter:
         except IntegrityError:
             return None  # the row was set back to where this object knew it
 
-    def _write_under_lock(self, connection: BaseDatabaseWrapper, request: Request, sent: list[Write]) -> Change | None:
+    def _write_under_lock(
+        self, connection: BaseDatabaseWrapper, decision: Decision, sent: list[Write]
+    ) -> Change | None:
         job = self._read(connection, lock=True)
         held = self._uncommitted(connection)
         attempt, is_done = (self._attempt if held is None else held.attempt), False
         unclear = list(self._unclear)
-        for earlier_request, earlier in unclear:
+        for wanted, earlier in unclear:
             if is_logged(connection, earlier.event):
-                attempt, is_done = _attempt_of(earlier.after), is_done or earlier_request == request
+                attempt, is_done = _attempt_of(earlier.after), is_done or wanted == decision
                 connection.on_commit(partial(announce, earlier.event), robust=True)
         if unclear:
             connection.on_commit(partial(self._forget_unclear, unclear))
         if attempt is not None and attempt != _attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
-        change = None if is_done else request.decided_on(job)
+        change = None if is_done else decision.on(job)
         if change is None:
             connection.on_commit(Committed(self, job), robust=True)
             return None
@@ -187,7 +189,7 @@ class AttemptWriter:
             if known is None or known.epoch != job.epoch or known.seq <= job.seq:
                 self._known, self._attempt = job, attempt
 
-    def _forget_unclear(self, writes: list[tuple[Request, Write]]) -> None:
+    def _forget_unclear(self, writes: list[tuple[Decision, Write]]) -> None:
         """Forget unclear writes which the log has been asked about; another thread may have added one meanwhile."""
         with self._lock:
             self._unclear = [one for one in self._unclear if one not in writes]
