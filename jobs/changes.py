@@ -1,18 +1,15 @@
 """What each change does to a job, decided without touching the database."""
 
 import logging
-import math
-import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
-
-from django.utils import timezone
+from typing import Any
 
 from . import validation
 from .exceptions import InvalidTransition, InvalidValue
 from .models import ProcessingJob
-from .rate import RateEstimator, eta_seconds
+from .progress_report import Report, measured
+from .rate import RateEstimator
 from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
@@ -33,55 +30,6 @@ class Change:
     def fields_at(self, now: datetime) -> dict[str, Any]:
         """Return the new values, with the time filled in."""
         return {name: now if value is NOW else value for name, value in self.fields.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The arguments of a progress report, checked, and the moment at which it was made.
-
-    It is decided on by these alone, however often and however late that is. The same report, made again, is equal.
-    """
-
-    progress: float | None
-    current: float | None
-    total: float | None
-    message: str | None
-    stage: str | None
-    metadata: dict[str, Any]
-    at: datetime = field(compare=False)
-    seconds: float = field(compare=False)  # the same moment, by the monotonic clock
-    rate: RateEstimator | None = field(compare=False)  # up to then; None before the first report of a process
-
-    @classmethod
-    def checked(
-        cls,
-        progress: float | None,
-        current: float | None,
-        total: float | None,
-        message: str | None,
-        stage: str | None,
-        metadata: dict[str, Any] | None,
-        rate: RateEstimator | None,
-    ) -> Self:
-        """Return the report, made now.
-
-        Raises:
-            InvalidValue: An argument is out of its bounds.
-
-        """
-        added = {} if metadata is None else validation.metadata(metadata)
-        stage = added.pop("stage", None) if stage is None else validation.text(stage, "stage", validation.MAX_STAGE)
-        return cls(
-            progress=None if progress is None else float(validation.number(progress, "progress", 100)),
-            current=None if current is None else validation.number(current, "current count"),
-            total=None if total is None else validation.number(total, "total"),
-            message=None if message is None else validation.text(message, "message", validation.MAX_MESSAGE),
-            stage=stage,
-            metadata=added,
-            at=timezone.now(),
-            seconds=time.monotonic(),
-            rate=rate,
-        )
 
 
 def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
@@ -187,7 +135,7 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     """Record how far it is."""
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
-    shown, progress, rate = _measured(job, report)
+    shown, progress, rate = measured(job, report)
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:
         fields["progress"] = progress
@@ -199,51 +147,6 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
     return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate)
-
-
-def _measured(job: ProcessingJob, report: Report) -> tuple[dict[str, Any], float | None, RateEstimator | None]:
-    """Return what a report says of counts, speed and time left, the percentage, and the rate if it counts."""
-    total = job.metadata.get("total") if report.total is None else report.total
-    current = job.metadata.get("current") if report.current is None else report.current
-    shown: dict[str, Any] = {} if report.total is None else {"total": total}
-    if total is not None and current is not None:
-        if current > total * (1 + validation.ROUNDING):
-            raise InvalidValue(f"The current count {current:g} is above the total {total:g}.")
-        current = min(current, total)
-    progress, rate = job.progress, None
-    if report.progress is not None:
-        progress = report.progress
-    elif report.current is not None or (report.total is not None and current is not None):
-        progress = _percent(current, total)
-    if report.current is not None:
-        rate = _rate_with(job, report, report.current)
-        speed = rate.per_second
-        shown |= {"current": current, "rate": None if speed is None else round(speed, 3)}
-        if total is not None:
-            shown["eta_seconds"] = eta_seconds(total - current, speed)
-    elif report.progress is not None:
-        rate = _rate_with(job, report, report.progress)
-        shown["eta_seconds"] = eta_seconds(100 - report.progress, rate.per_second)
-    return shown, progress, rate
-
-
-def _rate_with(job: ProcessingJob, report: Report, count: float) -> RateEstimator:
-    """Return the rate up to a report and with it; the first one of a process gives the mean since the job's start."""
-    rate = report.rate
-    if rate is None:
-        if job.started_at is None:
-            return RateEstimator(count, report.seconds)
-        rate = RateEstimator(0, report.seconds - max(0.0, (report.at - job.started_at).total_seconds()))
-    return rate.update(count, report.seconds)
-
-
-def _percent(current: float, total: float | None) -> float | None:
-    """Return how much of a total is done, rounded down: 100 is for all of it; None if that is not known."""
-    if total is None:
-        return None
-    if current >= total:
-        return 100.0
-    return min(math.floor(10_000 * current / total + validation.ROUNDING), 9_999) / 100
 
 
 def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:

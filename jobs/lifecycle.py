@@ -15,6 +15,7 @@ from .database import connection_to_write, repeated
 from .exceptions import DuplicateJob, JobNotFound
 from .ids import renewed
 from .models import ProcessingJob
+from .progress_report import Report
 from .rate import RateEstimator
 from .states import EventKind
 from .threads import in_thread
@@ -153,7 +154,7 @@ class ProcessingJobLifecycle(AttemptWriter):
             metadata: JSON to add to the job's, at most 16 KiB together.
 
         """
-        report = changes.Report.checked(progress, current, total, message, stage, metadata, self._rate)
+        report = Report.checked(progress, current, total, message, stage, metadata, self._rate)
         written = self._write(changes.progressed, report=report)
         if written is not None and written.rate is not None:
             self._rate = written.rate

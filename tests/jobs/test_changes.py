@@ -109,7 +109,7 @@ def test_progressed__same_stage_is_a_tick(running: ProcessingJobLifecycle) -> No
 def test_progressed__rate_and_time_left(running: ProcessingJobLifecycle) -> None:
     start = time.monotonic()
     running._rate = RateEstimator(0, start)
-    with mock.patch.object(changes.time, "monotonic", return_value=start + 4):
+    with mock.patch.object(time, "monotonic", return_value=start + 4):
         running.mark_progress(current=20, total=50)
     metadata = row(running.job_id)["metadata"]
     assert (metadata["rate"], metadata["eta_seconds"]) == (pytest.approx(5.0, abs=0.01), pytest.approx(6.0, abs=0.1))

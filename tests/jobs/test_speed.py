@@ -8,8 +8,8 @@ from unittest import mock
 
 import pytest
 from django.db import OperationalError, connection
+from django.utils import timezone
 
-from jobs import changes
 from jobs.exceptions import InvalidValue
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
@@ -86,7 +86,7 @@ def test_progressed__another_process_states_the_mean_rate_since_the_start(runnin
     job = ProcessingJob.objects.get(pk=running.job_id)
     assert job.started_at is not None
     now = job.started_at + timedelta(seconds=4)
-    with mock.patch.object(changes.timezone, "now", return_value=now):
+    with mock.patch.object(timezone, "now", return_value=now):
         ProcessingJobLifecycle(running.job_id).mark_progress(current=20, total=50)
     metadata = row(running.job_id)["metadata"]
     assert (metadata["rate"], metadata["eta_seconds"]) == (5.0, 6.0)
@@ -95,7 +95,7 @@ def test_progressed__another_process_states_the_mean_rate_since_the_start(runnin
 def test_progressed__a_job_that_stands_still_has_no_time_left(running: ProcessingJobLifecycle) -> None:
     clock = time.monotonic()
     running._rate = RateEstimator(0, clock)
-    with mock.patch.object(changes.time, "monotonic") as monotonic:
+    with mock.patch.object(time, "monotonic") as monotonic:
         monotonic.return_value = clock + 2
         running.mark_progress(current=20, total=50)
         assert "eta_seconds" in row(running.job_id)["metadata"]
@@ -116,7 +116,7 @@ def test_eta__is_none_past_a_hundred_days() -> None:
 def test_progressed__the_time_left_by_percent(running: ProcessingJobLifecycle) -> None:
     start = time.monotonic()
     running._rate = RateEstimator(0, start)
-    with mock.patch.object(changes.time, "monotonic", return_value=start + 4):
+    with mock.patch.object(time, "monotonic", return_value=start + 4):
         running.mark_progress(20)
     metadata = row(running.job_id)["metadata"]
     assert metadata["eta_seconds"] == pytest.approx(16.0, abs=0.1)
@@ -124,7 +124,7 @@ def test_progressed__the_time_left_by_percent(running: ProcessingJobLifecycle) -
 
 
 def test_started__the_rate_counts_from_there(make_job: Any) -> None:
-    with mock.patch.object(changes.time, "monotonic", return_value=100.0) as monotonic:
+    with mock.patch.object(time, "monotonic", return_value=100.0) as monotonic:
         lifecycle = make_job(status="in_progress")
         monotonic.return_value = 104.0
         lifecycle.mark_progress(current=20)
