@@ -25,23 +25,23 @@ Token = str | Callable[[], str]
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 HEARTBEAT_SECONDS = 25.0  # the server's default, PROGRESS_HEARTBEAT_SECONDS
-GRACE_SECONDS = 10.0  # how much later than that a heartbeat may come before the link counts as dead
+GRACE_SECONDS = 10.0  # how late a heartbeat may be before the connection counts as lost
 BACKOFF_MIN = 0.5  # seconds
 BACKOFF_MAX = 20.0  # seconds
 CONNECT_SECONDS = 10.0  # how long one try to connect may take
-CLOSE_SECONDS = 1.0  # how long to wait for the other side's goodbye
-HTTP_RETRY = frozenset({408, 425, 429})  # the client errors that pass by waiting
+CLOSE_SECONDS = 1.0  # how long to wait for the server's close frame
+HTTP_RETRY = frozenset({408, 425, 429})  # client errors for which trying again later helps
 
 
 class WatchError(Exception):
-    """The base of what ends a watch before the job does."""
+    """The base of the exceptions that end a watch before the job ends."""
 
 
 class WatchRefused(WatchError):
-    """The server has refused, and would refuse again.
+    """The server refused, and would refuse the same request again.
 
     Attributes:
-        code: A stable word, such as ``job_not_found``.
+        code: A stable identifier, such as ``job_not_found``.
         reason: A sentence for people.
 
     """
@@ -53,22 +53,22 @@ class WatchRefused(WatchError):
 
 
 class ServerUnreachable(WatchError):
-    """No server answered the first try; raised only where the caller did not want to wait for one."""
+    """No server answered the first try; raised only without ``wait_for_server``."""
 
 
-class _Lost(Exception):
-    """The connection is gone; its message says how."""
+class _ConnectionLost(Exception):
+    """The connection is lost; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """A change of the connection: it stands and the state is current, or it is to be made again.
+class ConnectionState:
+    """Whether the client is connected and up to date, or about to reconnect.
 
     Attributes:
-        connected: Whether what is known of the job is current.
+        connected: Whether the frames yielded so far show the job as it is now.
         reason: Why the connection was lost, in words.
         delay: Seconds until the next try.
-        as_of: When the last frame came; None if none ever did.
+        as_of: When the last frame arrived; None before the first.
 
     """
 
@@ -79,17 +79,17 @@ class Link:
 
 
 def backoff_delay(failures: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
-    """Return how many seconds to wait before the next try, after so many failed ones in a row.
+    """Return how many seconds to wait before the next try, after ``failures`` failed ones in a row.
 
     ``min(20 s, 0.5 s + random(0, min(20 s, 0.5 s · 2ⁿ)))``: half a second at least, then full jitter, so
-    that the clients of a restarted server do not come back all at once (docs/protocol.md).
+    that the clients of a restarted server do not reconnect all at once (docs/protocol.md).
     """
     ceiling = min(BACKOFF_MAX, BACKOFF_MIN * 2 ** min(failures, 30))
     return min(BACKOFF_MAX, BACKOFF_MIN + uniform(0, ceiling))
 
 
-class Position:
-    """How far the events of one job are known: the epoch of the last snapshot, the highest seq seen."""
+class Cursor:
+    """How far the client has followed one job: the epoch of the last snapshot, and the highest seq seen."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -97,7 +97,7 @@ class Position:
         self.seq = 0
 
     def accept(self, frame: Frame) -> bool:
-        """Take note of a frame; return whether it is news of this job."""
+        """Move on to a frame; return whether it is about this job and new."""
         kind = frame.get("type")
         if frame.get("subject" if kind == "log" else "job_id") != self.job_id:
             return False
@@ -110,7 +110,7 @@ class Position:
         return True
 
     def since(self) -> dict[str, Any] | None:
-        """Return what to offer the server in order to resume, if there is anything."""
+        """Return the position to resume from; None before the first snapshot."""
         return None if self.epoch is None else {"epoch": self.epoch, "seq": self.seq}
 
 
@@ -123,91 +123,91 @@ async def watch(
     forever: bool = False,
     wait_for_server: bool = True,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
-    on_link: Callable[[Link], None] | None = None,
+    on_state_change: Callable[[ConnectionState], None] | None = None,
 ) -> AsyncGenerator[Frame, None]:
     """Yield the frames of a job (``snapshot``, ``progress``, ``log``) until it ends, each event once and in order.
 
-    A lost connection is made again and resumed. To leave the loop early, wrap this in
+    After a lost connection it reconnects and resumes. To leave the loop early, wrap this in
     ``contextlib.aclosing``, so that the socket is closed at once.
 
     Args:
         url: The site: ``ws://``, ``wss://``, ``http://`` or ``https://``, with host and port.
         job_id: The job.
-        token: What admits to a job that is not public, or a function that returns a fresh one.
-        logs: Whether to have the lines of the job's log as well.
+        token: The token for a job that is not public, or a function that returns a fresh one.
+        logs: Whether to yield the lines of the job's log as well.
         forever: Whether to go on after the job's end, since it may be retried.
-        wait_for_server: Whether to go on trying where the very first try finds no server.
-        heartbeat_seconds: How often the server sends one.
-        on_link: Called with each change of the connection.
+        wait_for_server: Whether to keep trying when the first try finds no server.
+        heartbeat_seconds: The server's heartbeat interval.
+        on_state_change: Called with each change of the connection.
 
     Raises:
-        WatchRefused: There is no such job or it is not for this client; the token is bad; and the like.
+        WatchRefused: The job does not exist or is hidden from this client, the token is invalid, and the like.
         ServerUnreachable: Without ``wait_for_server``, no server answered.
-        ValueError: The address is none.
+        ValueError: ``url`` is not a URL.
 
     """
-    tell = on_link or (lambda _: None)
-    position = Position(job_id)
+    notify = on_state_change or (lambda _: None)
+    cursor = Cursor(job_id)
     as_of: datetime | None = None
     failures = 0
     while True:
-        current = False  # false until the snapshot that ends this connection's recovery
+        is_current = False  # until the snapshot that ends this connection's recovery
         try:
             async with (
-                _connect(url, position, token, logs) as socket,
+                _connect(url, cursor, token, logs) as socket,
                 aclosing(_frames(socket, job_id, heartbeat_seconds + GRACE_SECONDS)) as frames,
             ):
-                await _subscribe(socket, position, logs)
+                await _subscribe(socket, cursor, logs)
                 async for frame in frames:
                     as_of = datetime.now(UTC)
-                    if not position.accept(frame):
+                    if not cursor.accept(frame):
                         continue
                     failures = 0
-                    if not current and frame["type"] == "snapshot":
-                        current = True
-                        tell(Link(connected=True, as_of=as_of))
+                    if not is_current and frame["type"] == "snapshot":
+                        is_current = True
+                        notify(ConnectionState(connected=True, as_of=as_of))
                     yield frame
-                    # A replay may hold an end that a retry has undone since.
-                    if current and not forever and frame.get("status") in TERMINAL:
+                    # An end that is replayed may have been undone by a retry since.
+                    if is_current and not forever and frame.get("status") in TERMINAL:
                         return
-        except (OSError, WebSocketException, _Lost) as error:
+        except (OSError, WebSocketException, _ConnectionLost) as error:
             lost = error
         reason = _explain(lost)
         if as_of is None and not wait_for_server:
             raise ServerUnreachable(reason) from lost
         delay = backoff_delay(failures)
         failures += 1
-        tell(Link(connected=False, reason=reason, delay=delay, as_of=as_of))
+        notify(ConnectionState(connected=False, reason=reason, delay=delay, as_of=as_of))
         await asyncio.sleep(delay)
 
 
-def address(url: str, job_id: str | None = None, since: dict[str, Any] | None = None) -> str:
-    """Return the WebSocket address of a job, or of no job in particular, on the site ``url``.
+def socket_url(url: str, job_id: str | None = None, since: dict[str, Any] | None = None) -> str:
+    """Return the URL of the WebSocket for a job, or for no particular one, on the site ``url``.
 
     Raises:
-        ValueError: The site is no address.
+        ValueError: ``url`` is not a URL of a site.
 
     """
     parts = urlsplit(url)
     scheme = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}.get(parts.scheme)
     if scheme is None or not parts.hostname:
-        raise ValueError(f"{url!r} is no address; give one like ws://127.0.0.1:8000.")
+        raise ValueError(f"{url!r} is not a URL; give one like ws://127.0.0.1:8000.")
     path = parts.path.rstrip("/") + "/progress/ws"
     if job_id is not None:
         path += "/" + quote(job_id, safe="")
     return f"{scheme}://{parts.netloc}{path}" + (f"?{urlencode(since)}" if since else "")
 
 
-def _connect(url: str, position: Position, token: Token | None, logs: bool) -> connect:
-    # Log lines are asked for by message only; then the job is not named in the address.
-    uri = address(url) if logs else address(url, position.job_id, position.since())
-    shown = token() if callable(token) else token
+def _connect(url: str, cursor: Cursor, token: Token | None, logs: bool) -> connect:
+    # Log lines can only be asked for by a message, which names the job; the URL does not then.
+    uri = socket_url(url) if logs else socket_url(url, cursor.job_id, cursor.since())
+    bearer = token() if callable(token) else token
     return connect(
         uri,
-        additional_headers={"Authorization": f"Bearer {shown}"} if shown else None,
+        additional_headers={"Authorization": f"Bearer {bearer}"} if bearer else None,
         open_timeout=CONNECT_SECONDS,
         close_timeout=CLOSE_SECONDS,
-        ping_interval=None,  # the server's heartbeat tells a dead link
+        ping_interval=None,  # the server's heartbeat shows that the connection is alive
         proxy=None if _is_loopback(urlsplit(uri).hostname or "") else True,
     )
 
@@ -219,23 +219,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _subscribe(socket: ClientConnection, position: Position, logs: bool) -> None:
+async def _subscribe(socket: ClientConnection, cursor: Cursor, logs: bool) -> None:
     if logs:
-        request: Frame = {"type": "subscribe", "job_id": position.job_id, "logs": True}
-        if since := position.since():
+        request: Frame = {"type": "subscribe", "job_id": cursor.job_id, "logs": True}
+        if since := cursor.since():
             request["since"] = since
         await socket.send(json.dumps(request))
 
 
 async def _frames(socket: ClientConnection, job_id: str, silence: float) -> AsyncGenerator[Frame, None]:
-    """Yield what comes; raise for an error that concerns the job, and for silence of so many seconds."""
+    """Yield the frames that arrive; raise for an error about the job, and after ``silence`` seconds without a frame."""
     error: Frame = {}
     while True:
         try:
             async with asyncio.timeout(silence):
                 frame = _parse(await socket.recv())
         except TimeoutError:
-            raise _Lost(f"no sign of life for {silence:g} seconds") from None
+            raise _ConnectionLost(f"no sign of life for {silence:g} seconds") from None
         except ConnectionClosed as closed:
             _raise_if_final(closed, error)
             raise
@@ -247,7 +247,7 @@ async def _frames(socket: ClientConnection, job_id: str, silence: float) -> Asyn
 
 
 def _parse(message: str | bytes) -> Frame:
-    """Return a frame; what is none counts as one of an unknown type, which is ignored."""
+    """Return the frame in a message; an empty one, which is ignored, for anything but a JSON object."""
     try:
         frame = json.loads(message)
     except ValueError:
@@ -257,23 +257,24 @@ def _parse(message: str | bytes) -> Frame:
 
 def _raise_for(error: Frame) -> None:
     if error.get("temporary"):
-        raise _Lost(str(error.get("error", "")))
+        raise _ConnectionLost(str(error.get("error", "")))
     raise WatchRefused(str(error.get("code", "")), str(error.get("error", "")))
 
 
 def _raise_if_final(closed: ConnectionClosed, error: Frame) -> None:
     code = closed.rcvd.code if closed.rcvd else 1006
     if 4500 <= code <= 4999:
-        words = {4503: "not_authenticated", 4504: "job_not_found", 4505: "too_many_subscriptions"}
+        error_codes = {4503: "not_authenticated", 4504: "job_not_found", 4505: "too_many_subscriptions"}
         reason = error.get("error") or (closed.rcvd and closed.rcvd.reason) or f"The server refused (code {code})."
-        raise WatchRefused(error.get("code") or words.get(code, "invalid_message"), reason) from closed
+        raise WatchRefused(error.get("code") or error_codes.get(code, "invalid_message"), reason) from closed
 
 
 def _explain(error: Exception) -> str:
     """Return in words how a connection was lost.
 
     Raises:
-        WatchRefused: Another try would meet with the same.
+        WatchRefused: Another try would fail in the same way.
+        ValueError: The URL is not valid.
 
     """
     match error:

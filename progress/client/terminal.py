@@ -1,4 +1,4 @@
-"""What a terminal shows of a job that is followed through its WebSocket: a live bar, lines, or JSON."""
+"""Shows a watched job in a terminal: as a live bar, as lines, or as JSON."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .connection import Frame, Link, ServerUnreachable, Token, WatchRefused, watch
+from .connection import ConnectionState, Frame, ServerUnreachable, Token, WatchRefused, watch
 
 COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_progress": "cyan"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
 MAX_COUNT = 1e18  # what the lifecycle stores at most
-QUIET_SECONDS = 10.0  # without a report, after which it is shown when the last one was
+QUIET_SECONDS = 10.0  # without a report, after which the time since the last one is shown
 
 
 class Exit(IntEnum):
@@ -36,30 +36,30 @@ class Exit(IntEnum):
 
 
 class Display(AbstractContextManager[Any], Protocol):
-    """Something that shows frames."""
+    """Shows the frames of a job, and whether the connection is up."""
 
-    def frame(self, frame: Frame) -> None:
-        """Show news of the job."""
+    def frame_received(self, frame: Frame) -> None:
+        """Show a frame."""
 
-    def link(self, link: Link) -> None:
-        """Show that the connection was lost, or stands again."""
+    def state_changed(self, state: ConnectionState) -> None:
+        """Show that the connection was lost, or made again."""
 
 
 class Output(Protocol):
     """What lines are written to: a text stream, or a command's ``stdout``."""
 
     def write(self, text: str, /) -> Any:
-        """Write a text that ends its own lines."""
+        """Write a text, which brings its own newlines."""
 
     def flush(self) -> Any:
-        """Let the text go out."""
+        """Flush what was written."""
 
     def isatty(self) -> bool:
-        """Tell whether somebody looks at a terminal."""
+        """Return whether this is a terminal."""
 
 
 def display_for(output: Output) -> "Display":
-    """Return a live bar for a terminal, else lines."""
+    """Return a live bar for a terminal, lines for anything else."""
     return BarDisplay(Console()) if output.isatty() else LineDisplay(output)
 
 
@@ -76,21 +76,23 @@ async def show(
 
     Raises:
         progress.client.connection.WatchError: The server refused, or does not answer.
-        ValueError: The address is none.
+        ValueError: ``url`` is not a URL.
 
     """
-    frames = watch(url, job_id, token=token, logs=logs, wait_for_server=wait_for_server, on_link=display.link)
+    frames = watch(
+        url, job_id, token=token, logs=logs, wait_for_server=wait_for_server, on_state_change=display.state_changed
+    )
     status = ""
     with display:
         async with aclosing(frames):
             async for frame in frames:
-                display.frame(frame)
+                display.frame_received(frame)
                 status = frame.get("status", status)
     return Exit[status.upper()]
 
 
 def explain(error: Exception, url: str) -> tuple[str, Exit]:
-    """Return in words why a watch ended before its job, and the exit code."""
+    """Return in words why a watch ended before its job did, and the exit code."""
     match error:
         case WatchRefused(code="job_not_found"):
             return "Job not found, or it is not for you to see (--token admits to a private job).", Exit.NOT_FOUND
@@ -102,50 +104,50 @@ def explain(error: Exception, url: str) -> tuple[str, Exit]:
 
 
 def plain(text: object) -> str:
-    """Return a text on one line, without the characters that control a terminal."""
+    """Return a text on one line, with a space for each control character."""
     return "".join(char if char.isprintable() else " " for char in str(text)).strip()
 
 
 class JsonDisplay(nullcontext[None]):
-    """One frame a line, for pipes."""
+    """Prints each frame as one line of JSON, for pipes."""
 
     def __init__(self, stream: Output) -> None:
         super().__init__()
         self.stream = stream
 
-    def frame(self, frame: Frame) -> None:
+    def frame_received(self, frame: Frame) -> None:
         """Write the frame."""
-        self.stream.write(json.dumps(frame) + "\n")  # ASCII, which every encoding has
+        self.stream.write(json.dumps(frame) + "\n")  # in ASCII, which every encoding can write
         self.stream.flush()
 
-    def link(self, link: Link) -> None:
-        """Say nothing: what follows a lost connection is a resumed stream, or a snapshot that replaces it."""
+    def state_changed(self, state: ConnectionState) -> None:
+        """Print nothing: the frames after a lost connection continue the earlier ones, or a snapshot replaces them."""
 
 
 class LineDisplay(nullcontext[None]):
-    """A line for each change of status or stage, and for each log line; for files and pipes."""
+    """Prints a line for each change of status or stage, and for each log line; for files and pipes."""
 
     def __init__(self, stream: Output) -> None:
         super().__init__()
         self.stream = stream
-        self.told: tuple[object, object] | None = None
+        self.shown: tuple[object, object] | None = None
 
-    def frame(self, frame: Frame) -> None:
-        """Write a line if there is something new to say."""
+    def frame_received(self, frame: Frame) -> None:
+        """Print a line if the status or the stage has changed, or if this is a log line."""
         if frame["type"] == "log":
             return self._line(f"{frame['level']}: {plain(frame['text'])}")
         stage = frame["metadata"].get("stage")
-        if self.told == (frame["status"], stage):
+        if self.shown == (frame["status"], stage):
             return None
-        self.told = frame["status"], stage
+        self.shown = frame["status"], stage
         shown = stage if frame["status"] == "in_progress" else None
         known = (status_words(frame), percent(frame), shown, frame["message"])
         return self._line(" · ".join(filter(None, map(plain, filter(None, known)))))
 
-    def link(self, link: Link) -> None:
-        """Say that the connection was lost."""
-        if not link.connected:
-            self._line(link_words(link))
+    def state_changed(self, state: ConnectionState) -> None:
+        """Print that the connection was lost."""
+        if not state.connected:
+            self._line(connection_words(state))
 
     def _line(self, text: str) -> None:
         self.stream.write(text + "\n")
@@ -153,7 +155,7 @@ class LineDisplay(nullcontext[None]):
 
 
 class BarDisplay:
-    """A live bar: what the job is, how far, how fast, how long yet, and what it is at."""
+    """Draws a live bar: the job's name, progress, speed, time left, stage and message."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -171,7 +173,7 @@ class BarDisplay:
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
-    def frame(self, frame: Frame) -> None:
+    def frame_received(self, frame: Frame) -> None:
         """Show the frame at the next refresh; a log line at once, above the bar."""
         if frame["type"] == "log":
             line = Text(plain(frame["text"]), style=LEVELS.get(frame["level"], "dim"))
@@ -180,15 +182,15 @@ class BarDisplay:
         self.name = frame.get("name") or self.name
         self.latest = frame
 
-    def link(self, link: Link) -> None:
-        """Say in place of the message that the connection was lost, and since when the bar is old."""
-        self.trouble = "" if link.connected else link_words(link)
+    def state_changed(self, state: ConnectionState) -> None:
+        """Show in place of the message that the connection was lost, and of what time the bar is."""
+        self.trouble = "" if state.connected else connection_words(state)
 
     def render(self) -> RenderableType:
         """Return what is shown now."""
         if self.latest is None:
             return Text(self.trouble or "connecting …", style="dim")
-        return Group(self._title(), self._bar(self.latest), self._doing(self.latest))
+        return Group(self._title(), self._bar(self.latest), self._activity(self.latest))
 
     def _title(self) -> Text:
         assert self.latest is not None
@@ -217,7 +219,7 @@ class BarDisplay:
         )
         return row
 
-    def _doing(self, frame: Frame) -> Text:
+    def _activity(self, frame: Frame) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
         if frame["status"] == "in_progress" and (quiet := quiet_words(frame)):
             line.append(f"{quiet}  ", style="yellow")
@@ -231,19 +233,19 @@ class BarDisplay:
 
 
 def status_words(frame: Frame) -> str:
-    """Return the status for people, with the attempt where it is not the first."""
+    """Return the status in words, with the number of the attempt after the first."""
     attempt = frame["metadata"].get("attempt", 1)
     words: str = frame["status"].replace("_", " ")
     return words if attempt == 1 else f"{words} (attempt {attempt})"
 
 
 def percent(frame: Frame) -> str:
-    """Return whole percents, rounded down: 100 % is for what is done. Nothing while they are unknown."""
+    """Return whole percents, rounded down, so that only a finished job shows 100 %; empty while unknown."""
     return "" if frame["progress"] is None else f"{math.floor(frame['progress'])} %"
 
 
 def amounts(frame: Frame) -> str:
-    """Return how much is done of how much, how fast, and how long it will take, as far as known."""
+    """Return what is known of the amount done, the total, the speed and the time left."""
     facts = frame["metadata"]
     unit = plain(facts.get("unit", ""))
     current, total, rate, eta = (_number(facts.get(key)) for key in ("current", "total", "rate", "eta_seconds"))
@@ -259,22 +261,22 @@ def amounts(frame: Frame) -> str:
 
 
 def quiet_words(frame: Frame, now: datetime | None = None) -> str:
-    """Return how long ago the job last reported, or nothing while that is not long."""
+    """Return how long ago the job last reported; empty if that was within `QUIET_SECONDS`."""
     quiet = (now or datetime.now(UTC)) - datetime.fromisoformat(frame["timestamp"])
     if quiet < timedelta(seconds=QUIET_SECONDS):
         return ""
     return f"last report {timedelta(seconds=round(quiet.total_seconds()))} ago"
 
 
-def link_words(link: Link) -> str:
-    """Return a lost connection in words."""
-    if link.as_of is None:
-        return f"connecting … ({plain(link.reason)})"
-    return f"reconnecting, as of {link.as_of.astimezone():%H:%M:%S} ({plain(link.reason)})"
+def connection_words(state: ConnectionState) -> str:
+    """Return in words that the connection is lost, and why."""
+    if state.as_of is None:
+        return f"connecting … ({plain(state.reason)})"
+    return f"reconnecting, as of {state.as_of.astimezone():%H:%M:%S} ({plain(state.reason)})"
 
 
 def _number(value: object) -> float | None:
-    """Return a number that can be shown; metadata need not hold one where it should."""
+    """Return the value if it is a number that can be shown, else None: metadata may hold anything."""
     known = isinstance(value, int | float) and 0 <= value <= MAX_COUNT
     return value if known else None  # type: ignore[return-value]
 

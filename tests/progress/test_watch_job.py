@@ -189,7 +189,7 @@ def on_terminal(serve: Served, *arguments: str, **settings: str) -> tuple[int, s
 
 
 @pytest.mark.parametrize(
-    ("url", "words"), [("ws://127.0.0.1:1", "Can't connect to ws://127.0.0.1:1"), ("127.0.0.1", "is no address")]
+    ("url", "words"), [("ws://127.0.0.1:1", "Can't connect to ws://127.0.0.1:1"), ("127.0.0.1", "is not a URL")]
 )
 def test_watch_job__no_server_is_said_at_once(url: str, words: str, watch: Any) -> None:
     code, _, errors = ended(watch(url=url))

@@ -10,7 +10,7 @@ from django.db import connections
 
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.client.connection import Frame, Link, WatchError
+from progress.client.connection import ConnectionState, Frame, WatchError
 from progress.client.terminal import Display, Exit, display_for, explain, show
 from progress.management.commands.watch_job import DEFAULT_URL
 from progress.management.printing import PrintingCommand
@@ -35,15 +35,15 @@ class Starter:
     def __exit__(self, *error: Any) -> None:
         self.display.__exit__(*error)
 
-    def frame(self, frame: Frame) -> None:
+    def frame_received(self, frame: Frame) -> None:
         """Show the frame; the first one starts the job."""
-        self.display.frame(frame)
+        self.display.frame_received(frame)
         if self.work.ident is None:
             self.work.start()
 
-    def link(self, link: Link) -> None:
-        """Show what became of the connection."""
-        self.display.link(link)
+    def state_changed(self, state: ConnectionState) -> None:
+        """Show that the connection was lost, or made again."""
+        self.display.state_changed(state)
 
 
 class Command(PrintingCommand):

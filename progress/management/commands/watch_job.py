@@ -17,7 +17,7 @@ The exit code says how the job ended:
   1  failed
   2  cancelled
   3  the job was not found, or is not for you to see
-  4  anything else: no server answers, a bad address, nobody reads what is printed, …
+  4  anything else: no server answers, --url is not a URL, nobody reads the output, …
   130  Ctrl-C
 """
 
@@ -25,7 +25,7 @@ The exit code says how the job ended:
 class Command(PrintingCommand):
     """Show a job live until it ends: a bar on a terminal, else lines, or JSON."""
 
-    help = "Shows a job live until it ends. A lost connection is made again and resumed."
+    help = "Shows a job live until it ends. After a lost connection it reconnects and resumes."
     requires_system_checks = ()  # it uses neither the database nor the site
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:

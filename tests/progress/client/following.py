@@ -3,26 +3,26 @@
 import asyncio
 from typing import Any
 
-from progress.client.connection import Link, watch
+from progress.client.connection import ConnectionState, watch
 
 
 class Watcher:
-    """A watch in the background, whose frames and changes of the link a test awaits."""
+    """A watch in the background, whose frames and changes of the connection a test awaits."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self.frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.links: asyncio.Queue[Link] = asyncio.Queue()
+        self.states: asyncio.Queue[ConnectionState] = asyncio.Queue()
         self.task = asyncio.create_task(self._run(url, options))
 
     async def _run(self, url: str, options: dict[str, Any]) -> None:
-        async for frame in watch(url, "job-1", on_link=self.links.put_nowait, **options):
+        async for frame in watch(url, "job-1", on_state_change=self.states.put_nowait, **options):
             self.frames.put_nowait(frame)
 
     async def seqs(self, count: int) -> list[int]:
         return [(await asyncio.wait_for(self.frames.get(), 10))["seq"] for _ in range(count)]
 
-    async def link(self) -> Link:
-        return await asyncio.wait_for(self.links.get(), 10)
+    async def state(self) -> ConnectionState:
+        return await asyncio.wait_for(self.states.get(), 10)
 
     async def ends(self) -> list[int]:
         """Wait for the end, and return the seq of the frames that were not looked at yet."""

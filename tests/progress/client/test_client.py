@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.client import connection as client
-from progress.client.connection import Position, address, backoff_delay, watch
+from progress.client.connection import Cursor, backoff_delay, socket_url, watch
 from progress.conf import Conf
 from tests.progress.scripted_server import log, progress, snapshot
 
@@ -34,30 +34,30 @@ def test_backoff_delay__stays_within_bounds(failures: int) -> None:
     assert 0 <= backoff_delay(failures) <= 20
 
 
-# Position
+# Cursor
 
 
-def test_position__drops_what_is_known_but_no_snapshot() -> None:
-    position = Position("job-1")
+def test_cursor__drops_what_is_known_but_no_snapshot() -> None:
+    cursor = Cursor("job-1")
     frames = [snapshot(5), progress(5), log(4), progress(6), log(7), progress(7), snapshot(7, recovered=True)]
-    assert [position.accept(frame) for frame in frames] == [True, False, False, True, True, False, True]
+    assert [cursor.accept(frame) for frame in frames] == [True, False, False, True, True, False, True]
 
 
-def test_position__snapshot_of_another_stream_replaces_it() -> None:
-    position = Position("job-1")
-    position.accept(snapshot(50))
-    assert position.accept(snapshot(2, epoch="e2"))
-    assert position.since() == {"epoch": "e2", "seq": 2}
+def test_cursor__snapshot_of_another_stream_replaces_it() -> None:
+    cursor = Cursor("job-1")
+    cursor.accept(snapshot(50))
+    assert cursor.accept(snapshot(2, epoch="e2"))
+    assert cursor.since() == {"epoch": "e2", "seq": 2}
 
 
-def test_position__ignores_other_jobs_and_unknown_types() -> None:
-    position = Position("job-1")
+def test_cursor__ignores_other_jobs_and_unknown_types() -> None:
+    cursor = Cursor("job-1")
     strangers = [snapshot(1, job_id="job-2"), {"type": "novelty", "job_id": "job-1", "seq": 9}, log(3, subject="x"), {}]
-    assert not any(position.accept(frame) for frame in strangers)
-    assert position.since() is None
+    assert not any(cursor.accept(frame) for frame in strangers)
+    assert cursor.since() is None
 
 
-# Address
+# The URL
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_position__ignores_other_jobs_and_unknown_types() -> None:
         ("https://h", "wss://h/progress/ws/a.b"),
     ],
 )
-def test_address__of_a_site(url: str, expected: str) -> None:
-    assert address(url, "a.b") == expected
+def test_socket_url__of_a_site(url: str, expected: str) -> None:
+    assert socket_url(url, "a.b") == expected
 
 
-def test_address__quotes_what_is_no_job_id() -> None:
-    assert address("ws://h", "a/../b?c#d").endswith("/progress/ws/a%2F..%2Fb%3Fc%23d")
+def test_socket_url__quotes_what_is_no_job_id() -> None:
+    assert socket_url("ws://h", "a/../b?c#d").endswith("/progress/ws/a%2F..%2Fb%3Fc%23d")
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://h", "ws://", ""])
-async def test_watch__no_address_is_a_value_error(url: str) -> None:
-    with pytest.raises(ValueError, match="is no address"):
+async def test_watch__what_is_not_a_url_is_a_value_error(url: str) -> None:
+    with pytest.raises(ValueError, match="is not a URL"):
         await anext(watch(url, "job-1"))
 
 
@@ -101,7 +101,7 @@ async def test_watch__impossible_port_is_a_value_error() -> None:
 def test_connect__a_proxy_is_for_other_machines_only(url: str, proxy: bool | None, monkeypatch: Any) -> None:
     """``True`` asks the environment for it."""
     monkeypatch.setattr(client, "connect", lambda _, **options: options["proxy"])
-    assert client._connect(url, Position("job-1"), None, logs=False) is proxy
+    assert client._connect(url, Cursor("job-1"), None, logs=False) is proxy
 
 
 # The module

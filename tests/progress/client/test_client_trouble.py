@@ -1,4 +1,4 @@
-"""What the client does when its link is lost, when it is refused, and when no server answers."""
+"""What the client does when its connection is lost, when it is refused, and when no server answers."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ async def test_watch__lost_connection_is_explained(
 ) -> None:
     watcher = follow()
     await (await server.connection()).close(code)
-    assert (await watcher.link()).reason == words
+    assert (await watcher.state()).reason == words
 
 
 async def test_watch__cut_connection_is_resumed_and_told(
@@ -50,13 +50,13 @@ async def test_watch__cut_connection_is_resumed_and_told(
     watcher = follow()
     first = await server.connection()
     await first.send(snapshot(1))
-    assert (await watcher.link()).connected
+    assert (await watcher.state()).connected
     first.cut()
-    lost = await watcher.link()
+    lost = await watcher.state()
     assert not lost.connected
     assert lost.as_of is not None
     await (await server.connection()).send(snapshot(1, recovered=True))
-    assert (await watcher.link()).connected
+    assert (await watcher.state()).connected
 
 
 async def test_watch__end_within_a_replay_is_not_the_end(
@@ -79,7 +79,7 @@ async def test_watch__silent_link_is_dead(
     monkeypatch.setattr(client, "GRACE_SECONDS", 0.05)
     watcher = follow(heartbeat_seconds=0.05)
     await server.connection()
-    assert "no sign of life" in (await watcher.link()).reason
+    assert "no sign of life" in (await watcher.state()).reason
     await server.connection()
 
 
@@ -144,8 +144,8 @@ async def test_watch__http_refusal_is_final_and_http_trouble_is_not(
 ) -> None:
     server.refusals = [503, 429, status]
     watcher = follow()
-    assert "503" in (await watcher.link()).reason
-    assert "429" in (await watcher.link()).reason
+    assert "503" in (await watcher.state()).reason
+    assert "429" in (await watcher.state()).reason
     with pytest.raises(WatchRefused) as raised:
         await watcher.ends()
     assert raised.value.code == f"http_{status}"
@@ -157,7 +157,7 @@ async def test_watch__http_refusal_is_final_and_http_trouble_is_not(
 async def test_watch__waits_for_a_server(server: ScriptedServer, follow: Callable[..., Watcher]) -> None:
     await server.stop()
     watcher = follow(wait_for_server=True)
-    assert (await watcher.link()).reason == "no server answers"
+    assert (await watcher.state()).reason == "no server answers"
     await server.start(server.port)
     await (await server.connection()).send(snapshot(1, "completed"))
     assert await watcher.ends() == [1]

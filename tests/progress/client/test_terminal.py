@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from progress.client.connection import Link, ServerUnreachable, WatchRefused
+from progress.client.connection import ConnectionState, ServerUnreachable, WatchRefused
 from progress.client.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, amounts, explain, plain, quiet_words
 from tests.progress.scripted_server import log, progress, snapshot
 
 
-def bar(*frames: dict[str, Any], link: Link | None = None, width: int = 120) -> str:
+def bar(*frames: dict[str, Any], state: ConnectionState | None = None, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     display = BarDisplay(console)
     for frame in frames:
-        display.frame(frame)
-    if link:
-        display.link(link)
+        display.frame_received(frame)
+    if state:
+        display.state_changed(state)
     with console.capture() as capture:
         console.print(display.render())
     return capture.get()
@@ -27,7 +27,7 @@ def lines(*frames: dict[str, Any]) -> list[str]:
     output = io.StringIO()
     display = LineDisplay(output)
     for frame in frames:
-        display.frame(frame)
+        display.frame_received(frame)
     return output.getvalue().splitlines()
 
 
@@ -70,7 +70,7 @@ def test_bar__text_of_users_is_no_markup_and_controls_nothing() -> None:
 
 def test_bar__lost_connection_says_since_when_it_is_old() -> None:
     at = datetime(2026, 1, 1, 12, 3, 7).astimezone()
-    shown = bar(snapshot(1), link=Link(False, "no server answers", 1, at))
+    shown = bar(snapshot(1), state=ConnectionState(False, "no server answers", 1, at))
     assert "reconnecting, as of 12:03:07 (no server answers)" in shown
 
 
@@ -87,7 +87,7 @@ def test_bar__says_when_a_quiet_job_last_reported() -> None:
 
 
 def test_bar__lost_connection_hides_no_quiet_job() -> None:
-    shown = bar(snapshot(1, timestamp=ago(62)), link=Link(False, "no server answers", 1, datetime.now(UTC)))
+    shown = bar(snapshot(1, timestamp=ago(62)), state=ConnectionState(False, "no server answers", 1, datetime.now(UTC)))
     assert "last report 0:01:0" in shown
     assert "reconnecting, as of " in shown
 
@@ -130,8 +130,8 @@ def test_json__is_one_frame_a_line() -> None:
     display = JsonDisplay(output)
     frames = [snapshot(1, message="a\nb"), log(2)]
     for frame in frames:
-        display.frame(frame)
-    display.link(Link(False))
+        display.frame_received(frame)
+    display.state_changed(ConnectionState(False))
     assert [json.loads(line) for line in output.getvalue().splitlines()] == frames
 
 
@@ -159,7 +159,7 @@ def test_amounts__say_what_is_known(facts: dict[str, Any], words: str) -> None:
         (WatchRefused("not_authenticated", "bad token"), Exit.NOT_FOUND),
         (WatchRefused("http_403", "refused"), Exit.OTHER),
         (ServerUnreachable("no server answers"), Exit.OTHER),
-        (ValueError("no address"), Exit.OTHER),
+        (ValueError("not a URL"), Exit.OTHER),
     ],
 )
 def test_explain__gives_the_exit_code(error: Exception, code: Exit) -> None:
