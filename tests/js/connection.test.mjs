@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isJobId, socketAddress } from "../../progress/static/progress/address.js";
+import { isJobId, socketUrl } from "../../progress/static/progress/socket-url.js";
 import { Connection, wakeWithPage } from "../../progress/static/progress/connection.js";
 import { fold, positionOf } from "../../progress/static/progress/fold.js";
 import { FakePage, World } from "./fakes.mjs";
@@ -15,7 +15,7 @@ function watching(options = {}) {
   const world = new World();
   const seen = { states: [], frames: [], jobs: new Map() };
   const connection = new Connection({
-    url: () => socketAddress(HERE, "job-1", positionOf(seen.jobs.get("job-1"))),
+    url: () => socketUrl(HERE, "job-1", positionOf(seen.jobs.get("job-1"))),
     onFrame: (frame) => {
       seen.frames.push(frame);
       seen.jobs = fold(seen.jobs, frame);
@@ -32,37 +32,37 @@ function watching(options = {}) {
 function live(options) {
   const watch = watching(options);
   watch.world.socket.accept();
-  watch.world.socket.tell(SNAPSHOT);
+  watch.world.socket.deliver(SNAPSHOT);
   return watch;
 }
 
-test("live: told by the first frame, not by the handshake", () => {
+test("live: from the first frame, not from the handshake", () => {
   const { world, names } = watching();
   world.socket.accept();
   assert.deepEqual(names(), []);
-  world.socket.tell(SNAPSHOT);
+  world.socket.deliver(SNAPSHOT);
   assert.deepEqual(names(), ["live"]);
 });
 
-test("live: told by an answer, not by a sign of life, a refusal or what was missed", () => {
+test("live: from an answer, not from a heartbeat, an error or a replayed event", () => {
   const { world, seen, names } = watching();
   world.socket.accept();
   const refusal = { type: "error", code: "unavailable", temporary: true };
   for (const frame of [HEARTBEAT, { type: "pong" }, refusal, { ...SNAPSHOT, type: "progress" }]) {
     world.pass(1);
-    world.socket.tell(frame);
+    world.socket.deliver(frame);
   }
   assert.deepEqual(names(), []);
   world.socket.drop(4010);
   assert.deepEqual(seen.states, [["reconnecting", { asOf: null, code: 4010 }]], "nothing is known as of any time");
 });
 
-test("resume: the address carries epoch and seq, and is asked for at each try", () => {
+test("resume: the URL carries epoch and seq, and is made anew for each try", () => {
   const { world } = watching();
   assert.equal(world.socket.url, "ws://example.org:8000/progress/ws/job-1");
   world.socket.accept();
-  world.socket.tell(SNAPSHOT);
-  world.socket.tell({ ...SNAPSHOT, type: "progress", seq: 9 });
+  world.socket.deliver(SNAPSHOT);
+  world.socket.deliver({ ...SNAPSHOT, type: "progress", seq: 9 });
   world.socket.drop(1006);
   world.pass(20);
   assert.equal(world.sockets[1].url, "ws://example.org:8000/progress/ws/job-1?epoch=e1&seq=9");
@@ -79,7 +79,7 @@ test("greeting: sent on each opening", () => {
 test("reconnecting: says as of when the page is true", () => {
   const { world, seen } = live();
   world.pass(3);
-  world.socket.tell(HEARTBEAT);
+  world.socket.deliver(HEARTBEAT);
   world.pass(2);
   world.socket.drop(1006);
   assert.deepEqual(seen.states.at(-1), ["reconnecting", { asOf: new Date(3000), code: 1006 }]);
@@ -139,18 +139,18 @@ test("backoff: an accepted socket that only refuses does not reset it; a good fr
   const { world, connection, names } = watching();
   for (const failures of [1, 2, 3]) {
     world.socket.accept();
-    world.socket.tell({ type: "error", code: "too_many_connections", temporary: true, error: "Too many." });
+    world.socket.deliver({ type: "error", code: "too_many_connections", temporary: true, error: "Too many." });
     world.socket.drop(4014);
     assert.equal(connection.failures, failures);
     world.pass(0.5);
   }
   assert.ok(!names().includes("live"));
   world.socket.accept();
-  world.socket.tell(SNAPSHOT);
+  world.socket.deliver(SNAPSHOT);
   assert.equal(connection.failures, 0);
 });
 
-test("dead link: no frame for the heartbeat interval and 10 seconds", () => {
+test("dead connection: no frame for the heartbeat interval and 10 seconds", () => {
   const { world, names } = live();
   world.pass(34.9);
   assert.deepEqual(names(), ["live"]);
@@ -161,27 +161,27 @@ test("dead link: no frame for the heartbeat interval and 10 seconds", () => {
   assert.equal(world.sockets.length, 2);
 });
 
-test("dead link: each frame is a sign of life, and the interval is the server's", () => {
+test("dead connection: each frame is a sign of life, and the interval is the server's", () => {
   const { world, names } = live({ heartbeatSeconds: 5 });
   for (let i = 0; i < 10; i += 1) {
     world.pass(14);
-    world.socket.tell(HEARTBEAT);
+    world.socket.deliver(HEARTBEAT);
   }
   assert.deepEqual(names(), ["live"]);
   world.pass(15.1);
   assert.deepEqual(names(), ["live", "reconnecting"]);
 });
 
-test("dead link: a handshake that never ends is given up", () => {
+test("dead connection: a handshake that never ends is given up", () => {
   const { world } = watching();
   world.pass(10.6);
   assert.equal(world.sockets.length, 2);
 });
 
-test("dead link: what the old socket still says is not heard", () => {
+test("dead connection: what the old socket still says is not heard", () => {
   const { world, seen } = live();
   world.pass(36);
-  world.sockets[0].tell(HEARTBEAT);
+  world.sockets[0].deliver(HEARTBEAT);
   assert.equal(seen.frames.length, 1);
 });
 
@@ -207,13 +207,13 @@ test("visible: tries at once instead of waiting; hidden does not", () => {
   assert.equal(world.sockets.length, 2);
 });
 
-test("visible: a link that looks up has 5 seconds to prove it", () => {
+test("visible: a connection that looks alive has 5 seconds to prove it", () => {
   const { world, connection, names } = live();
   const page = new FakePage();
   wakeWithPage(connection, page);
   page.show("visible");
   assert.deepEqual(world.socket.sent, [{ type: "ping" }]);
-  world.socket.tell({ type: "pong" });
+  world.socket.deliver({ type: "pong" });
   world.pass(10);
   assert.deepEqual(names(), ["live"]);
   page.show("visible");
@@ -229,7 +229,7 @@ test("visible: after a sleep past the deadline, connects without asking", () => 
   assert.deepEqual(names(), ["live", "reconnecting"]);
 });
 
-test("offline: the link has to prove itself", () => {
+test("offline: the connection has to prove itself", () => {
   const { world, connection } = live();
   const page = new FakePage();
   wakeWithPage(connection, page);
@@ -237,7 +237,7 @@ test("offline: the link has to prove itself", () => {
   assert.deepEqual(world.socket.sent, [{ type: "ping" }]);
 });
 
-test("wakeWithPage: ends when told", () => {
+test("wakeWithPage: stops when asked to", () => {
   const { world, connection } = watching();
   const page = new FakePage();
   wakeWithPage(connection, page)();
@@ -260,14 +260,14 @@ test("start: after a close it goes on from its position, says as of when, and he
   const [first] = world.sockets;
   world.pass(5);
   connection.close();
-  first.tell({ ...SNAPSHOT, type: "progress", seq: 8 });
+  first.deliver({ ...SNAPSHOT, type: "progress", seq: 8 });
   world.pass(60);
   connection.start();
   assert.deepEqual(seen.states.at(-1), ["reconnecting", { asOf: new Date(0), code: null }]);
   assert.equal(world.socket.url, "ws://example.org:8000/progress/ws/job-1?epoch=e1&seq=7");
-  first.tell({ ...SNAPSHOT, type: "progress", seq: 9 });
+  first.deliver({ ...SNAPSHOT, type: "progress", seq: 9 });
   world.socket.accept();
-  world.socket.tell(SNAPSHOT);
+  world.socket.deliver(SNAPSHOT);
   assert.deepEqual(names(), ["live", "stopped", "reconnecting", "live"]);
   assert.equal(seen.frames.length, 2);
 });
@@ -281,13 +281,13 @@ test("start: what was never live is connecting again, not reconnecting", () => {
 
 test("frames: what is no JSON object is passed over", () => {
   const { world, seen } = live();
-  for (const text of ["", "{", "null", "3", '"text"']) world.socket.tell(text);
+  for (const text of ["", "{", "null", "3", '"text"']) world.socket.deliver(text);
   assert.equal(seen.frames.length, 1);
 });
 
-test("address: wss for https, and the id is escaped", () => {
-  assert.equal(socketAddress({ protocol: "https:", host: "example.org" }), "wss://example.org/progress/ws");
-  assert.equal(socketAddress(HERE, "a/b?c"), "ws://example.org:8000/progress/ws/a%2Fb%3Fc");
+test("URL: wss for https, and the id is escaped", () => {
+  assert.equal(socketUrl({ protocol: "https:", host: "example.org" }), "wss://example.org/progress/ws");
+  assert.equal(socketUrl(HERE, "a/b?c"), "ws://example.org:8000/progress/ws/a%2Fb%3Fc");
 });
 
 test("job ids: well-formed ones and no others, as in tests/jobs/test_bounds.py", () => {

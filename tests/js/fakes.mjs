@@ -1,4 +1,4 @@
-/** A scripted world for the transport: a clock that moves when told, and sockets whose other end is the test. */
+/** A scripted world for the transport: a clock that the test moves, and sockets whose other end is the test. */
 
 export class World {
   constructor() {
@@ -58,7 +58,7 @@ class FakeSocket {
     this.onopen?.({});
   }
 
-  tell(frame) {
+  deliver(frame) {
     this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
   }
 

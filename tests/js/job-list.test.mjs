@@ -45,7 +45,7 @@ class Page {
     this.connection = new Connection({
       url: () => "ws://page",
       greeting: () => this.list.greeting(),
-      onFrame: (frame) => this.list.take(frame),
+      onFrame: (frame) => this.list.receive(frame),
       onState: () => {},
       environment: this.world.environment,
     });
@@ -53,8 +53,8 @@ class Page {
     this.world.socket.accept();
   }
 
-  tell(...frames) {
-    frames.forEach((frame) => this.world.socket.tell(frame));
+  deliver(...frames) {
+    frames.forEach((frame) => this.world.socket.deliver(frame));
   }
 
   /** Return what was sent since this was last asked. */
@@ -101,17 +101,17 @@ for (const perSecond of [5, 10, 12, 15, 20, 30, 50]) {
     const page = new Page(jobs(0, ROWS));
     const server = new Server(page);
     let newest = ROWS;
-    page.tell(feed(...jobs(0, ROWS)));
+    page.deliver(feed(...jobs(0, ROWS)));
     for (let step = 1; step <= 300 / GATHER_SECONDS; step += 1) {
       page.world.pass(GATHER_SECONDS);
       const late = server.take();
       const upto = ROWS + Math.floor(step * GATHER_SECONDS * perSecond);
-      if (upto > newest) page.tell(feed(...jobs(newest, upto)));
+      if (upto > newest) page.deliver(feed(...jobs(newest, upto)));
       newest = upto;
       const answered = [...late, ...server.take()].flatMap((message) => message.jobs ?? []);
-      page.tell(...answered.map(({ job_id: jobId }) => snapshot(Number(jobId.slice(1)))));
-      if (step % 20 === 0) page.tell(...[...server.watched].map((jobId) => progress(Number(jobId.slice(1)), 2 + step)));
-      if (step % 400 === 0) page.tell({ type: "heartbeat" });
+      page.deliver(...answered.map(({ job_id: jobId }) => snapshot(Number(jobId.slice(1)))));
+      if (step % 20 === 0) page.deliver(...[...server.watched].map((jobId) => progress(Number(jobId.slice(1)), 2 + step)));
+      if (step % 400 === 0) page.deliver({ type: "heartbeat" });
       server.take();
     }
     const wanted = numbers(newest - ROWS, newest).reverse().map((number) => `j${number}`);
@@ -127,12 +127,12 @@ for (const perSecond of [5, 10, 12, 15, 20, 30, 50]) {
 
 test("a new job is watched at once, and what follows within half a second together", () => {
   const page = new Page();
-  page.tell(feed());
+  page.deliver(feed());
   page.world.pass(1);
   page.sent();
-  page.tell(feed(job(1)));
+  page.deliver(feed(job(1)));
   assert.deepEqual(page.sent(), [{ type: "subscribe", jobs: [{ job_id: "j1", since: { epoch: "e-1", seq: 2 } }] }]);
-  page.tell(feed(job(2)), feed(job(3)), feed(job(1, { status: "completed", seq: 3 })));
+  page.deliver(feed(job(2)), feed(job(3)), feed(job(1, { status: "completed", seq: 3 })));
   assert.deepEqual(page.sent(), []);
   page.world.pass(0.5);
   const [dropped, added] = page.sent();
@@ -144,17 +144,17 @@ test("a new job is watched at once, and what follows within half a second togeth
 
 test("a job that has come and gone within half a second is never watched", () => {
   const page = new Page();
-  page.tell(feed(job(1)), feed(job(2)), feed(job(2, { status: "failed", seq: 3 })));
+  page.deliver(feed(job(1)), feed(job(2)), feed(job(2, { status: "failed", seq: 3 })));
   page.sent();
   page.world.pass(10);
   assert.deepEqual(page.sent(), []);
 });
 
-test("a job that has left the list is not brought back by what its subscription still tells", () => {
+test("a job that has left the list is not brought back by late frames of its subscription", () => {
   const page = new Page(jobs(0, ROWS));
-  page.tell(feed(...jobs(0, ROWS)), feed(job(ROWS)));
+  page.deliver(feed(...jobs(0, ROWS)), feed(job(ROWS)));
   const log = { type: "log", subject: "j0", seq: 4 };
-  page.tell(progress(0, 3, { timestamp: made(1000) }), log, snapshot(0, { timestamp: made(1000) }));
+  page.deliver(progress(0, 3, { timestamp: made(1000) }), log, snapshot(0, { timestamp: made(1000) }));
   assert.equal(page.shown.length, ROWS);
   assert.ok(!page.shown.includes("j0"));
 });
@@ -165,22 +165,22 @@ test("no more is watched than the site allows, also where the list is longer", (
   assert.deepEqual(message.jobs.map((each) => each.job_id), page.shown.slice(0, 20));
 });
 
-test("the first answer of a connection tells what is gone, later ones do not", () => {
+test("the first feed frame of a connection shows what is gone, later ones do not", () => {
   const page = new Page(jobs(0, 3));
-  page.tell(feed(job(1)));
+  page.deliver(feed(job(1)));
   assert.deepEqual(page.shown, ["j1"]);
-  page.tell(feed(job(2)));
+  page.deliver(feed(job(2)));
   assert.deepEqual(page.shown, ["j2", "j1"]);
   page.world.socket.drop(1006);
   page.world.pass(1);
   page.world.socket.accept();
-  page.tell(feed(job(2)));
+  page.deliver(feed(job(2)));
   assert.deepEqual(page.shown, ["j2"]);
 });
 
 test("rows stay where the first answer was cut", () => {
   const page = new Page(jobs(0, ROWS));
-  page.tell({ ...feed(...jobs(33, ROWS)), cut: true });
+  page.deliver({ ...feed(...jobs(33, ROWS)), cut: true });
   assert.equal(page.shown.length, ROWS);
 });
 
@@ -188,10 +188,10 @@ test("a finished job that the cut answer left out is asked about, and let go onc
   const done = { status: "completed", seq: 5 };
   const page = new Page([job(0, done), job(1, done), job(2, done), job(3, done)]);
   page.sent();
-  page.tell({ ...feed(job(3, done)), cut: true });
+  page.deliver({ ...feed(job(3, done)), cut: true });
   assert.deepEqual(page.sent().map((message) => message.jobs.map((each) => each.job_id)), [["j2", "j1", "j0"]]);
 
-  page.tell(notFound("j0"), snapshot(1, done), progress(2, 6, { status: "queued" }), snapshot(2, { status: "queued", seq: 6 }));
+  page.deliver(notFound("j0"), snapshot(1, done), progress(2, 6, { status: "queued" }), snapshot(2, { status: "queued", seq: 6 }));
   assert.deepEqual(page.shown, ["j3", "j2", "j1"]);
   page.world.pass(1);
   assert.deepEqual(page.sent(), [{ type: "unsubscribe", job_ids: ["j1"] }]); // j2 was retried: it is watched on
@@ -199,9 +199,9 @@ test("a finished job that the cut answer left out is asked about, and let go onc
 
 test("a job that is gone leaves the list, and nothing is sent about it", () => {
   const page = new Page(jobs(0, 2));
-  page.tell(feed(...jobs(0, 2)));
+  page.deliver(feed(...jobs(0, 2)));
   page.sent();
-  page.tell(notFound("j0"), notFound("unknown"));
+  page.deliver(notFound("j0"), notFound("unknown"));
   assert.deepEqual(page.shown, ["j1"]);
   page.world.pass(10);
   assert.deepEqual(page.sent(), []);
@@ -210,7 +210,7 @@ test("a job that is gone leaves the list, and nothing is sent about it", () => {
 test("what was refused for now is asked for again, all in one message", () => {
   const page = new Page(jobs(0, 3));
   page.sent();
-  page.tell(unavailable("all"), unavailable("j0"), unavailable("j2"), { type: "error", temporary: true });
+  page.deliver(unavailable("all"), unavailable("j0"), unavailable("j2"), { type: "error", temporary: true });
   page.world.pass(0.4);
   assert.deepEqual(page.sent(), []);
   page.world.pass(1);
@@ -219,38 +219,38 @@ test("what was refused for now is asked for again, all in one message", () => {
   assert.deepEqual(wanted.map((each) => each.job_id), ["j2", "j0"]);
   assert.deepEqual(rest, []);
 
-  page.tell(unavailable("j1"));
+  page.deliver(unavailable("j1"));
   page.world.pass(10);
   assert.deepEqual(page.sent().map((message) => message.jobs.map((each) => each.job_id)), [["j1"]]);
 });
 
 test("a refusal of the job «all» is none of the feed", () => {
   const page = new Page([job(0, { job_id: "all" })]);
-  page.tell(feed(job(0, { job_id: "all" })));
+  page.deliver(feed(job(0, { job_id: "all" })));
   page.sent();
-  page.tell(unavailable("all"));
+  page.deliver(unavailable("all"));
   page.world.pass(10);
   assert.deepEqual(page.sent().map((message) => message.jobs.map((each) => each.job_id)), [["all"]]);
 });
 
 test("a new connection asks for all by itself: what the one before refused is not asked for twice", () => {
   const page = new Page(jobs(0, 3), { environment: { random: () => 1 } }); // asks again later than it connects
-  page.tell(unavailable("j0"));
+  page.deliver(unavailable("j0"));
   page.world.socket.drop(1006);
   page.world.pass(0.5);
   page.world.socket.accept();
   assert.equal(page.sent().length, 2);
-  page.tell(feed(...jobs(0, 3)));
+  page.deliver(feed(...jobs(0, 3)));
   page.world.pass(10);
   assert.deepEqual(page.sent(), []);
 });
 
-test("the page is told of a change, and of nothing else", () => {
+test("onChange: called for a change, and for nothing else", () => {
   const page = new Page(jobs(0, 2));
-  page.tell(feed(...jobs(0, 2)));
+  page.deliver(feed(...jobs(0, 2)));
   const before = page.changes;
-  page.tell({ type: "heartbeat" }, { type: "unsubscribed", subject: "j0" }, progress(0, 1), unavailable("j0"));
+  page.deliver({ type: "heartbeat" }, { type: "unsubscribed", subject: "j0" }, progress(0, 1), unavailable("j0"));
   assert.equal(page.changes, before);
-  page.tell(progress(0, 3));
+  page.deliver(progress(0, 3));
   assert.equal(page.changes, before + 1);
 });

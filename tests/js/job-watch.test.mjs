@@ -30,7 +30,7 @@ function watching({ random = () => 0, ...options } = {}) {
 function live(options) {
   const all = watching(options);
   all.world.socket.accept();
-  all.world.socket.tell(SNAPSHOT);
+  all.world.socket.deliver(SNAPSHOT);
   return all;
 }
 
@@ -40,21 +40,21 @@ test("what came with the page is known, and resumed from", () => {
   assert.equal(world.socket.url, "ws://example.org/progress/ws/job-1?epoch=e1&seq=5");
 });
 
-test("a change is told, and nothing else", () => {
+test("onChange: called for a change, and for nothing else", () => {
   const { world, seen, watch } = live();
   assert.equal(seen.changes, 1);
   for (const frame of [{ type: "heartbeat" }, { ...SNAPSHOT, type: "progress", seq: 7 }, notFound("job-2")]) {
-    world.socket.tell(frame);
+    world.socket.deliver(frame);
   }
   assert.equal(seen.changes, 1);
-  world.socket.tell({ ...SNAPSHOT, type: "progress", seq: 8, progress: 20 });
+  world.socket.deliver({ ...SNAPSHOT, type: "progress", seq: 8, progress: 20 });
   assert.equal(seen.changes, 2);
   assert.equal(watch.job.progress, 20);
 });
 
 test("turned away on an open socket: it stops, and what was known stays", () => {
   const { world, watch, last } = live();
-  world.socket.tell(notFound("job-1"));
+  world.socket.deliver(notFound("job-1"));
   assert.deepEqual(last(), { state: "stopped", code: 4504, isKnown: true });
   assert.ok(world.socket.isClosedByPage);
   world.pass(3600);
@@ -70,7 +70,7 @@ function missFor(seconds, { world }) {
     known = world.sockets.length;
     tries.push(world.socket.openedAt);
     world.socket.accept();
-    world.socket.tell(notFound("job-1"));
+    world.socket.deliver(notFound("job-1"));
     world.socket.drop(4504);
   }
   return tries;
@@ -83,9 +83,9 @@ test("a job that is not there yet is waited for", () => {
   assert.deepEqual(last(), { state: "waiting", code: 4504, isKnown: false });
   world.pass(5);
   world.socket.accept();
-  world.socket.tell(SNAPSHOT);
+  world.socket.deliver(SNAPSHOT);
   assert.equal(last().state, "live");
-  world.socket.tell(notFound("job-1"));
+  world.socket.deliver(notFound("job-1"));
   assert.deepEqual(last(), { state: "stopped", code: 4504, isKnown: true }, "what was known is not waited for");
 });
 
@@ -141,12 +141,12 @@ test("the tries for a job that is not there come more and more slowly, but for 5
 
 test("turned away for now: it comes back and resumes", () => {
   const { world, last } = live();
-  world.socket.tell(UNAVAILABLE);
+  world.socket.deliver(UNAVAILABLE);
   world.socket.drop(4010);
   assert.deepEqual(last(), { state: "reconnecting", code: 4010, isKnown: true });
   world.pass(0.5);
   assert.equal(world.socket.url, "ws://example.org/progress/ws/job-1?epoch=e1&seq=7");
   world.socket.accept();
-  world.socket.tell({ ...SNAPSHOT, recovered: true });
+  world.socket.deliver({ ...SNAPSHOT, recovered: true });
   assert.equal(last().state, "live");
 });

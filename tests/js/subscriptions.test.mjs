@@ -21,7 +21,7 @@ test("greeting: where nothing runs, the feed alone", () => {
   assert.deepEqual(new Subscriptions().greeting(jobsOf(job("a", "failed"))), [FEED]);
 });
 
-test("greeting: a new connection is told all again", () => {
+test("greeting: repeats every subscription for a new connection", () => {
   const subscriptions = new Subscriptions();
   subscriptions.greeting(jobsOf(job("a")));
   assert.deepEqual(subscriptions.greeting(jobsOf(job("a"))), [FEED, subscribe("a")]);
@@ -53,7 +53,7 @@ test("changes: a finished job in doubt is watched until its own answer", () => {
   subscriptions.greeting(jobs);
   subscriptions.doubt(["a"]);
   assert.deepEqual(subscriptions.changes(jobs), [subscribe("a")]);
-  subscriptions.settle("a");
+  subscriptions.confirm("a");
   assert.deepEqual(subscriptions.changes(jobs), [unsubscribe("a")]);
 });
 

@@ -1,11 +1,11 @@
-/** One WebSocket that is kept up: it reconnects with backoff, notices a dead link, and stops when told to. */
+/** A WebSocket that reconnects with backoff, notices a dead connection, and stops after a final close code. */
 
 import { backoffSeconds, GRACE_SECONDS, isAnswer, isFinal } from "./policy.js";
 
 const OPEN = 1; // WebSocket.OPEN
-const OPENING_SECONDS = 10; // a handshake takes longer only on a network that drops packets
-const WAITING_MAX_SECONDS = 5; // between tries for what may be there any moment
-const PROBE_SECONDS = 5; // how long a link may take to answer after the network or the page came back
+const OPENING_SECONDS = 10; // only on a network that drops packets does a handshake take longer
+const WAITING_MAX_SECONDS = 5; // between tries, at most, while the job may be created at any moment
+const PROBE_SECONDS = 5; // how long the server may take to answer after the network or the page came back
 
 export const BROWSER = {
   open: (url) => new WebSocket(url),
@@ -16,21 +16,21 @@ export const BROWSER = {
 };
 
 /**
- * States, in the order of a life: `connecting`, `waiting` for what is not there yet, `live`, `reconnecting` (and back),
- * `stopped` for good, or until it is started again.
- * Live is told by the first answer, not by the handshake or a heartbeat: what is on the page may be old until then.
+ * The states: `connecting`; `waiting` for a job that does not exist yet; `live`; `reconnecting` (and live again);
+ * `stopped`, until it is started again.
+ * It is live from the first answer on, not from the handshake or a heartbeat: until then, the page may show old data.
  */
 export class Connection {
   /**
    * @param {object} options
-   * @param {() => string} options.url asked before each try, so that it can carry the position
-   * @param {() => object[]} [options.greeting] the messages to send on each opening
+   * @param {() => string} options.url called before each try, so that the URL can carry the position
+   * @param {() => object[]} [options.greeting] the messages to send whenever the socket opens
    * @param {(frame: object) => void} options.onFrame
    * @param {(state: string, detail: {asOf: Date|null, code: number|null}) => void} options.onState
-   * @param {(code: number) => number} [options.secondsLeft] for how long yet to try again after a final close code
+   * @param {(code: number) => number} [options.secondsLeft] how long to keep trying after a final close code
    * @param {number} [options.heartbeatSeconds] the server's interval
-   * @param {number|null} [options.asOf] when what is already shown was true, in milliseconds
-   * @param {object} [options.environment] clock, sockets and chance, for tests
+   * @param {number|null} [options.asOf] the time, in milliseconds, of what the page shows already
+   * @param {object} [options.environment] clock, sockets and randomness, for tests
    */
   constructor({
     url, greeting = () => [], onFrame, onState, secondsLeft = () => 0, heartbeatSeconds = 25, asOf = null, environment = {},
@@ -39,39 +39,39 @@ export class Connection {
     this.environment = { ...BROWSER, ...environment };
     this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
     this.state = "stopped";
-    this.failures = 0; // tries in a row without a good frame
+    this.failures = 0; // tries in a row without an answer
     this.hasBeenLive = false;
-    this.trueAt = asOf; // when what is shown was last known to be so
+    this.asOf = asOf; // when what is shown was last known to be current
     this.socket = null;
-    this.timer = null; // until the next try, or until the link is taken for dead
+    this.timer = null; // until the next try, or until the connection counts as dead
     this.deadline = Infinity;
   }
 
-  /** Begin, or begin again where `close` left off. */
+  /** Start, or start again after `close`. */
   start() {
     this.failures = 0;
-    this.#become(this.hasBeenLive ? "reconnecting" : "connecting");
+    this.#setState(this.hasBeenLive ? "reconnecting" : "connecting");
     this.#connect();
   }
 
   close() {
     this.#abandon();
-    this.#become("stopped");
+    this.#setState("stopped");
   }
 
-  /** Send a message if the link is up; otherwise the greeting of the next opening has to make up for it. */
+  /** Send a message if the socket is open; if it is not, the greeting of the next one covers for it. */
   send(message) {
     if (this.socket?.readyState === OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  /** The network or the page has come back: try at once, or make the present link prove itself. */
+  /** The network or the page has come back: reconnect at once, or check the connection that is there. */
   wake() {
     if (this.state === "stopped") return;
     if (this.socket?.readyState === OPEN && this.environment.now() < this.deadline) this.probe();
     else this.#connect();
   }
 
-  /** Ask the link for a sign of life, and take it for dead if none comes soon. */
+  /** Ping the server, and give the connection up if no frame comes within `PROBE_SECONDS`. */
   probe() {
     if (this.socket?.readyState !== OPEN) return;
     this.send({ type: "ping" });
@@ -80,7 +80,7 @@ export class Connection {
 
   #connect() {
     this.#abandon();
-    if (this.state === "live") this.#become("reconnecting"); // after a sleep, what is shown is old
+    if (this.state === "live") this.#setState("reconnecting"); // after a sleep, the page shows old data
     const socket = this.environment.open(this.url());
     this.socket = socket;
     this.#expectFrameWithin(OPENING_SECONDS);
@@ -99,25 +99,25 @@ export class Connection {
     if (frame === null) return;
     this.#expectFrameWithin(this.silenceSeconds);
     if (isAnswer(frame)) {
-      this.failures = 0; // an error may come before a refusal, which must go on backing off
+      this.failures = 0; // not for an error, which may precede a refusal: that has to go on backing off
       this.hasBeenLive = true;
-      this.#become("live");
+      this.#setState("live");
     }
-    if (this.state === "live") this.trueAt = this.environment.now();
+    if (this.state === "live") this.asOf = this.environment.now();
     this.onFrame(frame);
   }
 
-  /** The server has ended it: it closed the socket with this code, or said in a frame what amounts to that. */
+  /** The server closed the socket with this code, or sent an error frame that means the same. */
   end(code) {
     this.#abandon();
     if (!isFinal(code)) return this.#retryLater("reconnecting", code);
     const left = this.secondsLeft(code);
     if (left > 0) this.#retryLater("waiting", code, Math.min(WAITING_MAX_SECONDS, left));
-    else this.#become("stopped", code);
+    else this.#setState("stopped", code);
   }
 
   #retryLater(state, code = null, atMost = Infinity) {
-    this.#become(state, code);
+    this.#setState(state, code);
     const seconds = Math.min(atMost, backoffSeconds(this.failures, this.environment.random));
     this.failures += 1;
     this.timer = this.environment.setTimeout(() => this.#connect(), seconds);
@@ -134,7 +134,7 @@ export class Connection {
     this.#retryLater("reconnecting");
   }
 
-  /** Let go of the socket at once: over a dead link, its own closing would take minutes. */
+  /** Drop the socket at once: on a dead connection, the closing handshake would take minutes. */
   #abandon() {
     this.environment.clearTimeout(this.timer);
     const socket = this.socket;
@@ -144,15 +144,14 @@ export class Connection {
     socket.close();
   }
 
-  #become(state, code = null) {
+  #setState(state, code = null) {
     if (state === this.state && state !== "reconnecting") return;
     this.state = state;
-    const asOf = this.trueAt === null ? null : new Date(this.trueAt);
-    this.onState(state, { asOf, code });
+    this.onState(state, { asOf: this.asOf === null ? null : new Date(this.asOf), code });
   }
 }
 
-/** Return the frame, or null for what no version of the protocol sends. */
+/** Return the frame in a message, or null if it is not a JSON object. */
 function parsed(text) {
   try {
     const frame = JSON.parse(text);
@@ -162,7 +161,7 @@ function parsed(text) {
   }
 }
 
-/** Let a connection know when the network or the page comes back; return a function that ends this. */
+/** Wake a connection when the network or the page comes back; return a function that stops this. */
 export function wakeWithPage(connection, page = globalThis) {
   const stop = new AbortController();
   const listen = (target, type, call) => target.addEventListener(type, call, { signal: stop.signal });

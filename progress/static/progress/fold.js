@@ -1,4 +1,4 @@
-/** What the page knows of each job, folded from the frames of the wire protocol. Pure: no I/O, no DOM. */
+/** The state of each job, folded from the frames of the wire protocol. Pure: no I/O, no DOM. */
 
 const FINISHED = new Set(["completed", "failed", "cancelled"]);
 
@@ -27,12 +27,12 @@ export function fold(jobs, frame) {
   }
 }
 
-/** Return the position of a job to resume from, or null where the stream's epoch is not known. */
+/** Return the position to resume a job from, or null while its epoch is unknown. */
 export function positionOf(job) {
   return job?.epoch ? { epoch: job.epoch, seq: job.seq } : null;
 }
 
-/** A snapshot is never dropped, whatever its seq: it may stand for another stream. */
+/** A snapshot always replaces the state, whatever its seq: it may be of another stream. */
 function replace(jobs, frame) {
   const known = jobs.get(frame.job_id);
   const createdAt = known?.epoch === frame.epoch ? known.created_at : null;
@@ -45,14 +45,14 @@ function advance(jobs, frame) {
   return put(jobs, { ...known, ...stateIn(frame) });
 }
 
-/** A log line moves the position only: else each reconnection would ask for it again. */
+/** A log line only moves the position; otherwise it would be replayed after each reconnection. */
 function passOver(jobs, frame) {
   const known = jobs.get(frame.subject);
   if (!known || frame.seq <= known.seq) return jobs;
   return put(jobs, { ...known, seq: frame.seq });
 }
 
-/** A feed shows levels, not events: an entry may be older than what the job's own subscription has told. */
+/** A feed holds states, not events: an entry may be older than the last frame of the job's own subscription. */
 function list(jobs, entry) {
   const known = jobs.get(entry.job_id);
   const createdAt = entry.created_at ?? null;
@@ -63,7 +63,7 @@ function list(jobs, entry) {
   return sameStream && known.created_at !== createdAt ? put(jobs, { ...known, created_at: createdAt }) : jobs;
 }
 
-/** Seqs compare within a stream only; of two streams the later one counts, and ISO times in UTC sort as text. */
+/** Seqs compare within a stream only. Of two streams the later one wins; ISO times in UTC sort as text. */
 function supersedes(entry, known) {
   return entry.epoch === known.epoch ? entry.seq > known.seq : entry.timestamp >= known.timestamp;
 }

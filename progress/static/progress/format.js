@@ -12,24 +12,24 @@ const STATUS = {
 };
 const BYTES = ["B", "KB", "MB", "GB", "TB", "PB"];
 
-/** Return a status in words; a job whose worker was asked to stop is still running, and says so. */
+/** Return a status in words; «Cancelling» while the job runs on after it was asked to stop. */
 export function statusWords(job) {
   if (job.status === "in_progress" && job.metadata.cancel_requested) return "Cancelling";
   return STATUS[job.status] ?? job.status;
 }
 
-/** Return whole percents, rounded down: 100 % is for what is done. Empty while indeterminate. */
+/** Return whole percents, rounded down, so that only a finished job shows 100%. Empty while indeterminate. */
 export function percentWords(job) {
   return job.progress === null ? "" : `${Math.floor(job.progress)}%`;
 }
 
-/** Return a count of units: «1,200 rows», «3.2 MB». */
+/** Return an amount with its unit: «1,200 rows», «3.2 MB». */
 export function amountWords(count, unit) {
   if (unit === "bytes") return bytes(count);
   return unit ? `${decimal(count)} ${unit}` : decimal(count);
 }
 
-/** Return how much is done, «1,200 of 5,000 rows», or an empty string where that is not known. */
+/** Return how much is done, «1,200 of 5,000 rows», or an empty string while that is unknown. */
 export function doneWords({ current, total, unit }) {
   if (!isNumber(current)) return "";
   if (!isNumber(total)) return amountWords(current, unit);
@@ -37,7 +37,7 @@ export function doneWords({ current, total, unit }) {
   return `${done} of ${amountWords(total, unit)}`;
 }
 
-/** Return a speed, «12.3 MB/s»; a slow one by the minute or the hour, so that it is no row of zeros. */
+/** Return a speed, «12.3 MB/s»; a slow one per minute or hour, so that it is not shown as «0.0 rows/s». */
 export function rateWords({ rate, unit }) {
   if (!isNumber(rate) || rate <= 0) return "";
   if (unit === "bytes" || rate >= 1) return `${amountWords(rate, unit)}/s`;
@@ -49,7 +49,7 @@ export function leftWords({ eta_seconds: seconds }) {
   return isNumber(seconds) && seconds >= 0 ? `${durationWords(seconds)} left` : "";
 }
 
-/** Return a duration by its two largest units: people do not plan by the second when there are hours. */
+/** Return a duration in its two largest units; nobody needs the seconds of an hour. */
 export function durationWords(seconds) {
   const whole = Math.ceil(seconds);
   if (whole < 60) return whole <= 1 ? "1 s" : `${whole} s`;
@@ -60,19 +60,19 @@ export function durationWords(seconds) {
   return pair(Math.floor(hours / 24), "d", hours % 24, "h");
 }
 
-/** Return a time of the viewer's day, 12:03:07. */
+/** Return the time of day where the viewer is, 12:03:07. */
 export function clockWords(date) {
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-/** Return a moment as briefly as it stays clear: the time today, else with the date. */
+/** Return the time alone for a moment of today, else the date and the time. */
 export function momentWords(date, now = new Date()) {
   if (date.toDateString() === now.toDateString()) return clockWords(date);
   const day = date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
   return `${day}, ${clockWords(date).slice(0, 5)}`;
 }
 
-/** Return the state of the connection: never silence, and never a frozen bar without its time. */
+/** Return the state of the connection in words; while it is down, with the time of what the page shows. */
 export function connectionWords(state, { asOf = null, code = null, isKnown = true } = {}) {
   if (state === "live") return "live";
   if (state === "connecting") return "connecting";
@@ -84,7 +84,7 @@ export function connectionWords(state, { asOf = null, code = null, isKnown = tru
   return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
 }
 
-/** Return the title of the browser's tab: what matters most comes first, since tabs are narrow. */
+/** Return the title of the browser's tab; the progress comes first, since tabs are narrow. */
 export function titleWords(job) {
   const lead = job.status === "in_progress" ? percentWords(job) || statusWords(job) : statusWords(job);
   return `${lead} · ${nameWords(job)}`;
@@ -103,7 +103,7 @@ function bytes(count) {
   return `${step === 0 ? value : value.toFixed(1)} ${BYTES[step]}`;
 }
 
-/** Whole numbers as they are, others to one decimal, both with separators of thousands. */
+/** Whole numbers and those from 100 on without decimals, others with one; with thousands separators. */
 function decimal(number) {
   const digits = Number.isInteger(number) || number >= 100 ? 0 : 1;
   return number.toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });

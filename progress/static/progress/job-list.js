@@ -1,28 +1,28 @@
-/** What the page of recent jobs knows, and what it asks of the server. No DOM. */
+/** The state of the page of recent jobs, and the messages that it sends. No DOM. */
 
 import { BROWSER } from "./connection.js";
 import { fold } from "./fold.js";
 import { backoffSeconds } from "./policy.js";
 import { FEED, namedIn, newestFirst, onlyNamed, Subscriptions } from "./subscriptions.js";
 
-const WATCH_SECONDS = 0.5; // between changes of what is watched, of two messages each: a server takes twenty a second
-const RETRY_AFTER_FAILURES = 3; // a temporary refusal is met with the backoff after so many failed tries
+const WATCH_SECONDS = 0.5; // between changes of the subscriptions, of two messages each: the server allows 20 a second
+const RETRY_AFTER_FAILURES = 3; // after a temporary refusal, wait as after so many failed tries to connect
 
 export class JobList {
   #jobs;
   #subscriptions;
   #isFirstFeed = true;
-  #refused = new Set(); // what is to be asked for again
+  #refused = new Set(); // the subjects to subscribe to again
   #retry = null;
 
   /**
    * @param {object} options
-   * @param {object} options.listed the frame of a feed that came with the page
+   * @param {object} options.listed the feed frame that came with the page
    * @param {number} options.limit how many jobs are shown
    * @param {number} [options.maxSubscriptions] how many jobs the socket may watch
    * @param {(message: object) => void} options.send
-   * @param {() => void} options.onChange called when what is known has changed
-   * @param {object} [options.environment] clock and chance, for tests
+   * @param {() => void} options.onChange called when the jobs have changed
+   * @param {object} [options.environment] clock and randomness, for tests
    */
   constructor({ listed, limit, maxSubscriptions, send, onChange, environment = {} }) {
     Object.assign(this, { limit, send, onChange });
@@ -43,36 +43,36 @@ export class JobList {
     return this.#subscriptions.greeting(this.#jobs);
   }
 
-  take(frame) {
-    if (frame.type === "error") return this.#takeError(frame);
-    // A job that has left the list is told of until its subscription ends; only the feed brings jobs in.
+  receive(frame) {
+    if (frame.type === "error") return this.#receiveError(frame);
+    // Frames of a job that has left the list still come until its subscription ends; only the feed adds jobs.
     if (frame.type !== "feed" && !this.#jobs.has(frame.job_id ?? frame.subject)) return;
-    this.#subscriptions.settle(frame.job_id);
+    this.#subscriptions.confirm(frame.job_id);
     const jobs = fold(this.#jobs, frame);
-    if (frame.type === "feed" && this.#isFirstFeed) this.#takeFirst(jobs, frame);
-    else if (jobs !== this.#jobs) this.#become(jobs);
+    if (frame.type === "feed" && this.#isFirstFeed) this.#receiveFirst(jobs, frame);
+    else if (jobs !== this.#jobs) this.#setJobs(jobs);
   }
 
-  #takeFirst(jobs, feed) {
+  #receiveFirst(jobs, feed) {
     this.#isFirstFeed = false;
     const left = onlyNamed(jobs, feed);
     const named = namedIn(feed);
     this.#subscriptions.doubt([...left.keys()].filter((jobId) => !named.has(jobId)));
-    this.#become(left);
+    this.#setJobs(left);
   }
 
-  #become(jobs) {
+  #setJobs(jobs) {
     this.#jobs = new Map(newestFirst(jobs, this.limit).map((job) => [job.job_id, job]));
     this.watch();
     this.onChange();
   }
 
-  /** A job that is gone leaves the list; what may work later is asked for again. */
-  #takeError({ temporary, code, subject }) {
+  /** A job that no longer exists leaves the list; after a temporary error, the subscription is tried again later. */
+  #receiveError({ temporary, code, subject }) {
     if (temporary) this.#askLater(subject);
     else if (code === "job_not_found" && this.#jobs.has(subject)) {
       this.#subscriptions.forget([subject]);
-      this.#become(new Map([...this.#jobs].filter(([jobId]) => jobId !== subject)));
+      this.#setJobs(new Map([...this.#jobs].filter(([jobId]) => jobId !== subject)));
     }
   }
 
@@ -95,7 +95,7 @@ export class JobList {
   }
 }
 
-/** Return a function that acts at once, but so many seconds after the last time at the earliest: then once for many calls. */
+/** Return a function that acts at most once in so many seconds: at once if it can, else once for all calls since. */
 function atMostEvery(seconds, act, environment) {
   let [isWaiting, isAsked] = [false, false];
   const run = () => {

@@ -1,4 +1,4 @@
-/** The page of one job: the element does the work; this keeps the tab's title. */
+/** The page of one job: the element shows it, and this keeps the tab's title up to date. */
 
 import "./job-progress.js";
 import { titleWords } from "./format.js";

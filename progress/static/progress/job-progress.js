@@ -4,11 +4,11 @@
  *     <script type="module" src="/static/progress/job-progress.js"></script>
  *     <job-progress job-id="job-123"></job-progress>
  *
- * A job that is not there yet is waited for, `wait-seconds="60"` unless it says otherwise. The element follows its
- * `job-id`, and may be moved, copied, taken out and put back.
+ * It waits for a job that does not exist yet, for 60 seconds or as `wait-seconds` says. It follows changes of its
+ * `job-id`, and may be moved, copied, removed and put back.
  *
- * With `data-part` elements inside, it fills those; empty, it brings its own. A JSON script with the job's state
- * inside lets it resume from there. Each change is told by the event `job-change`, `detail.job`.
+ * It fills the `data-part` elements inside it; if there are none, it adds its own. From a JSON script inside, with the
+ * state of the job, it resumes. Each change fires the event `job-change` with `detail.job`.
  */
 
 import { wakeWithPage } from "./connection.js";
@@ -31,33 +31,33 @@ class JobProgress extends HTMLElement {
   #renderSoon = soon(() => this.#render());
 
   connectedCallback() {
-    this.#settle();
+    this.#update();
   }
 
   attributeChangedCallback() {
-    this.#settle();
+    this.#update();
   }
 
-  /** A move takes the element out and puts it in again at once, which is no reason to hang up. */
+  /** A move removes the element and inserts it again at once; the connection is kept. */
   disconnectedCallback() {
-    queueMicrotask(() => this.#settle());
+    queueMicrotask(() => this.#update());
   }
 
   get job() {
     return this.#watch?.job;
   }
 
-  /** Watch the job that is to be watched from here on, if any; called after all that may have changed it. */
-  #settle() {
+  /** Watch the job of `job-id`, or none while the element is not in a page; called after whatever may change that. */
+  #update() {
     const page = this.ownerDocument;
     if (!this.isConnected || !page.defaultView) this.#stop();
-    else if (page.readyState === "loading") this.#settleOnceRead(page);
+    else if (page.readyState === "loading") this.#updateOnceParsed(page);
     else this.#watchJob(this.getAttribute("job-id") ?? "");
   }
 
-  /** Until the page was read, what is inside the element may be yet to come. */
-  #settleOnceRead(page) {
-    page.addEventListener("DOMContentLoaded", () => this.#settle(), { once: true });
+  /** Until the page is parsed, the element's content may still be missing. */
+  #updateOnceParsed(page) {
+    page.addEventListener("DOMContentLoaded", () => this.#update(), { once: true });
   }
 
   #watchJob(jobId) {
@@ -77,8 +77,8 @@ class JobProgress extends HTMLElement {
   }
 
   /**
-   * `data-shown` says of which job the parts tell. It goes along with a copy of the element, which knows nothing else,
-   * so that the copy leaves them as they are until it is told more.
+   * `data-shown` names the job that the parts show. A copy of the element has this attribute and nothing else to go by;
+   * it leaves the parts as they are until a frame comes.
    */
   #begin(jobId) {
     this.#stop();
@@ -89,7 +89,7 @@ class JobProgress extends HTMLElement {
     if (shown ? shown !== jobId : frame && !this.job) this.#clear();
   }
 
-  /** Return the state that came with the page, once: it would be old when the element, or a copy of it, begins again. */
+  /** Return the state that came with the page, and remove it: it would be old when the element, or a copy, starts again. */
   #takeState() {
     const script = this.querySelector('script[type="application/json"]');
     script?.remove();
@@ -108,13 +108,13 @@ class JobProgress extends HTMLElement {
     });
   }
 
-  /** Return what an attribute says, or undefined where it says nothing of use. */
+  /** Return the number of seconds in an attribute, or undefined if there is none. */
   #secondsIn(attribute) {
     const seconds = Number.parseFloat(this.getAttribute(attribute));
     return seconds >= 0 ? seconds : undefined;
   }
 
-  /** Where nothing is known and nothing may come, a bar would promise too much. */
+  /** Hide the bar while the job is unknown and may never come: it would promise too much. */
   #showConnection(state, detail) {
     renderConnection(this, this.parts.connection, state, detail);
     const isNothing = !detail.isKnown && (state === "waiting" || state === "stopped");
@@ -138,7 +138,7 @@ class JobProgress extends HTMLElement {
     delete this.dataset.shown;
   }
 
-  /** Changes of status are spoken; ticks are not. */
+  /** Announce changes of status to screen readers, but not each tick. */
   #announce() {
     const status = statusWords(this.job);
     if (this.#shownStatus !== null && this.#shownStatus !== status) {

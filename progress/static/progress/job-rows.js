@@ -1,4 +1,4 @@
-/** The rows of the list: made from the page's template, filled as text, moved only where the order changed. */
+/** The rows of the list: cloned from the page's template, filled as text, moved only when the order changes. */
 
 import { isFinished } from "./fold.js";
 import { partsOf, renderJob, write } from "./view.js";
@@ -47,12 +47,12 @@ export class JobRows {
     const element = this.template.content.firstElementChild.cloneNode(true);
     const row = { element, parts: partsOf(element), job: null };
     element.dataset.jobId = job.job_id;
-    row.parts.name.href = this.template.dataset.address.replace("JOB-ID", encodeURIComponent(job.job_id));
+    row.parts.name.href = this.template.dataset.url.replace("JOB-ID", encodeURIComponent(job.job_id));
     this.#rows.set(job.job_id, row);
     return row;
   }
 
-  /** The end of a job is spoken; on a page of many jobs the rest would be noise. */
+  /** Announce the end of a job to screen readers; on a page of many jobs the rest would be noise. */
   #announce(before, job) {
     if (before && isFinished(job) && !isFinished(before)) {
       write(this.announcement, `${nameWords(job)}: ${statusWords(job)}`);

@@ -1,25 +1,25 @@
-/** What a page knows of one job, and the socket that tells it. No DOM. */
+/** The state of one watched job, and the connection that keeps it up to date. No DOM. */
 
-import { isJobId, socketAddress } from "./address.js";
+import { isJobId, socketUrl } from "./socket-url.js";
 import { BROWSER, Connection } from "./connection.js";
 import { fold, positionOf } from "./fold.js";
 import { JOB_NOT_FOUND } from "./policy.js";
 
 export class JobWatch {
   #jobs = new Map();
-  #missedAt = null; // when the server first knew of no such job
+  #missedAt = null; // when the server first said that there is no such job
 
   /**
    * @param {object} options
-   * @param {string} options.jobId where it can be none, the job is not found, and nothing is asked of the server
+   * @param {string} options.jobId if it is malformed, the job counts as not found, and the server is not asked
    * @param {object|null} [options.frame] with the state that came with the page
-   * @param {boolean} [options.isShown] whether the page shows the job already, though nothing else is known of it
+   * @param {boolean} [options.isShown] whether the page shows the job already, though there is no state of it
    * @param {{protocol: string, host: string}} options.location where the server is
    * @param {number} [options.heartbeatSeconds] the server's interval
-   * @param {number} [options.waitSeconds] how long to wait for a job that is not there yet
-   * @param {() => void} options.onChange called when what is known has changed
-   * @param {(state: string, detail: object) => void} options.onState as of a `Connection`; `detail` has `isKnown` too
-   * @param {object} [options.environment] clock, sockets and chance, for tests
+   * @param {number} [options.waitSeconds] how long to wait for a job that does not exist yet
+   * @param {() => void} options.onChange called when the job has changed
+   * @param {(state: string, detail: object) => void} options.onState as for a `Connection`; `detail` has `isKnown` too
+   * @param {object} [options.environment] clock, sockets and randomness, for tests
    */
   constructor({
     jobId, frame = null, isShown = false, location, heartbeatSeconds, waitSeconds = 60, onChange, onState, environment = {},
@@ -30,8 +30,8 @@ export class JobWatch {
     this.environment = { ...BROWSER, ...environment };
     if (frame) this.#jobs = fold(this.#jobs, frame);
     this.connection = new Connection({
-      url: () => socketAddress(location, jobId, positionOf(this.job)),
-      onFrame: (received) => this.#take(received),
+      url: () => socketUrl(location, jobId, positionOf(this.job)),
+      onFrame: (received) => this.#receive(received),
       onState: this.onState,
       secondsLeft: (code) => (code === JOB_NOT_FOUND ? this.#secondsLeft() : 0),
       heartbeatSeconds,
@@ -48,7 +48,7 @@ export class JobWatch {
     return this.isShown || Boolean(this.job);
   }
 
-  /** Begin, or begin again from what is known. */
+  /** Start, or start again from the last position. */
   start() {
     this.isStarted = true;
     this.#missedAt = null;
@@ -61,14 +61,14 @@ export class JobWatch {
     this.connection.close();
   }
 
-  #take(frame) {
-    if (frame.type === "error") return this.#takeError(frame);
+  #receive(frame) {
+    if (frame.type === "error") return this.#receiveError(frame);
     const before = this.job;
     this.#jobs = fold(this.#jobs, frame);
     if (this.job !== before) this.onChange();
   }
 
-  /** Return for how long yet to wait for a job of which nothing is known: its worker may make it a moment later. */
+  /** Return how much longer to wait for an unknown job: it may be created a moment later. */
   #secondsLeft() {
     if (this.isKnown) return 0;
     const now = this.environment.now();
@@ -76,8 +76,8 @@ export class JobWatch {
     return this.waitSeconds - (now - this.#missedAt) / 1000;
   }
 
-  /** A watcher who is turned away later is told so by a frame alone; the socket has no purpose then. */
-  #takeError({ code, subject }) {
+  /** When access ends later, only an error frame says so; the connection has no purpose then. */
+  #receiveError({ code, subject }) {
     if (code === "job_not_found" && subject === this.jobId) this.connection.end(JOB_NOT_FOUND);
   }
 }

@@ -1,6 +1,6 @@
-/** The page of recent jobs: one socket for the feed and for every job that still moves. */
+/** The page of recent jobs: one socket for the feed and for every job that is not finished. */
 
-import { socketAddress } from "./address.js";
+import { socketUrl } from "./socket-url.js";
 import { Connection, wakeWithPage } from "./connection.js";
 import { JobList } from "./job-list.js";
 import { JobRows } from "./job-rows.js";
@@ -18,9 +18,9 @@ const list = new JobList({
 });
 
 const connection = new Connection({
-  url: () => socketAddress(location),
+  url: () => socketUrl(location),
   greeting: () => list.greeting(),
-  onFrame: (frame) => list.take(frame),
+  onFrame: (frame) => list.receive(frame),
   onState: (state, detail) => renderConnection(document.body, document.querySelector("#connection"), state, detail),
   heartbeatSeconds: Number(page.dataset.heartbeat),
   asOf: Date.now(),

@@ -3,23 +3,23 @@
 const BASE_SECONDS = 0.5;
 const MAX_SECONDS = 20;
 export const JOB_NOT_FOUND = 4504; // the close code
-export const GRACE_SECONDS = 10; // beyond the heartbeat interval, before a silent link is taken for dead
+export const GRACE_SECONDS = 10; // beyond the heartbeat interval, before a silent connection counts as dead
 
 /**
- * Return how many seconds to wait before the next try, after so many failed ones in a row (0: the link was good),
- * with full jitter so that a crowd does not return at once.
+ * Return how many seconds to wait before the next try, after so many failed ones in a row (0: the last connection
+ * worked); with full jitter, so that many clients do not reconnect at once.
  */
 export function backoffSeconds(failures, random = Math.random) {
   const jitter = random() * Math.min(MAX_SECONDS, BASE_SECONDS * 2 ** failures);
   return Math.min(MAX_SECONDS, BASE_SECONDS + jitter);
 }
 
-/** Tell whether a frame answers a subscription: neither a sign of life, nor a refusal, nor an event on the way there. */
+/** Return whether a frame answers a subscription; heartbeats, errors and replayed events do not. */
 export function isAnswer(frame) {
   return frame.type === "snapshot" || frame.type === "feed";
 }
 
-/** Tell whether a close code means that the same request would fail again. */
+/** Return whether a close code means that the same request would fail again. */
 export function isFinal(code) {
   return code >= 4500 && code <= 4999;
 }

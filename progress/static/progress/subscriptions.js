@@ -1,4 +1,4 @@
-/** Which jobs the list watches: those that are not finished, each from the position that is known of it. */
+/** Which jobs the list watches: those that are not finished, each from its last position. */
 
 import { isFinished, positionOf } from "./fold.js";
 
@@ -13,13 +13,13 @@ export function newestFirst(jobs, limit = Infinity) {
 }
 
 /**
- * Return those jobs that the first answer of a feed leaves: the others were deleted, or are listed no more. It names
- * the newest; where it was cut, it says nothing of those that are no newer than the oldest that it names.
+ * Return the jobs that stay after the first frame of a feed: those that it does not name were deleted, or are no
+ * longer among the newest. A frame that was cut says nothing about jobs older than the oldest one in it.
  */
 export function onlyNamed(jobs, feed) {
   const named = namedIn(feed);
-  const isUnsaid = ({ created_at: at }) => feed.cut && (at === null || at <= feed.jobs[0].created_at);
-  return new Map([...jobs].filter(([jobId, job]) => named.has(jobId) || isUnsaid(job)));
+  const isLeftOpen = ({ created_at: at }) => feed.cut && (at === null || at <= feed.jobs[0].created_at);
+  return new Map([...jobs].filter(([jobId, job]) => named.has(jobId) || isLeftOpen(job)));
 }
 
 export function namedIn(feed) {
@@ -35,29 +35,29 @@ export class Subscriptions {
     this.limit = limit;
   }
 
-  /** Return the messages for a new connection, which knows of no subscription. */
+  /** Return the messages for a new connection, which has no subscriptions yet. */
   greeting(jobs) {
     this.#watched.clear();
     this.#doubted.clear();
     return [FEED, ...this.changes(jobs)];
   }
 
-  /** Note that subscriptions were refused, so that the next changes ask for them again. */
+  /** Forget subscriptions that were refused, so that `changes` asks for them again. */
   forget(jobIds) {
     for (const jobId of jobIds) this.#watched.delete(jobId);
   }
 
-  /** Note that only their own answers can tell how these jobs are, finished or not. */
+  /** Watch these jobs even if they seem finished, until each has answered: the feed did not name them. */
   doubt(jobIds) {
     this.#doubted = new Set(jobIds);
   }
 
-  /** Note that a job has answered for itself. */
-  settle(jobId) {
+  /** A job in doubt has answered. */
+  confirm(jobId) {
     this.#doubted.delete(jobId);
   }
 
-  /** Return the messages that make what is watched fit the jobs; first those that make room. */
+  /** Return the messages that bring the subscriptions in line with the jobs; those that make room come first. */
   changes(jobs) {
     const wanted = new Map(this.#wanted(jobs).map((job) => [job.job_id, job]));
     const dropped = [...this.#watched].filter((jobId) => !wanted.has(jobId));
@@ -80,7 +80,7 @@ function subscription(job) {
   return { job_id: job.job_id, ...(since && { since }) };
 }
 
-/** Return a list in pieces that are each a message. */
+/** Return a list in pieces, each short enough for a message. */
 function pieces(list) {
   const count = Math.ceil(list.length / MAX_JOBS);
   return Array.from({ length: count }, (_, index) => list.slice(index * MAX_JOBS, (index + 1) * MAX_JOBS));

@@ -1,8 +1,8 @@
-/** Shows a job in the parts of a page: it only renders, and only as text. */
+/** Renders a job into the parts of a page, always as text. */
 
 import * as format from "./format.js";
 
-/** What each part says of a job. */
+/** The text of each part for a job. */
 const TEXTS = {
   name: format.nameWords,
   status: format.statusWords,
@@ -23,7 +23,7 @@ export function partsOf(root) {
   return Object.fromEntries(found.map((element) => [element.dataset.part, element]));
 }
 
-/** Show a job in those parts that there are; `root` gets the status, for its colours. */
+/** Show a job in the parts that are present; `root` gets the status, for its colours. */
 export function renderJob(root, parts, job) {
   if (root.dataset.status !== job.status) root.dataset.status = job.status;
   for (const [part, say] of Object.entries(TEXTS)) write(parts[part], say(job));
@@ -32,7 +32,7 @@ export function renderJob(root, parts, job) {
   if (parts.created && job.created_at) renderTime(parts.created, job.created_at);
 }
 
-/** Show no job: what the parts say of another would be taken for this one's. */
+/** Empty the parts: what they show of another job would be taken for this one's. */
 export function clearJob(root, parts) {
   delete root.dataset.status;
   for (const part of [...Object.keys(TEXTS), ...TIMES, "announcement"]) write(parts[part], "");
@@ -40,7 +40,7 @@ export function clearJob(root, parts) {
   for (const attribute of ["value", "aria-label"]) parts.bar?.removeAttribute(attribute);
 }
 
-/** Write text where it differs: an unchanged node stays quiet for screen readers. Empty parts take no room. */
+/** Write the text if it has changed: screen readers announce each write. Empty parts are hidden. */
 export function write(element, text) {
   if (!element || element.textContent === text) return;
   element.textContent = text;
@@ -52,7 +52,7 @@ export function renderConnection(root, element, state, detail) {
   write(element, format.connectionWords(state, detail));
 }
 
-/** Return a function that calls `render` soon, once for many calls; timers also run in hidden tabs, frames do not. */
+/** Return a function that calls `render` soon, once for many calls; animation frames would stop in hidden tabs. */
 export function soon(render, delayMilliseconds = 33) {
   let timer = null;
   return () => {
@@ -63,7 +63,7 @@ export function soon(render, delayMilliseconds = 33) {
   };
 }
 
-/** Metadata is the caller's own, and need not be text. */
+/** Metadata may hold anything; only text is shown. */
 function textOf(value) {
   return typeof value === "string" ? value : "";
 }
