@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import re_path
 
-from .transports.websocket import ProgressConsumer
+from .transports.consumers import ProgressConsumer
 
 websocket_urlpatterns: list[Any] = [
     # Any id, so that a malformed one is answered like one that does not exist.

@@ -17,7 +17,7 @@ from websockets.frames import CloseCode as StandardCode
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.protocol.codes import CloseCode
-from progress.transports.websocket import ProgressConsumer
+from progress.transports.consumers import ProgressConsumer
 from progress_site.environment import OTHERS
 from progress_site.routing import websocket_application
 from tests.documents import BY_HAND, FENCE, PAGES, rows, section, shell_lines, spans

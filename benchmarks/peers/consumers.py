@@ -16,8 +16,8 @@ from django.test import override_settings
 
 from progress.delivery.connection import Connection
 from progress.transports.asgi import sender_of
+from progress.transports.consumers import ProgressConsumer
 from progress.transports.session import Session
-from progress.transports.websocket import ProgressConsumer
 
 PING = {"type": "websocket.receive", "text": '{"type":"ping"}'}
 UNLIMITED = {"PROGRESS_MAX_CONNECTIONS_PER_CLIENT": 10_000, "PROGRESS_MAX_MESSAGES_BURST": 10_000}

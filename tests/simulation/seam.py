@@ -20,7 +20,7 @@ READ_PATH = {
         *("hub", "hubs", "feed", "connection", "outbox", "reads"),
         *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "admission"),
     ),
-    "transports": ("asgi", "session", "websocket"),
+    "transports": ("asgi", "consumers", "session"),
 }
 SELECTORS = (
     *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
@@ -102,7 +102,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     from progress.delivery.sqlite_changes import DataVersion
     from progress.identity.identity import Identity
     from progress.identity.limits import ConnectionLimit
-    from progress.transports import session, websocket
+    from progress.transports import consumers, session
 
     anywhere = {
         "in_thread": world.read,
@@ -132,7 +132,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     yield session, "connection_limit", ConnectionLimit()
     yield session, "has_credentials", lambda request: request.scope["user"].is_authenticated
     yield session, "identify", lambda request: Identity(request.scope["user"])
-    yield websocket, "Connection", _numbered(websocket.Connection)
+    yield consumers, "Connection", _numbered(consumers.Connection)
     yield session.Session, "_subscribe", _noted(session.Session._subscribe)
 
 

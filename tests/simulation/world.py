@@ -201,7 +201,7 @@ class World:
     def serve(self, socket: Socket, job_id: str | None, query: str) -> None:
         """Let the consumer serve a socket."""
         from progress.transports.asgi import SENDER
-        from progress.transports.websocket import ProgressConsumer
+        from progress.transports.consumers import ProgressConsumer
 
         kwargs = {} if job_id is None else {"job_id": job_id}
         scope = {

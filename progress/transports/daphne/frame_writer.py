@@ -11,7 +11,7 @@ from ...protocol.codes import CloseCode
 from ...protocol.frames import Frame
 
 if TYPE_CHECKING:
-    from .websocket import FrameProtocol
+    from .ws_protocol import FrameProtocol
 
 FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
 BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the outbox begins

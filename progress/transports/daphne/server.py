@@ -20,8 +20,8 @@ from ...conf import conf
 from ...identity.limits import Allowances, MessageRate, network_of
 from ..asgi import SENDER
 from .frame_writer import FrameWriter
-from .http import BoundedHTTPFactory
-from .websocket import STOPPING, FrameProtocol, Inbox, Turn
+from .http_protocol import BoundedHTTPFactory
+from .ws_protocol import STOPPING, FrameProtocol, Inbox, Turn
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from progress.delivery.chunks import Chunk
 from progress.protocol.frames import Frame
 from progress.transports.daphne.frame_writer import BUFFER_BYTES, FrameWriter, websocket_frame, websocket_frames
-from progress.transports.daphne.websocket import FrameProtocol
+from progress.transports.daphne.ws_protocol import FrameProtocol
 from tests.installation import Site
 
 LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536, 200_000]

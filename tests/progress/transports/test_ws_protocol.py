@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from progress.transports.daphne.server import ProgressServer
-from progress.transports.daphne.websocket import CLIENT_STEPS_A_TURN, STEPS_A_TURN, FrameProtocol, Turn
+from progress.transports.daphne.ws_protocol import CLIENT_STEPS_A_TURN, STEPS_A_TURN, FrameProtocol, Turn
 from tests.certificates import certificate
 from tests.installation import Served, Site
 from tests.servers import free_port
