@@ -67,7 +67,7 @@ SENTENCES = {
     "A read that takes {} seconds": reads.READ_SECONDS,
     "keep theirs for {} seconds": threads.KEEP_SECONDS,
     "past {} KiB there the writing pauses": frame_writer.BUFFER_BYTES / KIB,
-    "takes nothing more while {} messages": session.WAITING_MESSAGES,
+    "takes nothing more while {} messages": session.MAX_QUEUED_MESSAGES,
     "last reported, once that is {} s ago": terminal.QUIET_SECONDS,
     "the heartbeat interval plus {} seconds": client.GRACE_SECONDS,
     "the element waits for it, {} seconds": in_script("job-watch.js", "waitSeconds"),

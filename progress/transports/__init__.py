@@ -1,6 +1,6 @@
-"""What carries a `session.Session`: WebSockets, on Channels (`websocket`, `asgi`), with more on Daphne (`daphne`).
+"""What carries a `session.Session`: the WebSocket consumer (`consumers`, `asgi`), and our server (`daphne`).
 
-A transport has a `delivery.connection.Sender`, which frames what it is given, and makes a `Connection` of it, and of
-that a session. It begins the session, hands over what the client says (``take``), reads no more while there is no
-``room``, and ends it.
+A transport makes a `delivery.connection.Connection` from its `Sender`, and a session from that. It calls the session's
+``begin``, passes it each message of the client (``receive``), reads no further message before ``wait_for_room``
+returns, and calls ``end``.
 """

@@ -13,20 +13,20 @@ from ..protocol.frames import Frame
 
 logger = logging.getLogger(__name__)
 
-SENDER = "progress.sender"  # in scope["extensions"]: a better `Sender` for the socket, where the server has one
+SENDER = "progress.sender"  # the key in scope["extensions"] under which a server may give a `Sender` of its own
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-IS_EAGER = sys.version_info >= (3, 12)  # Python can begin a task at once
+IS_EAGER = sys.version_info >= (3, 12)  # Python can run a new task at once, up to its first wait
 
 
 def sender_of(scope: dict[str, Any], send: Send) -> Sender:
-    """Return what a socket is sent to with: the server's own, or one that uses ``send``."""
+    """Return the sender for a socket: the server's own if it has one, else one that uses ``send``."""
     sender: Sender | None = scope.get("extensions", {}).get(SENDER)
     return AsgiSender(send) if sender is None else sender
 
 
 class AsgiSender:
-    """Sends one message after another, in a task; it pauses the writing once that has begun, for as long as it takes.
+    """Sends one message after another, in a task; while a send is suspended, it pauses the writing.
 
     Args:
         send: The ASGI ``send`` of the socket.
@@ -50,17 +50,17 @@ class AsgiSender:
         self.flow: FlowControl | None = None
         self._send = send
         self._waiting: list[Frame] = []  # an empty deque takes 0.6 KiB
-        self._code: CloseCode | None = None  # to close with, behind what waits
+        self._code: CloseCode | None = None  # to close with, after what waits
         self._task: asyncio.Task[None] | None = None
-        self._idle: asyncio.Future[None] | None = None  # what the task waits for while there is nothing
-        self._is_working = False  # the task is there; a flag, since one that begins at once is not known yet
+        self._idle: asyncio.Future[None] | None = None  # what the task waits for while there is nothing to send
+        self._is_working = False  # the task runs; `_task` is not set yet while an eager task takes its first step
         self._is_busy = False  # a frame is being sent
-        self._is_closing = False  # the close is what is being sent
+        self._is_closing = False  # the close is being sent
         self._is_aborted = False  # what was being sent was cancelled by us
 
     @property
     def is_writable(self) -> bool:
-        """Whether nothing waits, nor is being sent."""
+        """Whether nothing waits and nothing is being sent."""
         return not (self._is_busy or self._waiting)
 
     def write(self, chunk: Chunk) -> None:
@@ -69,12 +69,12 @@ class AsgiSender:
         self._start()
 
     def close(self, code: CloseCode) -> None:
-        """Close behind what was written."""
+        """Close after what was written."""
         self._code = code
         self._start()
 
     def abort(self, code: CloseCode) -> None:
-        """Close in place of what is stuck, unless that is the close."""
+        """Drop what waits and cancel the send that is stuck, then close; do nothing if the close itself is stuck."""
         if self._is_closing:
             return
         self._waiting.clear()
@@ -86,7 +86,7 @@ class AsgiSender:
             self._start()
 
     def stop(self) -> None:
-        """Send nothing more, and call nobody."""
+        """Send nothing more, and make no more calls to `flow`."""
         self.flow = self._code = None
         self._waiting.clear()
         if self._task is not None:
@@ -95,18 +95,18 @@ class AsgiSender:
     # The task
 
     def _start(self) -> None:
-        """Let the task send what there is, unless it does."""
+        """Have the task send what waits; wake it, or start one, unless it is at it already."""
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
         elif not self._is_working:
             self._is_working = True
-            task = _begun(self._work())
+            task = _started(self._run())
             if not task.done():
                 self._task = task
 
-    async def _work(self) -> None:
-        """Send what there is. A task that could not begin at once then stays for more: to make another costs more."""
+    async def _run(self) -> None:
+        """Send what waits. Where tasks can't start eagerly this one then stays: a new one costs more than it does."""
         try:
             await self._send_waiting()
             while self.flow is not None and self._code is None and not IS_EAGER:
@@ -117,7 +117,7 @@ class AsgiSender:
             if self._code is not None:
                 await self._send_close(self._code)
         except asyncio.CancelledError:
-            if self.flow is not None:  # it was not us: all tasks are to end
+            if self.flow is not None:  # not cancelled by `stop`: the server is shutting down
                 self._task = None
                 self.flow.lost()
             raise
@@ -130,7 +130,7 @@ class AsgiSender:
             frame = self._waiting.pop(0)
             self._is_busy = True
             self.flow.pause_writing()
-            is_sent = await self._is_sent(frame)
+            is_sent = await self._try_to_send(frame)
             self._is_busy = False
             if self.flow is None:
                 return
@@ -140,8 +140,8 @@ class AsgiSender:
             elif not self._waiting:
                 self.flow.resume_writing()
 
-    async def _is_sent(self, frame: Frame) -> bool:
-        """Send a frame; return whether it was taken, or given up by us."""
+    async def _try_to_send(self, frame: Frame) -> bool:
+        """Send a frame; return False if the server refused it, True if it was sent or `abort` gave it up."""
         try:
             await self._send({"type": "websocket.send", "text": frame.text})
         except asyncio.CancelledError:
@@ -160,8 +160,8 @@ class AsgiSender:
             logger.debug("A socket can't be closed: %r", error)
 
 
-def _begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Return a task that, where Python can, has run already as far as it goes without waiting."""
+def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Return a task; where Python can start it eagerly, it has already run up to its first wait."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, eager_start=True)

@@ -1,4 +1,4 @@
-"""What carries a session over a WebSocket: Channels' consumer."""
+"""The Channels consumer: it carries a session over a WebSocket."""
 
 import asyncio
 import logging
@@ -26,16 +26,16 @@ GOODBYE_SECONDS = 0.1  # for the close frame to leave before the server cuts the
 class ProgressConsumer(AsyncJsonWebsocketConsumer):
     """Watches the job that the URL names, and those that the client asks for."""
 
-    # There is no channel of the channel layer here: the hub has the process's one, since one for each
-    # socket would cost a subscription in Redis.
+    # The consumer has no channel of the channel layer, which would cost a subscription in Redis for each socket; the
+    # hub has one for the process.
 
     session: Session
     _is_accepted = False
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve one socket. When the server shuts down it cancels this, and the client is asked to come back.
+        """Serve one socket. A server that shuts down cancels this; the client then gets the close code to reconnect by.
 
-        Channels' own loop would take a task more for each socket, which is 3.6 KiB, and 11 µs more for each message
+        Channels' own loop would take another task for each socket, which is 3.6 KiB, and 11 µs more for each message
         (``python -m benchmarks consumer``).
         """
         self.scope, self.base_send = scope, send
@@ -44,7 +44,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         try:
             while True:
                 await self.dispatch(await receive())
-                await self.session.room()
+                await self.session.wait_for_room()
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -58,8 +58,8 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Handle a message of the server.
 
-        Channels' own dispatch visits the process's one database thread before each message: 70 µs more, and behind
-        whatever occupies it (``python -m benchmarks consumer``).
+        Channels' own dispatch enters the process's only database thread before each message: that takes 70 µs, and
+        waits for whatever occupies the thread (``python -m benchmarks consumer``).
         """
         match message["type"]:
             case "websocket.connect":
@@ -71,7 +71,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
                 raise StopConsumer
 
     async def connect(self) -> None:
-        """Accept first, then ask who it is and what they want: a handshake may not take long."""
+        """Accept, then let the session identify the client: the database must not delay the handshake."""
         request = request_of(self.scope)
         if is_foreign(request):
             logger.warning("A page of another site was refused: Origin %.100r", request.META.get("HTTP_ORIGIN"))
@@ -80,21 +80,21 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         self._is_accepted = True
         job_id = self.scope["url_route"]["kwargs"].get("job_id")
-        self.session.begin(request, None if job_id is None else partial(self._addressed, job_id))
+        self.session.begin(request, None if job_id is None else partial(self._subscribe_to, job_id))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
-        """Take a message of the client; not `receive_json`, since size and rate are checked before it is decoded."""
-        self.session.take(text_data, bytes_data)
+        """Pass a message to the session; not by `receive_json`: size and rate are checked before JSON is decoded."""
+        self.session.receive(text_data, bytes_data)
 
     async def disconnect(self, code: int) -> None:
-        """Say so, to who follows it; the session ends in any case."""
+        """Log it; `__call__` ends the session in any case."""
         logger.debug("%s disconnected (%s)", self.session, code)
 
-    def _addressed(self, job_id: str) -> Subscribe:
-        """Return what the URL asks for: a job, and a position that the client has.
+    def _subscribe_to(self, job_id: str) -> Subscribe:
+        """Return the subscription that the URL asks for: to a job, from a position if the query gives one.
 
         Raises:
-            Refused: It has what is no position.
+            Refused: The query's position is malformed.
 
         """
         return Subscribe(job_id, self._offered_position())
@@ -104,5 +104,5 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         if "epoch" not in query or "seq" not in query:
             return None
         seq = query["seq"][0]
-        # Longer numbers are no positions; the length is bounded since int() takes quadratic time.
+        # Longer numbers are not positions; int() is not tried on them, since it takes quadratic time.
         return commands.position(query["epoch"][0], int(seq) if seq.isdecimal() and len(seq) < 20 else None)

@@ -1,4 +1,4 @@
-"""One watcher, whatever carries it: who it is, what it may take, and what it asked for."""
+"""One watcher's session, whatever transport carries it: authentication, limits, and the client's messages."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from ..source.vocabulary import is_job_id
 
 logger = logging.getLogger(__name__)
 
-WAITING_MESSAGES = 32  # while the database is asked for one; more are not read yet
+MAX_QUEUED_MESSAGES = 32  # that wait while the database answers an earlier one; no more are read meanwhile
 
 Work = Callable[[], Awaitable[None]]
 
@@ -34,11 +34,11 @@ connection_limit = ConnectionLimit()
 
 
 class Session:
-    """One watcher: it is begun, takes what the client says, and is ended.
+    """One watcher, from `begin` to `end`; `receive` handles each message of the client.
 
     Args:
         connection: Where its frames go.
-        address: The client's, for its limits.
+        address: The client's IP address, which its limits apply to.
 
     """
 
@@ -46,10 +46,10 @@ class Session:
         "_address",
         "_client",
         "_expiry",
-        "_is_room",
+        "_queue",
         "_rate",
-        "_waiting",
-        "_working",
+        "_room",
+        "_worker",
         "connection",
         "identity",
     )
@@ -58,25 +58,32 @@ class Session:
         self.connection = connection
         self.identity = ANYBODY
         self._address = address
-        self._client: str | None = None  # whom its connection counts for, once it does
+        self._client: str | None = None  # whose limit the connection counts against, once it does
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
-        self._waiting: list[tuple[Work, int]] = []  # with their bytes; an empty deque takes 0.6 KiB
-        self._working: asyncio.Task[None] | None = None
-        self._is_room: asyncio.Event | None = None
+        self._queue: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
+        self._worker: asyncio.Task[None] | None = None
+        self._room: asyncio.Event | None = None  # set once the queue has room; there while somebody waits for that
 
     def __str__(self) -> str:
         return self._client or "A client"
 
     def begin(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
-        """Begin, as the one whom a request's credentials name; then watch a job, if the URL names one."""
-        self._do(partial(self._welcome, request, watch))
+        """Identify the client by its request, then watch a job.
+
+        Args:
+            request: The handshake, with the client's credentials.
+            watch: What returns the subscription to the job that the URL names, or raises `Refused`; None if the URL
+                names no job.
+
+        """
+        self._enqueue(partial(self._admit, request, watch))
 
     def end(self) -> None:
-        """Leave no trace: not in the hub, not in the limits, no timer."""
+        """Leave the hub, give back the place in the limits, and stop the timer and the task."""
         self.connection.lost()
-        if self._working is not None:
-            self._working.cancel()
+        if self._worker is not None:
+            self._worker.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
         if self._client is not None:
@@ -84,73 +91,73 @@ class Session:
             self._client = None
             hubs.current().leave(self.connection)
 
-    # Coming
+    # Admission
 
-    async def _welcome(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
+    async def _admit(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
         try:
             self.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
         except Error as error:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
-        self._take_place()
+        self._count_connection()
         hubs.current().enter(self.connection)
-        self._end_at(self.identity.expires)
+        self._close_at(self.identity.expires)
         logger.debug("%s connected", self)
         if watch is not None:
-            await self._watch_addressed(watch)
+            await self._watch_job_of_url(watch)
 
-    def _take_place(self) -> None:
+    def _count_connection(self) -> None:
         user = self.identity.user
         client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
         if not connection_limit.acquire(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
         self._client = client
 
-    async def _watch_addressed(self, watch: Callable[[], Subscribe]) -> None:
-        """Watch the job of the URL; without it the socket has no purpose."""
+    async def _watch_job_of_url(self, watch: Callable[[], Subscribe]) -> None:
+        """Watch the job that the URL names, or close: without it the socket has no purpose."""
         try:
-            await self._subscribe(watch(), is_addressed=True)
+            await self._subscribe(watch(), is_required=True)
         except Refused as refused:
             closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
             refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
             raise
 
-    # What the client says
+    # The client's messages
 
-    def take(self, text: str | None, data: bytes | None) -> None:
-        """Take a message of the client; a bad one gets an ``error`` frame.
+    def receive(self, text: str | None, data: bytes | None) -> None:
+        """Handle a message of the client; a bad one gets an ``error`` frame.
 
-        A ping is answered at once; all else is done in order, so that none waits in vain for the database.
+        A ping is answered at once. All else is queued and done in order, since most of it waits for the database.
         """
         if not self.connection.is_accepting:
-            return  # closed, and this was under way
+            return  # sent before the client knew that we have closed
         try:
             self._check(text, data)
             command = commands.parse(text or "")
             if isinstance(command, Ping):
                 self.connection.send(frames.pong())
             else:
-                self._do(partial(self._handle, command), len(text or ""))
+                self._enqueue(partial(self._handle, command), len(text or ""))
         except Refused as refused:
             self._refuse(refused)
 
-    async def room(self) -> None:
-        """Wait, with a client that is served, until no more waits than may; what carries it reads no more meanwhile."""
-        while self._is_much_waiting():
-            self._is_room = asyncio.Event()
-            await self._is_room.wait()
-            self._is_room = None
+    async def wait_for_room(self) -> None:
+        """Return once the queue has room for another message, or the connection is closing: backpressure."""
+        while self._is_queue_full():
+            self._room = asyncio.Event()
+            await self._room.wait()
+            self._room = None
 
-    def _do(self, work: Work, size: int = 0) -> None:
-        """Do one thing after another, in a task that is there while there is something to do."""
-        self._waiting.append((work, size))
-        if self._working is None:
-            self._working = asyncio.ensure_future(self._work())
+    def _enqueue(self, work: Work, size: int = 0) -> None:
+        """Queue a piece of work; a task does one after another, and ends when the queue is empty."""
+        self._queue.append((work, size))
+        if self._worker is None:
+            self._worker = asyncio.ensure_future(self._run_queue())
 
-    async def _work(self) -> None:
-        while self._waiting and self.connection.is_accepting:
-            work, _ = self._waiting.pop(0)
-            self._say_room()
+    async def _run_queue(self) -> None:
+        while self._queue and self.connection.is_accepting:
+            work, _ = self._queue.pop(0)
+            self._signal_room()
             try:
                 await work()
             except Refused as refused:
@@ -158,19 +165,19 @@ class Session:
             except Exception:
                 logger.exception("%s can't be served", self)
                 self.connection.close(CloseCode.RESYNC)
-        self._working = None
-        self._say_room()
+        self._worker = None
+        self._signal_room()
 
-    def _say_room(self) -> None:
-        if self._is_room is not None:
-            self._is_room.set()
+    def _signal_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
 
-    def _is_much_waiting(self) -> bool:
-        """Tell whether as much waits as may, of a client that is still served."""
-        if len(self._waiting) < 2 or not self.connection.is_accepting:
+    def _is_queue_full(self) -> bool:
+        """Return whether the queue is full; never while one message waits alone, nor once the connection is closing."""
+        if len(self._queue) < 2 or not self.connection.is_accepting:
             return False
-        size = sum(size for _, size in self._waiting)
-        return size > conf.MAX_MESSAGE_BYTES or len(self._waiting) >= WAITING_MESSAGES
+        size = sum(size for _, size in self._queue)
+        return size > conf.MAX_MESSAGE_BYTES or len(self._queue) >= MAX_QUEUED_MESSAGES
 
     def _check(self, text: str | None, data: bytes | None) -> None:
         if not self._rate.allows(time.monotonic()):
@@ -198,7 +205,7 @@ class Session:
             case Auth():
                 await self._authenticate(command)
 
-    async def _subscribe(self, command: Subscribe, *, is_addressed: bool = False) -> None:
+    async def _subscribe(self, command: Subscribe, *, is_required: bool = False) -> None:
         watched = self.connection.watched
         if len(watched) >= conf.MAX_SUBSCRIPTIONS and command.job_id not in watched:
             raise Refused(
@@ -213,14 +220,14 @@ class Session:
             command.job_id,
             command.since,
             logs=command.logs,
-            is_required=is_addressed,
+            is_required=is_required,
         )
 
     async def _subscribe_many(self, commands: Sequence[Subscribe]) -> None:
-        """Answer each as if it had come alone; at the same time as many as there is room for in any case."""
+        """Subscribe to each as if it had been asked for alone; at the same time as many as the limit surely allows."""
         while commands and self.connection.is_accepting:
-            room = max(1, conf.MAX_SUBSCRIPTIONS - len(self.connection.watched))
-            together, commands = commands[:room], commands[room:]
+            free = max(1, conf.MAX_SUBSCRIPTIONS - len(self.connection.watched))
+            together, commands = commands[:free], commands[free:]
             await asyncio.gather(*map(self._subscribe_or_refuse, together))
 
     async def _subscribe_or_refuse(self, command: Subscribe) -> None:
@@ -246,13 +253,13 @@ class Session:
             identity = await reads.in_thread(verify_token, command.token)
         except Error as error:
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
-        assert identity.expires is not None, "every token ends"
+        assert identity.expires is not None, "every token expires"
         self.identity = identity
-        self._end_at(identity.expires)
+        self._close_at(identity.expires)
         self.connection.send(frames.authenticated(identity.expires))
 
-    def _end_at(self, expires: datetime | None) -> None:
-        """Close the socket when the token that opened it ends."""
+    def _close_at(self, expires: datetime | None) -> None:
+        """Close the socket when the client's token expires."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None

@@ -51,14 +51,14 @@ async def test_postgres__that_is_silent_keeps_nobody_waiting_and_heals(postgres_
     ):
         with silent(postgres_site.database_url):
             asked = asyncio.ensure_future(answer(socket, unanswered, type="subscribe", job_id="other"))
-            async with connect(f"{served.ws_url}/progress/ws/other", ping_interval=None) as addressed:
-                assert (await answer(addressed, SOON, type="ping"))["type"] == "pong"
+            async with connect(f"{served.ws_url}/progress/ws/other", ping_interval=None) as watching:
+                assert (await answer(watching, SOON, type="ping"))["type"] == "pong"
                 assert (await asked)["code"] == "unavailable"
                 async with asyncio.timeout(unanswered):
-                    assert json.loads(await addressed.recv())["code"] == "unavailable"
+                    assert json.loads(await watching.recv())["code"] == "unavailable"
                     with contextlib.suppress(ConnectionClosed):
-                        await addressed.recv()
-                assert addressed.close_code == CloseCode.RESYNC
+                        await watching.recv()
+                assert watching.close_code == CloseCode.RESYNC
             assert (await answer(socket, SOON, type="ping"))["type"] == "pong"
         epoch = (await asyncio.to_thread(postgres_site.worker, REPORT)).strip()
         await follower.until(lambda: follower.last["message"] == "after it was silent")

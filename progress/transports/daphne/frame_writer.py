@@ -1,4 +1,4 @@
-"""A way to write a ready-made frame straight to a socket, and word of a socket that takes no more."""
+"""The sender on our server: it writes ready-made frames straight to the socket, and reports when that is full."""
 
 import errno
 import struct
@@ -13,25 +13,21 @@ from ...protocol.frames import Frame
 if TYPE_CHECKING:
     from .ws_protocol import FrameProtocol
 
-FINAL_TEXT = 0x81  # the first byte of a frame: the whole message, and it is text
-BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the outbox begins
-NO_ROOM = {
-    errno.EAGAIN,
-    errno.EWOULDBLOCK,
-    errno.ENOBUFS,
-}  # the kernel takes nothing now; the same errors as in Twisted
+FINAL_TEXT = 0x81  # the first byte of a frame that is a whole text message
+BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the writing is paused
+# The kernel's buffer is full; the same errors as in Twisted.
+NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
 
 
 class FrameWriter:
     """Writes ready-made WebSocket frames to one socket, between those that Autobahn writes itself.
 
-    While nothing waits in Twisted's buffer, a frame goes to the socket at once, else behind what waits, so
-    frames are never mixed. As the transport's pull producer the writer is called whenever that buffer has
-    become empty; the protocol tells it whenever Autobahn puts something in.
+    While Twisted's buffer is empty, a frame goes to the socket at once; otherwise it goes into the buffer, so frames
+    are never mixed. As the transport's pull producer the writer is called whenever the buffer has become empty; the
+    protocol calls `wait` whenever Autobahn has put something in.
 
-    For TCP and Unix sockets. With TLS there is none, since what such a socket takes is not what a frame is made
-    of: frames go through Autobahn then, which queues for a client that does not read whatever it is given. Let a
-    proxy do the TLS.
+    It serves TCP and Unix sockets. With TLS a frame can't be written to the socket as it is, so there is no writer:
+    frames go through Autobahn, which queues without bound for a client that does not read. Let a proxy do the TLS.
     """
 
     __slots__ = ("_is_direct", "_is_full", "_is_stopped", "_protocol", "_send", "_transport", "flow")
@@ -40,18 +36,18 @@ class FrameWriter:
         self._protocol = protocol
         self._transport = protocol.transport
         self._send = protocol.transport.socket.send
-        self._is_direct = False  # nothing waits in the buffer
+        self._is_direct = False  # Twisted's buffer is empty
         self._is_full = False
         self._is_stopped = False
         self.flow: FlowControl | None = None
         protocol.frame_writer = self
-        # Until now this was the HTTP channel that upgraded the connection, which is over.
+        # The producer so far is the HTTP channel, which is done since the connection was upgraded.
         self._transport.unregisterProducer()
         self._transport.registerProducer(self, False)
 
     @property
     def is_writable(self) -> bool:
-        """Whether the socket takes more; once nothing is written any more, it takes all."""
+        """Whether there is room; always once the writer has stopped, since it drops what it is given."""
         return not self._is_full or self._is_stopped
 
     def write(self, chunk: Chunk) -> None:
@@ -73,7 +69,7 @@ class FrameWriter:
             self.wait()
 
     def close(self, code: CloseCode) -> None:
-        """Close behind what was written, of which nothing can be taken back."""
+        """Close after what was written; ``abort`` does the same, since what is in the buffer can't be taken back."""
         self._protocol.serverClose(int(code))
 
     abort = close
@@ -86,16 +82,16 @@ class FrameWriter:
         return waiting
 
     def wait(self) -> None:
-        """Take note that something is in the buffer, and perhaps too much."""
+        """Write to Twisted's buffer until it is empty, and pause the writing if it holds too much."""
         self._is_direct = False
         if self.waiting > BUFFER_BYTES and not self._is_full:
             self._is_full = True
-            self._protocol.hold(self._protocol.FULL)  # nor is more read from a client that does not read itself
+            self._protocol.hold(self._protocol.FULL)  # and read nothing from a client that does not read
             if self.flow is not None:
                 self.flow.pause_writing()
 
     def _fail(self) -> None:
-        """Give the connection up, since its frames would no longer be whole; the consumer hears of it from Daphne."""
+        """Drop the connection, since part of a frame may have been sent; Daphne sends the consumer the disconnect."""
         self.end()
         self._transport.abortConnection()
 
@@ -105,14 +101,14 @@ class FrameWriter:
         self._is_stopped = True
 
     def stop(self) -> None:
-        """Send nothing more, and call nobody."""
+        """Write nothing more, and make no more calls to `flow`."""
         self.end()
         self.flow = None
 
     # Twisted's pull producer
 
     def resumeProducing(self) -> None:  # noqa: N802
-        """Take note that the buffer is empty."""
+        """Write directly again: Twisted's buffer is empty."""
         self._is_direct = not self._is_stopped
         if self._is_full:
             self._is_full = False
@@ -121,12 +117,12 @@ class FrameWriter:
                 self.flow.resume_writing()
 
     def stopProducing(self) -> None:  # noqa: N802
-        """Take note that the connection is lost."""
+        """Stop: the connection is lost."""
         self.stop()
 
 
 def websocket_frames(frames: Sequence[Frame]) -> bytes:
-    """Return whole text frames (RFC 6455, section 5.2): unmasked, so the same bytes for everybody."""
+    """Return whole text frames (RFC 6455, section 5.2): unmasked, so the same bytes for every client."""
     return b"".join([websocket_frame(frame.payload) for frame in frames])
 
 

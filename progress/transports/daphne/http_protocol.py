@@ -1,4 +1,4 @@
-"""One HTTP request on Daphne: its body is bounded while it comes, and what its headers say of proxies is looked at."""
+"""One HTTP request on our server: its body is bounded as it arrives, and forwarded headers are checked."""
 
 import asyncio
 import ipaddress
@@ -11,32 +11,32 @@ from twisted.web.http_headers import Headers
 from ...conf import conf
 from ...identity.limits import COST_BYTES, MessageRate
 
-LINGER_SECONDS = 2.0  # in which a client that sends on can read why it was refused; cut off, it would see a reset
+LINGER_SECONDS = 2.0  # in which a refused client that still sends can read the answer; closed at once, it sees a reset
 TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: %d\r\n\r\n%s"
 )
-SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik says wss of a WebSocket
+SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik sends wss for a WebSocket
 
 
 class BoundedRequest(WebRequest):
-    """Daphne's request, or the handshake of a WebSocket, of which no more is kept than may be."""
+    """Daphne's request, or the handshake of a WebSocket, with a bounded body."""
 
-    client_addr = None  # until it is processed; Daphne logs it of one that never was
+    client_addr = None  # until it is processed; Daphne logs it even for a request that never is
     _bytes_left = 0
     _linger: asyncio.TimerHandle | None = None
-    _allowance: MessageRate | None = None  # of a client whose body was refused, for what it sends nevertheless
+    _allowance: MessageRate | None = None  # once the body is refused: how much more the client may send
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
-        """Refuse a body that says that it is too long, before any of it has come."""
+        """Refuse a body whose Content-Length is too large, before any of it arrives."""
         self._bytes_left = conf.MAX_BODY_BYTES
         is_too_long = (length or 0) > self._bytes_left
-        super().gotLength(0 if is_too_long else length)  # which makes a file for a long one
+        super().gotLength(0 if is_too_long else length)  # which opens a temporary file for a long body
         if is_too_long:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        """Take a piece of the body, unless that is too much of one that did not say its length."""
+        """Take a chunk of the body; refuse a body without a length once it is too long."""
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             self._refuse()
@@ -46,38 +46,38 @@ class BoundedRequest(WebRequest):
             self._discard(data)
 
     def requestReceived(self, *args: Any) -> None:  # noqa: N802
-        """Go on with a request that is whole, unless it was answered already."""
+        """Process a complete request, unless it was refused already."""
         if self._allowance is None:
             super().requestReceived(*args)
 
     def process(self) -> Any:
-        """Hand the request to the application, with headers that nobody made up."""
-        # A client can name any path here, even «javascript:», and find it in the page's links: --root-path is for that.
+        """Hand the request to the application, without the headers that a client may have forged."""
+        # A client could put any path here, even «javascript:», into the page's links; --root-path sets it instead.
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         if self.server.proxy_forwarded_address_header:
             self._check_forwarded()
         return super().process()
 
     def _check_forwarded(self) -> None:
-        """Leave of the headers of a proxy what it said itself, and only what can be read."""
+        """Reduce the forwarded headers to what the proxy itself added, and drop what is malformed."""
         server, headers = self.server, self.requestHeaders
-        # Daphne reads the scheme only where there is an address, so where the proxy named none, its own stands there.
+        # Daphne reads the scheme only if there is an address, so one that the proxy left out is replaced by its own.
         _replace(headers, server.proxy_forwarded_address_header, self._address())
-        for name, known in (
+        for name, valid in (
             (server.proxy_forwarded_port_header, _port),
             (server.proxy_forwarded_proto_header, _scheme),
         ):
             if name:
-                _replace(headers, name, known(_values(headers, name)))
+                _replace(headers, name, valid(_values(headers, name)))
 
     def _address(self) -> str | None:
-        """Return the client's address, as far as it is known."""
+        """Return the client's address, or the proxy's if that did not name one; None on a Unix socket."""
         header = self.server.proxy_forwarded_address_header
         forwarded = _client_of(_values(self.requestHeaders, header), conf.PROXIES) if header else None
         return forwarded or getattr(self.client, "host", None)
 
     def _refuse(self) -> None:
-        """Answer and close, and take no notice of what else comes."""
+        """Answer 413 and close; from here on, what arrives is discarded."""
         if self._allowance is not None:
             return
         self._allowance = self.server.allowance_of(self._address())
@@ -90,13 +90,13 @@ class BoundedRequest(WebRequest):
         self._linger = asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.loseConnection)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
-        """Let go of the connection: many that are refused within two seconds would fill the memory."""
+        """Cancel the timer, which would keep the connection in memory."""
         if self._linger is not None:
             self._linger.cancel()
         super().connectionLost(reason)
 
     def _discard(self, data: bytes) -> None:
-        """Throw away what comes after the answer, as long as its client has an allowance for it."""
+        """Discard what arrives after the answer; close at once if the client sends more than its allowance."""
         assert self._allowance is not None
         if self._allowance.spend(len(data) / COST_BYTES, time.monotonic()):
             self.channel.transport.loseConnection()
@@ -113,7 +113,7 @@ class BoundedHTTPFactory(HTTPFactory):
 
 
 def _values(headers: Headers, name: str) -> list[str]:
-    """Return the values of a header, those in one line as well as those in several."""
+    """Return the values of a header, whether in one line or in several."""
     lines = headers.getRawHeaders(name.encode(), [])
     return [value.strip() for line in lines for value in line.decode("latin1").split(",")]
 
@@ -125,19 +125,19 @@ def _replace(headers: Headers, name: str, value: str | None) -> None:
 
 
 def _client_of(addresses: list[str], proxies: int) -> str | None:
-    """Return the address that the outermost of our proxies has seen; what stands before it the client has made up.
+    """Return the address that the outermost of our proxies added; None if that is not an address.
 
-    Each proxy adds at the right whom it was asked by. None where that is no address.
+    Each proxy appends the address of its client. What is further left came from the client, which may have forged it.
     """
-    said = addresses[-proxies:][:1]
+    added = addresses[-proxies:][:1]
     try:
-        return str(ipaddress.ip_address(_without_port(said[0]))) if said else None
+        return str(ipaddress.ip_address(_without_port(added[0]))) if added else None
     except ValueError:
         return None
 
 
 def _without_port(address: str) -> str:
-    """Return an address of «1.2.3.4:5», «[::1]:5» or «::1»."""
+    """Return the address in «1.2.3.4:5», «[::1]:5» or «::1»."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.partition(":")[0] if address.count(":") == 1 else address

@@ -1,4 +1,4 @@
-"""Daphne's server with a way to write frames, a longer queue of new connections, limits, and a drain."""
+"""Daphne's server with a frame writer, a longer accept queue, limits for each client, and a drain on shutdown."""
 
 import asyncio
 import contextlib
@@ -25,12 +25,12 @@ from .ws_protocol import STOPPING, FrameProtocol, Inbox, Turn
 
 logger = logging.getLogger(__name__)
 
-CLOSE_SPACING_SECONDS = 0.02  # between two goodbyes, at most: a few clients are gone soon
-BURST_SECONDS = 2.0  # of what a client may send, at once
+CLOSE_SPACING_SECONDS = 0.02  # between two goodbyes at most, so that a few clients are closed soon
+BURST_SECONDS = 2.0  # a client may send at once what it may send in this time
 
 
 class ProgressServer(Server):
-    """Serves an application."""
+    """Serves an ASGI application."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         endpoints = [_completed(endpoint) for endpoint in options.pop("endpoints", None) or ()]
@@ -41,36 +41,36 @@ class ProgressServer(Server):
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def _set_options(self) -> None:
-        # What is there by now stays. Each full collection would look through all of it, and every watcher would wait
-        # for that: 90 ms, several times a second while strangers come and go.
+        # What is loaded by now stays for good. Each full garbage collection would go through it and stop the event loop
+        # for 90 ms, several times a second while many clients come and go.
         gc.collect()
         gc.freeze()
-        self.http_factory.__class__ = BoundedHTTPFactory  # Daphne has made and handed it on already
+        self.http_factory.__class__ = BoundedHTTPFactory  # Daphne has already made it and passed it on
         self.ws_factory.protocol = FrameProtocol
         self.ws_factory.setProtocolOptions(
-            failByDrop=False,  # a client that breaks the WebSocket protocol is told so; by default the line is cut
-            allowNullOrigin=True,  # as Daphne has it, and this call would undo: whom to let in is the application's
+            failByDrop=False,  # a client that breaks the WebSocket protocol gets a close code; by default it is cut off
+            allowNullOrigin=True,  # as in Daphne, which this call would undo: the application checks the origin
         )
 
     def allowance_of(self, address: str | None) -> MessageRate:
-        """Return what a client may send; one whose address is not known is told from no other, so it has its own."""
+        """Return what a client may send: shared by its network, or its own if its address is unknown."""
         rate, now = conf.MAX_CLIENT_MESSAGES_PER_SECOND, time.monotonic()
         if address is None:
             return MessageRate(rate, rate * BURST_SECONDS, now)
         return self._allowances.of(network_of(address), rate, now)
 
     def turn_of(self, address: str | None) -> Turn:
-        """Return what the sockets of a client share of a turn of the event loop."""
+        """Return the turn that the sockets of a client share."""
         return Turn() if address is None else self._turns.setdefault(network_of(address), Turn())
 
     def listen_success(self, port: Any) -> None:
-        """Keep a port that is listened on."""
+        """Keep the port, to stop listening later; accept one connection at a time."""
         super().listen_success(port)
         port.doRead = partial(_accept_one, port, port.doRead)
         self._ports.append(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Run the application for a connection, with a frame writer in a WebSocket's scope."""
+        """Run the application for a connection; the scope of a WebSocket has its frame writer."""
         if self.is_draining:
             return _refused(protocol, scope)
         inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -86,22 +86,22 @@ class ProgressServer(Server):
         return inbox
 
     def protocol_disconnected(self, protocol: Any) -> None:
-        """Forget a connection that is over, unless its application is not; Daphne would look for such once a second."""
+        """Forget a connection once it and its application have ended; Daphne looks for those only once a second."""
         if protocol in self.connections:
             super().protocol_disconnected(protocol)
             if "application_instance" not in self.connections[protocol]:
                 del self.connections[protocol]
 
     def _forget(self, protocol: Any, application: "asyncio.Task[None]") -> None:
-        """Forget a connection that is over, now that its application is as well; of one that failed Daphne reports."""
+        """Forget a connection whose application has ended after it; one that failed is left for Daphne to log."""
         has_ended_well = not application.cancelled() and application.exception() is None
         if has_ended_well and "disconnected" in self.connections.get(protocol, ()):
             del self.connections[protocol]
 
     def kill_all_applications(self) -> Any:
-        """Drain before the reactor stops: nothing new, a goodbye to each client, and the end of what still runs.
+        """Drain before the reactor stops: accept nothing new, close each WebSocket, and let what still runs end.
 
-        Daphne's own method fails on a connection whose application is done, and then nobody is told.
+        Daphne's own method fails on a connection whose application is done, and then closes no other.
         """
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
 
@@ -113,7 +113,7 @@ class ProgressServer(Server):
         closing = [defer.maybeDeferred(port.stopListening) for port in self._ports]
         await defer.DeferredList(closing, consumeErrors=True).asFuture(loop)
         await self._say_goodbye()
-        with contextlib.suppress(TimeoutError):  # after which what else runs is cancelled, such as a page being made
+        with contextlib.suppress(TimeoutError):  # after which what still runs, such as a page, is cancelled
             await asyncio.wait_for(asyncio.gather(*self._running(), return_exceptions=True), end - loop.time())
 
     async def _say_goodbye(self) -> None:
@@ -128,42 +128,42 @@ class ProgressServer(Server):
         await asyncio.gather(*sockets, return_exceptions=True)
 
     def _running(self, kind: type = object) -> list[Any]:
-        """Return the applications that run for one kind of protocol."""
+        """Return the applications that are running, for one class of protocol."""
         of_kind = [details for protocol, details in self.connections.items() if isinstance(protocol, kind)]
         applications = [details["application_instance"] for details in of_kind if "application_instance" in details]
         return [application for application in applications if not application.done()]
 
 
 def _accept_one(port: Any, accept: Callable[[], None]) -> None:
-    """Accept one connection in a turn: Twisted takes all that wait, and watchers would wait for their handshakes."""
+    """Accept one connection in a turn: Twisted accepts all that wait, and watchers would wait for their handshakes."""
     port.numberAccepts = 1
     accept()
 
 
 def _refused(protocol: Any, scope: dict[str, Any]) -> Any:
-    """Answer a page's request; a WebSocket's is answered in `FrameProtocol.onConnect`, and needs a queue until then."""
+    """Answer a page's request with 503; `FrameProtocol.onConnect` refuses a WebSocket, which needs a queue here."""
     if scope["type"] == "websocket":
         return asyncio.Queue()
     return protocol.basic_error(503, b"Service Unavailable", STOPPING)
 
 
 def _is_secure(protocol: Any) -> bool:
-    """Tell whether a client uses TLS, with us or, as far as it is believed, with the proxy before us."""
+    """Return whether a client uses TLS, with us or, according to the forwarded headers, with the proxy."""
     if interfaces.ISSLTransport.providedBy(protocol.transport):
         return True
-    return getattr(protocol, "client_scheme", None) == "https"  # there where the headers of a proxy are read
+    return getattr(protocol, "client_scheme", None) == "https"  # set only with --proxy-headers
 
 
 def _spacing(clients: int, seconds: float) -> float:
-    """Return the seconds between two goodbyes: many are spread over all the time there is."""
+    """Return the seconds between two goodbyes, such that all fit into the time."""
     return min(CLOSE_SPACING_SECONDS, seconds / max(clients, 1))
 
 
 def _completed(endpoint: str) -> str:
-    """Return an endpoint with what Twisted would have too large or too small, unless it says so itself.
+    """Return an endpoint with our accept queue and mode of a Unix socket, unless it gives its own.
 
-    The queue is for many clients that come back at once; Twisted's has 50. A Unix socket that everybody may open would
-    let every user of the machine forge a proxy's headers.
+    The queue is for many clients that reconnect at once; Twisted's has 50. A Unix socket that everybody may open, as
+    Twisted's, would let every user of the machine forge a proxy's headers.
     """
     kind = endpoint.partition(":")[0]
     if kind in ("tcp", "tcp6", "unix", "ssl") and ":backlog=" not in endpoint:

@@ -1,4 +1,4 @@
-"""One WebSocket on Daphne: it takes from a client what it may send, in turns, and closes without a reset."""
+"""One WebSocket on our server: it limits what a client sends, reads in turns, and closes without a reset."""
 
 import asyncio
 import socket
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from .server import ProgressServer
 
 STOPPING = "The server is stopping"
-READ_BYTES = 8_192  # at a time; a usual message has a hundred
-SEND_BUFFER_BYTES = 65_536  # in the kernel, which doubles it, for each watcher; left alone, it may take 4 MB
+READ_BYTES = 8_192  # at a time; a usual message takes a hundred
+SEND_BUFFER_BYTES = 65_536  # of the kernel for each watcher, which doubles it; by default it may grow to 4 MB
 STEPS_A_TURN = 8  # of Autobahn's parser, two for a frame, before others have their turn
 CLIENT_STEPS_A_TURN = 32  # of all sockets of one client
-QUEUED_MESSAGES = 4  # that the application has not taken yet; a long one may only wait alone
+QUEUED_MESSAGES = 4  # that the application has not taken yet; after a long one, nothing is read until it is taken
 LONG_MESSAGE_BYTES = 4_096
-PATIENCE_SECONDS = 10.0  # in which a client that is behind may read what is under way, then the close with its code
-REFUSED_SECONDS = 1.0  # in which any other may answer the close
+PATIENCE_SECONDS = 10.0  # in which a client that is behind may read what was sent, then the close and its code
+REFUSED_SECONDS = 1.0  # in which any other client may answer the close
 BEHIND = frozenset({CloseCode.TOO_SLOW, CloseCode.RESYNC, CloseCode.GOING_AWAY})
-FLOODING = frozenset({CloseCode.TOO_MANY_MESSAGES, 1002, 1007, 1009})  # or broke the WebSocket protocol
+FLOODING = frozenset({CloseCode.TOO_MANY_MESSAGES, 1002, 1007, 1009})  # the last three: broke the WebSocket protocol
 
 
 class Inbox(asyncio.Queue[dict[str, Any]]):
-    """What an application has to take; more is read once it has taken all."""
+    """The messages for the application; more are read once it has taken all of them."""
 
     def __init__(self, protocol: "FrameProtocol") -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Inbox(asyncio.Queue[dict[str, Any]]):
 
 
 class Turn:
-    """What all sockets of one client may take while the event loop goes round once: a hundred are no more than one."""
+    """The steps that all sockets of one client share in a turn of the event loop: a hundred get no more than one."""
 
     __slots__ = ("__weakref__", "_left", "_waiting")
 
@@ -55,7 +55,7 @@ class Turn:
         self._waiting: deque[FrameProtocol] = deque()
 
     def take(self) -> bool:
-        """Take a step, if there is one."""
+        """Take a step; return False if none is left in this turn."""
         if not self._left:
             return False
         if self._left == CLIENT_STEPS_A_TURN:
@@ -64,7 +64,7 @@ class Turn:
         return True
 
     def wait(self, protocol: "FrameProtocol") -> None:
-        """Let a socket go on in a later turn."""
+        """Have a socket go on in a later turn."""
         self._waiting.append(protocol)
 
     def _begin(self) -> None:
@@ -76,13 +76,13 @@ class Turn:
 
 
 class FrameProtocol(WebSocketProtocol):
-    """Daphne's WebSocket protocol, which reads no faster than it may and tells the frame writer what goes past it."""
+    """Daphne's WebSocket protocol, with limits on reading; it reports to the frame writer what Autobahn writes."""
 
     # Reasons to read nothing, as bits of one number
     FULL = 1  # the client does not read what it is sent
     UNTAKEN = 2  # the application has not taken what came
     TURN = 4  # it is the others' turn
-    OWING = 8  # it has sent more than it may
+    OWING = 8  # the client has sent more than it may
 
     server: "ProgressServer"
     frame_writer: FrameWriter | None = None
@@ -92,10 +92,10 @@ class FrameProtocol(WebSocketProtocol):
     turn: "Turn"
     _held = 0
     _is_flooding = False
-    _asides: MessageRate | None = None  # of control frames, and of those that only go on with a message
+    _asides: MessageRate | None = None  # for control frames and continuation frames
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802
-        """Begin a connection, but for one that asks for it when the server is stopping."""
+        """Begin a connection; refuse it with 503 while the server is stopping."""
         self.transport.bufferSize = READ_BYTES
         handshake = super().onConnect(request)
         address = self.client_addr[0] if self.client_addr else None
@@ -104,16 +104,16 @@ class FrameProtocol(WebSocketProtocol):
             handshake.errback(ConnectionDeny(503, STOPPING))
         return handshake
 
-    # What comes
+    # Reading
 
     def hold(self, why: int) -> None:
-        """Read nothing more for one reason."""
+        """Pause reading, for one reason."""
         if not self._held:
             self.transport.pauseProducing()
         self._held |= why
 
     def release(self, why: int) -> None:
-        """Read on, unless there is another reason not to; first what had come already."""
+        """Drop one reason; if none is left, handle what was read already, then read on."""
         if not self._held & why:
             return
         self._held &= ~why
@@ -123,14 +123,14 @@ class FrameProtocol(WebSocketProtocol):
             self.transport.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        """Take bytes, but do not look at those of a client that was refused for what it sends."""
+        """Take bytes; those of a client that was refused for flooding are dropped unparsed."""
         if self._is_flooding:
             self.data = b""
         else:
             super().dataReceived(data)
 
     def consumeData(self) -> None:  # noqa: N802
-        """Take the next frames, a few in a turn."""
+        """Parse the next frames, a few in a turn."""
         if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().consumeData()
             return
@@ -146,7 +146,7 @@ class FrameProtocol(WebSocketProtocol):
             self.turn.wait(self)
 
     def onFrameBegin(self) -> None:  # noqa: N802
-        """Count a frame against what the socket and its client may send."""
+        """Count a frame against the limits of the socket and of its client."""
         super().onFrameBegin()
         frame, now = self.current_frame, time.monotonic()
         if frame.opcode > 7 or frame.opcode == 0:
@@ -160,27 +160,27 @@ class FrameProtocol(WebSocketProtocol):
             asyncio.get_running_loop().call_later(wait, self.release, self.OWING)
 
     def onFrameData(self, payload: bytes) -> Any:  # noqa: N802
-        """Take a part of a frame, but not of a client that was refused: it could be of any length."""
+        """Take a part of a frame, unless the client was refused: the frame may be of any length."""
         return None if self.failedByMe or self._is_flooding else super().onFrameData(payload)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        """Give the application a message, unless it has closed the socket; and no more than it takes."""
+        """Queue a message for the application, unless that has closed the socket; pause reading if much is queued."""
         if self.state != self.STATE_OPEN:
             return
         super().onMessage(payload, isBinary)
         if len(payload) > LONG_MESSAGE_BYTES or self.application_queue.qsize() >= QUEUED_MESSAGES:
             self.hold(self.UNTAKEN)
 
-    # What goes
+    # Writing
 
     def serverAccept(self, subprotocol: str | None = None) -> None:  # noqa: N802
-        """Begin to serve: from here on, bytes may wait for a slow watcher, few of them in the kernel."""
+        """Accept the WebSocket, and limit what the kernel buffers for a slow watcher."""
         if type(self.transport) in (tcp.Server, unix.Server):
             self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         super().serverAccept(subprotocol)
 
     def sendMessage(self, *args: Any, **options: Any) -> None:  # noqa: N802
-        """Send a message of any length; Autobahn holds us to the limit that is meant for the client."""
+        """Send a message of any length; Autobahn would apply the limit for the client's messages to ours."""
         limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
         try:
             super().sendMessage(*args, **options)
@@ -188,7 +188,7 @@ class FrameProtocol(WebSocketProtocol):
             self.maxMessagePayloadSize = limit
 
     def sendData(self, *args: Any, **options: Any) -> None:  # noqa: N802
-        """Send what Autobahn has made: a pong, a close, the answer to the handshake."""
+        """Send bytes that Autobahn made: a pong, a close, the answer to the handshake."""
         super().sendData(*args, **options)
         if self.frame_writer is not None:
             self.frame_writer.wait()
@@ -196,7 +196,7 @@ class FrameProtocol(WebSocketProtocol):
     # The end
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: Any = None, isReply: bool = False) -> None:  # noqa: N802, N803
-        """Begin or answer the closing handshake, after which no frame may follow."""
+        """Begin or answer the closing handshake; no frame may follow it."""
         if self.frame_writer is not None:
             self.frame_writer.end()
         is_flooding = not isReply and code in FLOODING and self.state == self.STATE_OPEN
@@ -206,9 +206,9 @@ class FrameProtocol(WebSocketProtocol):
         self.release(self.UNTAKEN)
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
-        """End the connection; with a reset only where something waits that may never be sent, since it hides the close.
+        """End the connection; with a reset only if bytes still wait, which may never be sent.
 
-        Autobahn aborts after a clean close as well, by which clients learn 1006 in place of the code.
+        Autobahn aborts even after a clean close. The reset makes clients see 1006 in place of the close code.
         """
         is_written = self.wasClean or (self.frame_writer is not None and not self.frame_writer.waiting)
         super().dropConnection(abort=abort and not is_written)

@@ -52,7 +52,7 @@ async def test_connect__trailing_slash():
 
 
 @pytest.mark.parametrize("path", ["/", "/progress/ws/a/b", "/progress", "/progress/ws2", "/ws/job-1"])
-async def test_connect__another_address_is_refused(path):
+async def test_connect__another_url_is_refused(path):
     socket = Socket(path)
     assert (await socket.connect())[0] is False
     await socket.leave()
@@ -95,7 +95,7 @@ async def test_connect__unknown_and_forbidden_answer_identically():
     assert answers[1][1] == answers[3][1] == []
 
 
-async def test_connect__unknown_by_address_closes_that_socket_alone(monkeypatch):
+async def test_connect__unknown_in_the_url_closes_that_socket_alone(monkeypatch):
     """Those who ask at the same time share the read, but not the answer."""
     both = asyncio.Event()
     renew = LogReader.renew
@@ -105,13 +105,13 @@ async def test_connect__unknown_by_address_closes_that_socket_alone(monkeypatch)
         await renew(*args)
 
     monkeypatch.setattr(LogReader, "renew", slow)
-    async with watching("/progress/ws/absent") as addressed, watching() as asking:
+    async with watching("/progress/ws/absent") as by_url, watching() as asking:
         await eventually(lambda: "absent" in hubs.current().jobs)
         await asking.send_json_to({"type": "subscribe", "job_id": "absent"})
         await eventually(lambda: hubs.current().jobs["absent"]._pending == 2)
         both.set()
-        assert (await addressed.next())["code"] == (await asking.next())["code"] == "job_not_found"
-        assert await addressed.close_code() == CloseCode.JOB_NOT_FOUND
+        assert (await by_url.next())["code"] == (await asking.next())["code"] == "job_not_found"
+        assert await by_url.close_code() == CloseCode.JOB_NOT_FOUND
         assert await asking.so_far() == []
 
 

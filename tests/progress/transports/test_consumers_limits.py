@@ -203,7 +203,7 @@ def fail(*_: Any, **__: Any) -> Any:
     raise OperationalError("the database is away")
 
 
-async def test_error__database_by_address(monkeypatch):
+async def test_error__database_by_url(monkeypatch):
     await a_job()
     monkeypatch.setattr(selectors, "get_jobs", fail)
     async with watching("/progress/ws/job-1") as socket:

@@ -89,21 +89,21 @@ async def test_recovery__further_behind_than_is_replayed(settings):
 
 
 @pytest.mark.parametrize("query", ["epoch=e&seq=x", "epoch=e&seq=-1", "epoch=e&seq=1.5", "epoch=e&seq=" + "9" * 5000])
-async def test_recovery__no_position_in_the_address(query):
+async def test_recovery__malformed_position_in_the_url(query):
     await a_job()
     async with watching(f"/progress/ws/job-1?{query}") as socket:
         assert (await socket.next())["code"] == "invalid_message"
         assert await socket.close_code() == CloseCode.INVALID_REQUEST
 
 
-async def test_recovery__the_highest_position_in_the_address():
+async def test_recovery__the_highest_position_in_the_url():
     job = await a_job()
     async with watching(f"/progress/ws/job-1?epoch={job.job.epoch}&seq={2**63 - 1}") as socket:
         assert (await socket.next())["recovered"] is False
 
 
 @pytest.mark.parametrize("query", ["", "epoch=e", "seq=1", "epoch=&seq=", "x=1&x=2"])
-async def test_recovery__half_a_position_in_the_address_is_none(query):
+async def test_recovery__half_a_position_in_the_url_is_none(query):
     await a_job()
     async with watching(f"/progress/ws/job-1?{query}") as socket:
         assert (await socket.next())["recovered"] is False
