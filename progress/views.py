@@ -1,4 +1,4 @@
-"""The pages: recent jobs, and one job, both live."""
+"""The pages: recent jobs, and one job; both are kept live by their scripts."""
 
 import logging
 import math
@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from .conf import conf
-from .protocol.frames import encode, listed_state, whole_state
+from .protocol.frames import encode, feed_entry
 from .source.store import selectors
 from .source.vocabulary import is_job_id
 
@@ -27,7 +27,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     jobs = [shown for job in selectors.recent_jobs(request.user, conf.FEED_JOBS) if (shown := _shown(job))]
     context = {
         "jobs": jobs,
-        "states": _feed(*(listed_state(shown["job"]) for shown in jobs)),
+        "frame": _feed(*(feed_entry(shown["job"]) for shown in jobs)),
         "limit": conf.FEED_JOBS,
         "subscriptions": conf.MAX_SUBSCRIPTIONS,
         "heartbeat": conf.HEARTBEAT_SECONDS,
@@ -45,26 +45,26 @@ def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     shown = _shown(job)
     if shown is None:
         return render(request, "progress/unavailable.html", status=503)
-    context = {**shown, "states": _feed(shown["state"]), "heartbeat": conf.HEARTBEAT_SECONDS}
+    context = {**shown, "frame": _feed(shown["entry"]), "heartbeat": conf.HEARTBEAT_SECONDS}
     return render(request, "progress/job.html", context)
 
 
-def _feed(*states: dict[str, Any]) -> dict[str, Any]:
-    """Return states as the frame of a feed: the scripts start from it as from any other."""
-    return {"type": "feed", "subject": "page", "jobs": states}
+def _feed(*entries: dict[str, Any]) -> dict[str, Any]:
+    """Return a feed frame with these entries; the scripts fold it like one that came through the socket."""
+    return {"type": "feed", "subject": "page", "jobs": entries}
 
 
 def _shown(job: "ProcessingJob") -> dict[str, Any] | None:
-    """Return what a template shows of a job, in the same words as the scripts do; None of one that can't be shown."""
+    """Return what a template shows of a job, worded as in the scripts; None if it can't be shown."""
     try:
-        state = whole_state(job)
-        encode(state)
-    except Exception as error:  # whatever is wrong with a row, it harms its own job only
+        entry = feed_entry(job, with_result=True)
+        encode(entry)
+    except Exception as error:  # a bad row of any kind must not take the page's other jobs with it
         logger.warning("Job %s can't be shown: %r", job.pk, error)
         return None
     return {
         "job": job,
-        "state": state,
+        "entry": entry,
         "status": "Cancelling" if job.cancel_requested_at and not job.is_finished else job.get_status_display(),
         "percent": "" if job.progress is None else f"{math.floor(job.progress)}%",
         "is_indeterminate": job.progress is None and job.status == "in_progress",
@@ -74,7 +74,7 @@ def _shown(job: "ProcessingJob") -> dict[str, Any] | None:
 
 
 def _text(job: "ProcessingJob", key: str) -> str:
-    """Return a text of the metadata, which are the caller's own, and need not hold text."""
+    """Return a text of the metadata; empty if it is anything else, since metadata may hold anything."""
     value = job.metadata.get(key)
     return value if isinstance(value, str) else ""
 

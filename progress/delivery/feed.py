@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ..conf import conf
-from ..protocol.frames import FeedName, feed, feed_entry
+from ..protocol.frames import FeedName, encode, feed, feed_entry
 from ..source.store import access, selectors, type_of_user
 from . import reads
 from .connection import Connection
@@ -239,7 +239,7 @@ def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, str]:
     entries = {}
     for job in jobs:
         try:
-            entries[job.pk] = feed_entry(job)
+            entries[job.pk] = encode(feed_entry(job))
         except Exception as error:  # whatever is wrong with a row, it harms its own job only
             logger.warning("Job %s can't be shown: %r", job.pk, error)
     return entries

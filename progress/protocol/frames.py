@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
 STATUSES = frozenset(Status)
-HEARTBEAT = "(heartbeat)"  # what heartbeats are ticks of; no job can have it as its id
+HEARTBEAT = "(heartbeat)"  # what heartbeats have in place of a job id, and that no job can have
 
 
 class Frame:
-    """A message ready to send, encoded once for all who get it; how it is framed is a transport's affair.
+    """A message that is ready to send, encoded once for all its watchers; the transport adds the framing.
 
     Args:
         text: The JSON.
-        state_of: Whose whole state this shows; empty where it shows none.
+        state_of: The job whose whole state this shows; empty if it does not show one.
         seq: The event's position in the job's log.
-        is_tick: Whether a later frame that shows the same state supersedes it.
+        is_tick: Whether a later frame with the same ``state_of`` supersedes it.
 
     """
 
@@ -39,7 +39,7 @@ class Frame:
 
     @property
     def text(self) -> str:
-        """The JSON; not kept beside the payload, since what waits or can be replayed would take twice the memory."""
+        """The JSON; decoded from the payload each time, since to keep both would double the memory."""
         return self.payload.decode()
 
 
@@ -47,12 +47,12 @@ def encode(message: dict[str, Any]) -> str:
     """Return a message as the text of a frame.
 
     Raises:
-        ValueError: It holds NaN, infinity or half of a surrogate pair, which JSON or UTF-8 does not have.
+        ValueError: It holds NaN, infinity or half of a surrogate pair, which JSON or UTF-8 can't represent.
 
     """
     text = json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     if not is_text(text):
-        raise ValueError("half of a surrogate pair is no character")
+        raise ValueError("half of a surrogate pair is not a character")
     return text
 
 
@@ -65,102 +65,90 @@ def event_text(event: Event) -> str:
     """Return the text of the frame that shows an event.
 
     Raises:
-        ValueError: It can't be shown.
+        ValueError: A field is out of its bounds, and clients rely on those.
 
     """
-    _require_showable(event)
-    if event.kind is EventKind.LOG:
-        return encode(
-            {
-                "type": "log",
-                "subject": event.job_id,
-                "seq": event.seq,
-                "timestamp": timestamp(event.timestamp),
-                "level": event.metadata["level"],
-                "text": event.message,
-            }
-        )
+    state = _state(event, event.job_id, event.timestamp)
+    if event.kind is not EventKind.LOG:
+        return encode({"type": "progress", **state})
     return encode(
         {
-            "type": "progress",
-            "job_id": event.job_id,
-            "status": event.status,
-            "progress": event.progress,
-            "message": event.message,
-            "timestamp": timestamp(event.timestamp),
-            "metadata": event.metadata,
+            "type": "log",
+            "subject": event.job_id,
             "seq": event.seq,
+            "timestamp": state["timestamp"],
+            "level": event.metadata["level"],
+            "text": event.message,
         }
     )
 
 
 def job_state(job: "ProcessingJob") -> dict[str, Any]:
-    """Return the fields that show a job as it stands: those of its last ``progress`` frame.
+    """Return the state of a job now: the fields that a ``progress`` frame, a snapshot and a feed's entry share.
 
     Raises:
-        ValueError: It can't be shown.
+        ValueError: A field is out of its bounds, and clients rely on those.
 
     """
-    _require_showable(job)
+    return _state(job, job.pk, job.updated_at)
+
+
+def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> dict[str, Any]:
+    """Return the state in an event or a job, checked: something else than the lifecycle may have written the row."""
+    if stored.status not in STATUSES:
+        raise ValueError(f"{stored.status!r} is not a status")
+    if stored.progress is not None and not 0 <= stored.progress <= 100:
+        raise ValueError(f"{stored.progress} is not a percentage")
+    if not isinstance(stored.metadata, dict):
+        raise ValueError(f"the metadata is a {type(stored.metadata).__name__}")
     return {
-        "type": "progress",
-        "job_id": job.pk,
-        "status": job.status,
-        "progress": job.progress,
-        "message": job.message,
-        "timestamp": timestamp(job.updated_at),
-        "metadata": job.metadata,
-        "seq": job.seq,
+        "job_id": job_id,
+        "status": stored.status,
+        "progress": stored.progress,
+        "message": stored.message,
+        "timestamp": timestamp(moment),
+        "metadata": stored.metadata,
+        "seq": stored.seq,
     }
 
 
-def _require_showable(stored: "Event | ProcessingJob") -> None:
-    """Check what others than the lifecycle may have stored, an import, say: clients rely on these types and bounds."""
-    if stored.status not in STATUSES:
-        raise ValueError(f"{stored.status!r} is no status")
-    if stored.progress is not None and not 0 <= stored.progress <= 100:
-        raise ValueError(f"{stored.progress} is no percentage")
-    if not isinstance(stored.metadata, dict):
-        raise ValueError(f"the metadata is a {type(stored.metadata).__name__}")
+def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, Any]:
+    """Return the entry for a job in a ``feed`` frame: its state, name, epoch and time of creation.
 
+    Args:
+        job: The job.
+        with_result: Whether to keep ``metadata["result"]``; the results of many jobs are too much for one frame.
 
-def whole_state(job: "ProcessingJob") -> dict[str, Any]:
-    """Return all that a page shows of a job, and the position of it."""
+    Raises:
+        ValueError: A field is out of its bounds, and clients rely on those.
+
+    """
     state = job_state(job)
-    del state["type"]
+    if not with_result:
+        state["metadata"] = {key: value for key, value in job.metadata.items() if key != "result"}
     return {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
 
 
-def listed_state(job: "ProcessingJob") -> dict[str, Any]:
-    """Return a job as lists show it: without its result, of which many would be too much for a frame."""
-    state = whole_state(job)
-    return {**state, "metadata": {key: value for key, value in state["metadata"].items() if key != "result"}}
-
-
-def feed_entry(job: "ProcessingJob") -> str:
-    """Return a job as a feed shows it, as JSON."""
-    return encode(listed_state(job))
-
-
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
-    """Return the frame of an event whose text is made already."""
+    """Return the frame for an event, given its `event_text`."""
     state_of = "" if kind == EventKind.LOG else job_id
     return Frame(text, state_of=state_of, seq=seq, is_tick=kind == EventKind.TICK)
 
 
 def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered: bool) -> Frame:
-    """Return the answer to a subscription: the fields of the last ``progress`` frame, at a position."""
-    fields = {**state, "type": "snapshot", "seq": position.seq, "name": name, "epoch": position.epoch}
-    return Frame(encode({**fields, "recovered": recovered}), state_of=state["job_id"], seq=position.seq)
+    """Return the answer to a subscription: the state of a job (`job_state`, or a ``progress`` frame) at a position."""
+    own = {"type": "snapshot", "seq": position.seq, "name": name, "epoch": position.epoch, "recovered": recovered}
+    message = {"type": "snapshot", **state} | own  # the type comes first, for people who read the JSON
+    return Frame(encode(message), state_of=state["job_id"], seq=position.seq)
 
 
 def feed(name: FeedName, entries: Iterable[str], *, cut: bool = False) -> Frame:
-    """Return a frame of a feed: jobs that are new or have changed their status, each by its `feed_entry`.
+    """Return a frame of a feed: jobs that are new or have changed their status.
 
     Args:
         name: The feed.
-        entries: The jobs, oldest first.
-        cut: Whether this is a first answer that leaves older jobs out, since they would be too much.
+        entries: Their `feed_entry` as JSON, oldest first.
+        cut: Whether this is a first frame that leaves older jobs out because of its size.
 
     """
     end = ',"cut":true' if cut else ""
@@ -173,7 +161,7 @@ def pong() -> Frame:
 
 
 def heartbeat() -> Frame:
-    """Return the frame that shows an idle client that its link is alive; a later one supersedes it."""
+    """Return the frame that shows an idle client that its connection is alive; a later one supersedes it."""
     text = encode({"type": "heartbeat", "timestamp": timestamp(datetime.now(UTC))})
     return Frame(text, state_of=HEARTBEAT, is_tick=True)
 
@@ -189,7 +177,7 @@ def authenticated(expires: datetime) -> Frame:
 
 
 def error(refused: Refused) -> Frame:
-    """Return the frame that tells a client what it can't have."""
+    """Return the frame that reports a refusal to the client."""
     message = {
         "type": "error",
         "error": refused.sentence,
@@ -202,7 +190,7 @@ def error(refused: Refused) -> Frame:
 
 
 def is_text(value: str) -> bool:
-    """Tell whether a string can be sent: JSON can spell half of a surrogate pair, which UTF-8 can't."""
+    """Return whether a string can be sent: JSON can spell half of a surrogate pair, UTF-8 can't."""
     if value.isascii():
         return True
     try:

@@ -11,6 +11,7 @@ from progress.protocol.codes import ErrorCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import (
     authenticated,
+    encode,
     error,
     event_text,
     feed,
@@ -54,7 +55,7 @@ def built() -> dict[str, Any]:
         event_text(event()),
         event_text(event(EventKind.LOG)),
         answer.text,
-        feed("all", [feed_entry(a_job())]).text,
+        feed("all", [encode(feed_entry(a_job()))]).text,
         pong().text,
         heartbeat().text,
         unsubscribed("job-123").text,

@@ -21,7 +21,6 @@ from progress.protocol.frames import (
     job_state,
     snapshot,
     timestamp,
-    whole_state,
 )
 from progress.protocol.position import Position
 from tests.progress.frames import a_job, built, event
@@ -87,7 +86,7 @@ def test_frames__of_what_is_out_of_bounds_are_not_made(bad):
     for name, value in bad.items():
         setattr(job, name, value)
     with pytest.raises(ValueError, match=r".+"):
-        feed_entry(job)
+        encode(feed_entry(job))
     with pytest.raises(ValueError, match=r".+"):
         snapshot(job_state(job), name="", position=Position("e1", 1), recovered=False)
     with pytest.raises(ValueError, match=r".+"):
@@ -99,12 +98,12 @@ def test_timestamp__is_utc_with_a_z():
     assert timestamp(east) == "2026-01-01T00:00:00.000000Z"
 
 
-def test_feed_entry__is_the_whole_state_but_for_the_result():
+def test_feed_entry__leaves_the_result_out_unless_asked():
     job = a_job()
     job.metadata = {"attempt": 1, "result": {"rows": 40}, "stage": "Load"}
-    state = whole_state(job)
-    assert state["metadata"] == job.metadata
-    assert json.loads(feed_entry(job)) == {**state, "metadata": {"attempt": 1, "stage": "Load"}}
+    whole = feed_entry(job, with_result=True)
+    assert whole["metadata"] == job.metadata
+    assert feed_entry(job) == {**whole, "metadata": {"attempt": 1, "stage": "Load"}}
     assert job.metadata["result"] == {"rows": 40}
 
 
