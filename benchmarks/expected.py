@@ -12,13 +12,13 @@ TURN = 1000  # events after which `payload.fields` repeats its progress
 
 
 def is_sent(fields: dict[str, Any], length: int, size: int, job: str) -> bool:
-    """Tell whether an event of so many bytes is exactly the one of `payload` at its seq."""
+    """Return whether an event of so many bytes is exactly the one of `payload` at its seq."""
     wanted, message = payload.fields(fields["seq"], size, job=job), fields.get("message")
     return length == size and {**wanted, "message": message} == fields and _is_message(message)
 
 
 def is_written(fields: dict[str, Any], job: str) -> bool:
-    """Tell whether an event can be one that a worker wrote; `shift` tells whether it is the one at its seq."""
+    """Return whether an event can be one that a worker wrote; `shift` says whether it is the one at its seq."""
     try:
         return (
             set(fields) == EVENT
@@ -41,7 +41,7 @@ def shift(fields: dict[str, Any]) -> int:
 
 
 def is_snapshot(fields: dict[str, Any], job: str, *, recovered: bool) -> bool:
-    """Tell whether a snapshot is whole, and of a job that runs."""
+    """Return whether a snapshot is whole, and of a job that runs."""
     return (
         set(fields) == SNAPSHOT
         and (fields["job_id"], fields["status"], fields["recovered"]) == (job, "in_progress", recovered)
@@ -50,7 +50,7 @@ def is_snapshot(fields: dict[str, Any], job: str, *, recovered: bool) -> bool:
 
 
 def shows(snapshot: dict[str, Any], event: dict[str, Any]) -> bool:
-    """Tell whether a snapshot shows the state after an event."""
+    """Return whether a snapshot shows the state after an event."""
     return all(snapshot.get(name) == event[name] for name in STATE)
 
 

@@ -57,7 +57,7 @@ class Result:
         return next(row for row in self.rows if row.name == name)
 
     def has(self, *names: str) -> bool:
-        """Tell whether all these were measured."""
+        """Return whether all these were measured."""
         return set(names) <= {row.name for row in self.rows}
 
     def ratio(self, over: str, under: str) -> float:

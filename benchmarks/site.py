@@ -37,7 +37,7 @@ def installed(folder: Path, database_url: str = "", redis_url: str = "", **setti
 
 @contextlib.contextmanager
 def redis() -> Iterator[str | None]:
-    """Run a Redis and give its address; None, and a printed reason, if there is none."""
+    """Run a Redis and give its URL; None, and a printed reason, if there is none."""
     try:
         server = find_redis()
     except pytest.skip.Exception as reason:
@@ -53,7 +53,7 @@ def redis() -> Iterator[str | None]:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[str | None]:
-    """Run a PostgreSQL and give the address of its database; None, and a printed reason, if there is none."""
+    """Run a PostgreSQL and give the URL of its database; None, and a printed reason, if there is none."""
     with contextlib.ExitStack() as stack:
         try:
             url = stack.enter_context(running_postgres())

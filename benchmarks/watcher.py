@@ -183,7 +183,7 @@ class Watcher:
         return "" if self.resumes or self._next == self.first else "an event before the snapshot"
 
     def _is_whole(self, snapshot: dict[str, Any]) -> bool:
-        """Tell whether a recovery ends with the last event, and its snapshot shows that one."""
+        """Return whether a recovery ends with the last event, and its snapshot shows that one."""
         frame = self.known.frame(self.last)
         if frame is None or not self._next - 1 == self.last == snapshot["seq"]:
             return False

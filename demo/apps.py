@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class DemoConfig(AppConfig):
-    """Jobs to look at, and commands that run and show them."""
+    """Commands that run jobs and show them."""
 
     name = __package__
     verbose_name = "Demonstration"

@@ -28,7 +28,7 @@ class File:
 
 @dataclass(slots=True)
 class Result:
-    """What came out: the files hashed, their bytes, what was skipped, and one digest over all."""
+    """The result: the number of files hashed, their bytes, how many were skipped, and one digest over all."""
 
     files: int = 0
     bytes: int = 0
@@ -46,7 +46,7 @@ class Result:
 
 
 def words(path: str) -> str:
-    """Return a path as text that can be stored and shown, whatever bytes it is made of."""
+    """Return a path as text that can be stored and shown, whatever bytes it consists of."""
     shown = os.fsencode(path).decode(errors="replace").replace("\x00", "�")
     return shown if len(shown) <= MAX_WORDS else "…" + shown[-MAX_WORDS + 1 :]
 
@@ -55,10 +55,10 @@ class FolderHasher:
     """One pass over a folder.
 
     Args:
-        folder: The folder; it may be a link to one, but no link below it is followed.
-        report: Where to tell of progress.
+        folder: The folder, or a symbolic link to one; links below it are not followed.
+        report: The reporter of the job.
         depth: How many levels of folders count as stages.
-        max_rate: Megabytes a second at most; None for as fast as it goes.
+        max_rate: Megabytes a second at most; None for no limit.
 
     """
 
@@ -75,15 +75,15 @@ class FolderHasher:
         self.started = 0.0
 
     def run(self) -> Result:
-        """Hash all, and return the result.
+        """Hash all files, and return the result.
 
         Raises:
             OSError: The folder itself is missing or can't be read.
-            jobs.exceptions.JobCancelled: Somebody asked for that.
+            jobs.exceptions.JobCancelled: Somebody asked to cancel the job.
 
         """
         files = self.list_files()
-        # Stage by stage, so that none comes up twice.
+        # By stage, so that each stage is entered once.
         files.sort(key=lambda file: (file.stage, file.path))
         self.report.report(current=0, total=sum(file.size for file in files))
         self.started = time.monotonic()
@@ -96,7 +96,7 @@ class FolderHasher:
         return self.result
 
     def digest(self) -> str:
-        """Return the digest over all files: that of the lines of ``sha256sum``, in the order of the paths' bytes."""
+        """Return the digest over all files: that of ``sha256sum``'s output, sorted by the bytes of the paths."""
         whole = hashlib.sha256()
         for path, digest in sorted(self.digests):
             whole.update(digest.encode() + b"  " + path + b"\n")
@@ -132,11 +132,11 @@ class FolderHasher:
                         files.append(File(path, entry.stat(follow_symlinks=False).st_size, stage))
                     else:
                         self.skip(path, "neither file nor folder")
-                except OSError as error:  # gone since, most likely
+                except OSError as error:  # most likely deleted meanwhile
                     self.skip(path, error.strerror or str(error))
 
     def hash_file(self, file: File) -> None:
-        """Hash one file, or say why it is skipped; either way its size counts as done."""
+        """Hash one file, or skip it and log why; either way its size counts as done."""
         before = self.report.current
         self.report.report(
             stage=file.stage if file.stage != self.stage else None,
@@ -156,7 +156,7 @@ class FolderHasher:
     def _read(self, file: File) -> tuple[str, int]:
         """Return the digest and the number of bytes of a file."""
         digest, size = hashlib.sha256(), 0
-        # It may have been replaced since it was listed: by a link, or a pipe that would never open.
+        # Since it was listed, the file may have been replaced by a link, or by a pipe that would block.
         handle = os.open(os.path.join(self.folder, file.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(handle, "rb", buffering=0) as source:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -169,13 +169,13 @@ class FolderHasher:
         return digest.hexdigest(), size
 
     def pause(self) -> None:
-        """Wait as long as the reading is ahead of its greatest rate."""
+        """Sleep while the reading is ahead of ``max_rate``."""
         ahead = self.report.current / self.bytes_per_second - (time.monotonic() - self.started)
         if ahead > 0.01:  # seconds; shorter sleeps take longer than they say
             time.sleep(ahead)
 
     def skip(self, path: str, why: str, *, level: str = "warning") -> None:
-        """Leave a file out and say so, unless so much was said already."""
+        """Skip a file; log it, up to `MAX_LINES` times for each level."""
         self.result.skipped += 1
         self.skips[level] += 1
         if self.skips[level] <= MAX_LINES:

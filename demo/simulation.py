@@ -20,7 +20,7 @@ class Plan:
         stages: Into how many stages they are divided, at least 1.
         interval: Seconds from one report to the next; 0 for as fast as they can be written.
         fail_at: The percentage at which it fails, if it does.
-        die_at: The percentage at which its process ends without a word, if it does.
+        die_at: The percentage at which its process exits at once, like a killed worker, if it does.
 
     """
 
@@ -41,17 +41,17 @@ def run(
     stop: threading.Event | None = None,
     die: Callable[[int], object] = os._exit,
 ) -> None:
-    """Go through a queued job as planned, unless it is cancelled or ``stop`` is set.
+    """Run a queued job as planned, until it is cancelled or ``stop`` is set.
 
     Raises:
-        jobs.exceptions.JobError: Somebody else changed the job so that this run of it is over.
+        jobs.exceptions.JobError: Somebody else ended or retried the job.
 
     """
     stop = stop or threading.Event()
     lifecycle.mark_started("Starting")
     started = time.monotonic()
     for step in range(1, plan.steps + 1):
-        # Sleeping to a point on the clock rather than for a time keeps the rate whatever a write takes.
+        # Sleep until a point in time, so that the duration of the writes does not change the rate.
         stop.wait(max(0.0, started + step * plan.interval - time.monotonic()))
         if lifecycle.cancel_requested or stop.is_set():
             lifecycle.mark_cancelled("Stopped" if stop.is_set() else "Cancelled on request")

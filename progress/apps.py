@@ -10,7 +10,7 @@ class ProgressConfig(AppConfig):
     verbose_name = "Live progress"
 
     def ready(self) -> None:
-        """Listen for committed events, and register the checks that run at start."""
+        """Connect to the signal of committed events, and register the checks that run at start."""
         from . import checks
         from .broker import layers
         from .broker.publisher import publish

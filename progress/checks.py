@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Bounds(NamedTuple):
-    """From where to where a number makes sense, both included, and why."""
+    """The lowest and the highest value of a setting, and why."""
 
     low: float
     high: float
@@ -23,8 +23,8 @@ class Bounds(NamedTuple):
 
 
 BOUNDS = {
-    "HEARTBEAT_SECONDS": Bounds(0.1, 600, "each socket gets one, and a dead link is noticed no sooner"),
-    "SYNC_SECONDS": Bounds(0.01, 3600, "each time is a query, and what Redis lost is seen no sooner"),
+    "HEARTBEAT_SECONDS": Bounds(0.1, 600, "each socket gets one, and a dead connection is noticed no sooner"),
+    "SYNC_SECONDS": Bounds(0.01, 3600, "each time is a query, and what Redis lost is noticed no sooner"),
     "SWEEP_SECONDS": Bounds(0.01, 60, "each time is a query, and nothing is seen sooner"),
     "POLL_SECONDS": Bounds(0.001, 1, "each time takes the event loop, and nothing is seen sooner"),
     "FEED_OVERLAP_SECONDS": Bounds(1, 3600, "transactions last as long, and all that is newer is read each time"),
@@ -42,7 +42,7 @@ BOUNDS = {
     "MAX_CLIENT_MESSAGES_PER_SECOND": Bounds(1, 1_000_000, "all sockets of an address share it"),
     "MAX_BODY_BYTES": Bounds(1_024, 2**30, "a form must fit, and Daphne holds all of a request in memory"),
     "MAX_CONNECTIONS_PER_CLIENT": Bounds(1, 1_000_000, "each is a file that the process has open"),
-    "MAX_WATCHERS_PER_JOB": Bounds(1, 10_000_000, "each is told of each event"),
+    "MAX_WATCHERS_PER_JOB": Bounds(1, 10_000_000, "each gets each event"),
     "ACCEPT_BACKLOG": Bounds(1, 65_535, "the kernel takes no other"),
     "PROXIES": Bounds(1, 10, "each has added an address to the header"),
     "DRAIN_SECONDS": Bounds(0.01, 600, "the machine is shut down meanwhile"),
@@ -52,11 +52,11 @@ MODE = re.compile(r"0?[67][0-7]{2}")
 
 
 def warn_of_server() -> None:
-    """Say so where the site runs on a server that is known not to do. Such a server runs none of Django's checks."""
+    """Log a warning on a server that is known not to work; it does not run Django's checks, so this is not one."""
     if "granian" in sys.modules:
         logger.warning(
-            "granian sends no close while it waits for a client's next message, so that clients are not told why they "
-            "are turned away, and stay. Use manage.py serve, or daphne, uvicorn or hypercorn."
+            "granian sends no close while it waits for a client's next message, so clients that are turned away do not "
+            "learn why, and stay. Use manage.py serve, or daphne, uvicorn or hypercorn."
         )
 
 
@@ -71,7 +71,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def _unknown(name: str, known: list[str]) -> Error:
     close = difflib.get_close_matches(name, known, 1)
-    hint = f"Did you mean {PREFIX}{close[0]}?" if close else "See docs/settings.md for those there are."
+    hint = f"Did you mean {PREFIX}{close[0]}?" if close else "docs/settings.md lists all settings."
     return Error(f"There is no setting {PREFIX}{name}.", hint=hint, id="progress.E001")
 
 
@@ -82,9 +82,9 @@ def _wrong(name: str, kind: type) -> Error | None:
 
 
 def _wanted_number(value: Any, kind: type, bounds: Bounds) -> str | None:
-    """Return what is wanted in place of a value, or None if it is good."""
+    """Return in words what the value should be, or None if it is valid."""
     is_number = isinstance(value, int) or (kind is float and isinstance(value, float))
-    if is_number and not isinstance(value, bool) and bounds.low <= value <= bounds.high:  # NaN is not between any two
+    if is_number and not isinstance(value, bool) and bounds.low <= value <= bounds.high:  # NaN is not within any bounds
         return None
     words = "a whole number" if kind is int else "a number"
     return f"{words} from {bounds.low:,} to {bounds.high:,} ({bounds.why})"

@@ -15,35 +15,35 @@ class Conf:
 
     HEARTBEAT_SECONDS: float = 25.0  # below the usual 60 s after which a proxy cuts an idle connection
 
-    SYNC_SECONDS: float = 3.0  # how long a message that Redis lost can stay unseen
-    SWEEP_SECONDS: float = 0.25  # with neither Redis nor SQLite: how often the log is compared
+    SYNC_SECONDS: float = 3.0  # how long a message that Redis lost can go unnoticed
+    SWEEP_SECONDS: float = 0.25  # with PostgreSQL alone: how often the log is read for news
     POLL_SECONDS: float = 0.02  # with SQLite alone: how often its change counter is read (3 µs a read)
     FEED_OVERLAP_SECONDS: float = 60.0  # how far a sweep of the feed looks back, for transactions that commit late
 
-    RING_EVENTS: int = 256  # recent events kept in memory for each watched job (128 KiB at most), to replay unread
+    RING_EVENTS: int = 256  # recent events in memory for each watched job (128 KiB at most), to replay without a query
     REPLAY_EVENTS: int = 5000  # a client further behind than this gets a snapshot
     FEED_JOBS: int = 50  # how many recent jobs the first answer of a feed shows
 
     OUTBOX_BYTES: int = 262_144  # what may wait for one slow watcher, beyond the socket's own buffers
     SEND_SECONDS: float = 20.0  # how long one frame may be stuck in a slow watcher's socket
-    PUBLISH_QUEUE: int = 10_000  # events that may wait for Redis in a worker; the log has them anyway
+    PUBLISH_QUEUE: int = 10_000  # events that may wait for Redis in a worker; the log has them in any case
     FLUSH_SECONDS: float = 2.0  # how long a worker that exits waits for its last events to reach Redis
 
     MAX_MESSAGE_BYTES: int = 65_536  # longest inbound message
     MAX_SUBSCRIPTIONS: int = 128  # jobs watched by one socket
     MAX_MESSAGES_PER_SECOND: float = 20.0  # inbound, one socket, sustained
     MAX_MESSAGES_BURST: int = 200  # inbound, one socket, at once: room to subscribe to every job of a page
-    MAX_CLIENT_MESSAGES_PER_SECOND: float = 1000.0  # inbound, all sockets of one address; more waits
+    MAX_CLIENT_MESSAGES_PER_SECOND: float = 1000.0  # inbound, all sockets of one address; beyond it, reading pauses
     MAX_BODY_BYTES: int = 3_145_728  # longest body of a request; Django's own limit of 2.5 MiB leaves out files
     MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user, per process
     MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
-    UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`: its owner and its group may open it
-    PROXIES: int = 1  # before `serve --proxy-headers`: so many of the last addresses of X-Forwarded-For are believed
-    DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its goodbyes; few are 20 ms apart
+    UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`, which only its owner and group may open
+    PROXIES: int = 1  # in front of `serve --proxy-headers`: each appends an address to X-Forwarded-For
+    DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its closes; a few are 20 ms apart
 
-    TOKEN_SECONDS: float = 3600.0  # how long a token admits its holder
+    TOKEN_SECONDS: float = 3600.0  # how long a token is valid
 
     def __getattribute__(self, name: str) -> Any:
         default = object.__getattribute__(self, name)

@@ -7,7 +7,7 @@ from django.urls import re_path
 from .transports.consumers import ProgressConsumer
 
 websocket_urlpatterns: list[Any] = [
-    # Any id, so that a malformed one is answered like one that does not exist.
+    # Matches any id, so that a malformed one gets the same answer as one that does not exist.
     re_path(r"^progress/ws/(?P<job_id>[^/]+)/?$", ProgressConsumer.as_asgi()),
     re_path(r"^progress/ws/?$", ProgressConsumer.as_asgi()),
 ]

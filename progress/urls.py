@@ -1,4 +1,4 @@
-"""The addresses of the pages."""
+"""The URLs of the pages."""
 
 from django.templatetags.static import static
 from django.urls import path
@@ -7,12 +7,12 @@ from django.views.generic import RedirectView
 
 from . import views
 
-icon = lazy(static, str)("progress/icon.svg")  # at use: the files may not be collected yet
+icon = lazy(static, str)("progress/icon.svg")  # resolved at use: the static files may not be collected yet
 
 app_name = "progress"
 
 urlpatterns = [
     path("", views.job_list, name="list"),
     path("jobs/<str:job_id>/", views.job_page, name="job"),
-    path("favicon.ico", RedirectView.as_view(url=icon)),  # browsers ask for it on pages that name no icon: the admin's
+    path("favicon.ico", RedirectView.as_view(url=icon)),  # browsers request it on pages without an icon: the admin's
 ]

@@ -6,7 +6,7 @@ from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
-http_application = get_asgi_application()  # sets Django up, which the import below needs
+http_application = get_asgi_application()  # calls django.setup(), which the import below needs
 
 from progress_site.routing import websocket_application  # noqa: E402
 

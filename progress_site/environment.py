@@ -7,11 +7,11 @@ from environs import Env
 
 from progress.conf import PREFIX, types
 
-OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # of watch_job and of the tests
+OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # read by watch_job and by the tests
 
 
 def settings_from_environment(env: Env) -> dict[str, Any]:
-    """Return those ``PROGRESS_*`` settings that the environment gives, parsed to their types.
+    """Return the ``PROGRESS_*`` settings in the environment, parsed to their types.
 
     Raises:
         environs.EnvError: A value does not parse; the message names the variable.
@@ -23,6 +23,6 @@ def settings_from_environment(env: Env) -> dict[str, Any]:
     for variable in os.environ:
         name = variable.removeprefix(PREFIX)
         if name != variable and variable not in OTHERS:
-            # An unknown name is passed on as it is: the check at start names it.
+            # An unknown name is passed on, so that the check at start reports it.
             found[variable] = parsers[known[name]](variable) if name in known else os.environ[variable]
     return found

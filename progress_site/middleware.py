@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 
 class PolicyMiddleware(CSPMiddleware):
-    """django-csp, which in debug mode leaves out every 404, for the sake of Django's own page; here, none of ours."""
+    """django-csp, but with the policy on our 404 pages in debug mode too; there it leaves them all out."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Add the policy to a response."""

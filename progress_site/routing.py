@@ -1,4 +1,4 @@
-"""The site's URLs of WebSockets."""
+"""The URLs of the site's WebSockets."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Unknown(AsyncWebsocketConsumer):
-    """Refuses a socket at any other URL with HTTP 403, quietly: Channels would raise an error."""
+    """Refuses a socket at any other URL with HTTP 403; Channels alone would log a traceback."""
 
     async def connect(self) -> None:
         """Refuse."""

@@ -36,7 +36,7 @@ if not ALLOWED_HOSTS:
     ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
-    "daphne",  # first: it replaces runserver
+    "daphne",  # first, since it replaces runserver
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -85,19 +85,19 @@ TEMPLATES = [
 def database() -> dict[str, Any]:
     """Return the database that DATABASE_URL names, or SQLite beside ``manage.py``."""
     url = env.str("DATABASE_URL", "") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}"
-    # Under ASGI each request has a thread of its own, so that none finds a connection again that another has kept.
-    # The threads that read and write for asynchronous code are few, and keep theirs whatever this says.
+    # Under ASGI each request has a thread of its own, so a connection that one keeps is never reused. The few threads
+    # that read and write for asynchronous code keep theirs whatever this says.
     age = env.int("DATABASE_CONN_MAX_AGE", 0, validate=validate.Range(0))
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=age, conn_health_checks=True))
-    except ValueError:  # without the address, which may hold a password
+    except ValueError:  # without the URL, which may hold a password
         raise ImproperlyConfigured(
-            "DATABASE_URL is no address of a database; write sqlite:///path or postgres://user:password@host/name."
+            "DATABASE_URL is not the URL of a database; write sqlite:///path or postgres://user:password@host/name."
         ) from None
     if config["ENGINE"] == "django.db.backends.sqlite3":
         config["OPTIONS"] = {
-            # A deferred transaction that turns into a write fails at once when another writer is
-            # active, whatever the timeout; an immediate one waits its turn.
+            # A deferred transaction that begins to write fails at once if another writer is active, whatever the
+            # timeout; an immediate one waits its turn.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,  # seconds to wait for another writer
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -106,7 +106,7 @@ def database() -> dict[str, Any]:
 
 
 def is_redis_url(url: str) -> bool:
-    """Tell whether a URL names a Redis: by host and port, or by a socket's path."""
+    """Return whether a URL names a Redis, by host and port or by the path of a socket."""
     try:
         parts = urlsplit(url)
         named = parts.port is None or parts.port > 0
@@ -118,7 +118,7 @@ def is_redis_url(url: str) -> bool:
 
 
 def proxy_header(parts: list[str]) -> tuple[str, str] | None:
-    """Return the header by which a proxy says that it was asked by HTTPS, and what it says then, as Django wants it."""
+    """Return the header by which a proxy marks HTTPS requests, and its value, for SECURE_PROXY_SSL_HEADER."""
     if not parts:
         return None
     if len(parts) != 2 or not parts[0].startswith("HTTP_") or not parts[1]:
@@ -133,7 +133,7 @@ def trusted_origins(origins: list[str]) -> list[str]:
     for origin in origins:
         if not re.fullmatch(r"https?://[^\s/@]+", origin):
             raise ImproperlyConfigured(
-                f"DJANGO_CSRF_TRUSTED_ORIGINS: {origin!r} is no origin; write https://example.org or https://*.example.org."
+                f"DJANGO_CSRF_TRUSTED_ORIGINS: {origin!r} is not an origin; write https://example.org or https://*.example.org."
             )
     return origins
 
@@ -144,7 +144,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", "")
 if REDIS_URL and not is_redis_url(REDIS_URL):
     raise ImproperlyConfigured(
-        "REDIS_URL is no address of a Redis; write redis://host:6379/0, rediss:// for TLS, or leave it out."
+        "REDIS_URL is not the URL of a Redis; write redis://host:6379/0, rediss:// for TLS, or leave it out."
     )
 # Without Redis there is no channel layer: events cross processes through the database.
 CHANNEL_LAYERS: dict[str, Any] = {}
@@ -155,7 +155,7 @@ if REDIS_URL:
             "hosts": [
                 {
                     "address": REDIS_URL,
-                    "socket_connect_timeout": 2,  # seconds; a dead Redis must not hold up the publisher
+                    "socket_connect_timeout": 2,  # seconds; a dead Redis must not delay the publisher
                     "health_check_interval": 10,  # seconds; notices a half-open connection
                 }
             ]
@@ -172,7 +172,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "progress:list"  # whoever did not say where to go on
+LOGIN_REDIRECT_URL = "progress:list"  # for a login without ?next=
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -188,7 +188,7 @@ SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT", False)
 SECURE_HSTS_SECONDS = env.int("DJANGO_SECURE_HSTS_SECONDS", 0, validate=validate.Range(0))
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("DJANGO_SECURE_HSTS_INCLUDE_SUBDOMAINS", False)
 SECURE_HSTS_PRELOAD = env.bool("DJANGO_SECURE_HSTS_PRELOAD", False)
-# Without one, the server says whether it was asked by HTTPS: `serve --proxy-headers` hears it from its proxy.
+# Without it, the scheme is the one that the server reports; `serve --proxy-headers` takes that from the proxy.
 SECURE_PROXY_SSL_HEADER = proxy_header(env.list("DJANGO_SECURE_PROXY_SSL_HEADER", []))
 CSRF_TRUSTED_ORIGINS = trusted_origins(env.list("DJANGO_CSRF_TRUSTED_ORIGINS", []))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("DJANGO_SECURE_COOKIES", not DEBUG)

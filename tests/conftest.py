@@ -9,7 +9,7 @@ committed                                       a list that collects each commit
 Servers, for the whole run; each skips the test, loudly, where it can't be had:
 
 redis_server    .url  .kill() (SIGKILL)  .stop() (SIGTERM)  .start() again on the same port
-postgres_url    the address of a PostgreSQL's maintenance database
+postgres_url    the URL of a PostgreSQL's maintenance database
 chromium        the path of the browser's program
 
 Installations of the site (``tests/installation.py``), each with a fresh, migrated database, gone after the test:

@@ -115,7 +115,7 @@ def _files_of(package: str, pattern: str) -> list[Path]:
 
 @contextlib.contextmanager
 def running_postgres() -> Iterator[str]:
-    """Give the address of a PostgreSQL's database ``postgres``; skip the test if there is none."""
+    """Give the URL of a PostgreSQL's database ``postgres``; skip the test if there is none."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return

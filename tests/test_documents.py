@@ -206,7 +206,7 @@ def urls(text: str) -> list[str]:
 
 
 def is_served(url: str) -> bool:
-    """Tell whether there is a WebSocket or a page at a URL; a path alone may be either's."""
+    """Return whether there is a WebSocket or a page at a URL; a path alone may be either's."""
     scheme, _, rest = url.rpartition("://")
     path = rest.partition("/")[2]
     return (scheme in ("", "ws", "wss") and is_socket(path)) or (scheme in ("", "http", "https") and is_page(path))

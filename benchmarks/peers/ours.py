@@ -1,4 +1,4 @@
-"""Our own application, with one more address: the control message.
+"""Our own application, with one more URL: the control message.
 
 Runs as it is on stock Daphne and uvicorn (``benchmarks.peers.ours:application``) and, as
 ``python -m benchmarks.peers.ours``, on the server of ``manage.py serve``.

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
-Frame = dict[str, Any]
+Frame = dict[str, Any]  # as decoded from its JSON, with the fields of docs/protocol.md
 Token = str | Callable[[], str]
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})

@@ -1,1 +1,1 @@
-"""Who a client is, and what it may take."""
+"""Who a client is, and how much it may send."""

@@ -1,4 +1,4 @@
-"""Who is at the other end of a socket, and whether the page that opened it is ours."""
+"""Which user a socket belongs to, and whether a page of this site opened it."""
 
 from importlib import import_module
 from io import BytesIO
@@ -21,35 +21,35 @@ SCHEMES = {"ws": "http", "wss": "https"}
 
 
 class ReadOnlySession(dict[str, Any]):
-    """A session as it was read.
+    """The data of a session, without its storage.
 
-    Django would change one that was signed with a former key, and end one that was signed with none that it knows; the
-    browser learns of neither through a socket, and would be signed out.
+    `django.contrib.auth.get_user` gives a session that was signed with an old SECRET_KEY a new key, and deletes one
+    whose key it does not know. A socket can't send the browser the new cookie, so the user would be signed out.
     """
 
     def cycle_key(self) -> None:
-        """Leave the session's key as it is."""
+        """Keep the session's key."""
 
     def flush(self) -> None:
-        """Leave the session where it is."""
+        """Keep the session."""
 
 
 def request_of(scope: dict[str, Any]) -> HttpRequest:
-    """Return the handshake of a WebSocket as a request, so that Django's own rules of hosts and cookies apply."""
+    """Return the handshake of a WebSocket as a request, so that Django's rules for hosts and cookies apply."""
     scheme = scope.get("scheme", "ws")
     request = ASGIRequest({**scope, "method": "GET", "scheme": SCHEMES.get(scheme, scheme)}, BytesIO())
     if settings.SECURE_PROXY_SSL_HEADER:
         name = settings.SECURE_PROXY_SSL_HEADER[0]
-        if (said := request.META.get(name)) in SCHEMES:
-            request.META[name] = SCHEMES[said]  # Traefik says wss where others say https
+        if (value := request.META.get(name)) in SCHEMES:
+            request.META[name] = SCHEMES[value]  # Traefik sends wss where others send https
     return request
 
 
 def is_foreign(request: HttpRequest) -> bool:
-    """Tell whether a browser opened the socket from a page that is not of this site.
+    """Return whether a browser opened the socket from a page of another site.
 
-    The rule is that of Django's CSRF protection: the origin is the request's own scheme and host, or
-    listed in CSRF_TRUSTED_ORIGINS. A client that sends no Origin is no browser.
+    The rule is that of Django's CSRF protection: the origin must be the request's own scheme and host, or listed in
+    CSRF_TRUSTED_ORIGINS. A client that sends no Origin is not a browser.
     """
     origin = request.META.get("HTTP_ORIGIN")
     if origin is None:
@@ -62,15 +62,15 @@ def is_foreign(request: HttpRequest) -> bool:
 
 
 def has_credentials(request: HttpRequest) -> bool:
-    """Tell whether there is anything to identify by; without it, a visitor is anonymous and nothing need be read."""
+    """Return whether there is a token or a cookie; if not, the client is anonymous and nothing need be read."""
     return "HTTP_AUTHORIZATION" in request.META or "HTTP_COOKIE" in request.META
 
 
 def identify(request: HttpRequest) -> Identity:
-    """Return who is asking: by token, or by cookie if a page of ours opened the socket. Reads the database.
+    """Return who opened the socket: by token, or by the session cookie of a browser. Reads the database.
 
     Raises:
-        Refused: The token is not good.
+        Refused: The token is not valid.
 
     """
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -80,15 +80,15 @@ def identify(request: HttpRequest) -> Identity:
     if key is None or "HTTP_ORIGIN" not in request.META:
         return Identity(AnonymousUser())
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    request.session = ReadOnlySession(store.items())  # type: ignore[assignment]  # all that Django asks of it
+    request.session = ReadOnlySession(store.items())  # type: ignore[assignment]  # has all that `get_user` uses
     return Identity(auth.get_user(request))
 
 
 def verify_token(token: str) -> Identity:
-    """Return whom a token admits. Reads the database.
+    """Return the identity of a token's user. Reads the database.
 
     Raises:
-        Refused: It admits nobody.
+        Refused: The token is not valid.
 
     """
     try:
@@ -100,7 +100,7 @@ def verify_token(token: str) -> Identity:
 
 
 def _matches(origin: str, trusted: str) -> bool:
-    """Tell whether an origin is a trusted one, which may have a ``*`` for all subdomains."""
+    """Return whether an origin matches a trusted one, which may have a ``*`` for all subdomains."""
     scheme, _, host = trusted.partition("://")
     if not host.startswith("*"):
         return origin == trusted

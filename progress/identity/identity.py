@@ -8,7 +8,7 @@ from ..source.store import type_of_user
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who watches, and until when they may; None for as long as they like."""
+    """The user of a client, and when its token expires; None if a cookie or nothing identifies it."""
 
     user: type_of_user
     expires: datetime | None = None

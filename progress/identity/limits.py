@@ -1,11 +1,11 @@
-"""What one client may take: messages a second, and sockets at once. Pure."""
+"""How much one client may use: messages a second, and sockets at once. Pure."""
 
 import ipaddress
 from collections import Counter
 
-KEPT_CLIENTS = 1024  # whose debts are looked through at a time
-DEBT_SECONDS = 20.0  # after which what was taken in advance is paid, however much; others may share the address
-COST_BYTES = 1_024  # that count as one more message: to check and to parse them takes as long
+KEPT_CLIENTS = 1024  # buckets that are kept before full ones are dropped
+DEBT_SECONDS = 20.0  # the longest wait for a client in debt, however much it sent: others may share its address
+COST_BYTES = 1_024  # that count as one more message, since they take as long to check and parse
 
 
 class MessageRate:
@@ -27,26 +27,26 @@ class MessageRate:
         return True
 
     def spend(self, cost: float, now: float) -> float:
-        """Take what is there, or in advance what will be, and return the seconds after which it is paid."""
+        """Take ``cost`` messages, going into debt if need be; return the seconds until the debt is paid."""
         self._left = max(self.left(now) - cost, -DEBT_SECONDS * self._rate)
         return max(0.0, -self._left / self._rate)
 
     def left(self, now: float) -> float:
-        """Return how many messages are allowed at once."""
+        """Return how many messages are allowed now; negative while in debt."""
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
         return self._left
 
     def is_full(self, now: float) -> bool:
-        """Tell whether nothing was taken that has not come back."""
+        """Return whether the bucket is full, so that a new one would do as well."""
         return self.left(now) >= self._burst
 
 
 class Allowances:
-    """What each client may send, on all its sockets together: one that comes again finds what it has left.
+    """The bucket of each client, for all its sockets together; it outlives them, so reconnecting does not refill it.
 
     Args:
-        seconds: After how many idle seconds all is there again.
+        seconds: The size of a burst: what a client may send in so many seconds, at once.
 
     """
 
@@ -56,7 +56,7 @@ class Allowances:
         self._tidy_at = KEPT_CLIENTS
 
     def of(self, client: str, rate: float, now: float) -> MessageRate:
-        """Return what a client may send, so much a second."""
+        """Return the bucket of a client, which may send ``rate`` messages a second."""
         if len(self._of) >= self._tidy_at:
             self._of = {client: allowance for client, allowance in self._of.items() if not allowance.is_full(now)}
             self._tidy_at = max(KEPT_CLIENTS, 2 * len(self._of))
@@ -66,7 +66,7 @@ class Allowances:
 
 
 class ConnectionLimit:
-    """How many sockets each client holds in this process."""
+    """Counts the sockets of each client in this process."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
@@ -86,9 +86,9 @@ class ConnectionLimit:
 
 
 def network_of(address: str) -> str:
-    """Return what one client holds of the addresses: that of IPv4 itself, of IPv6 the network of 64 bits.
+    """Return what limits count as one client: an IPv4 address itself, the /64 network of an IPv6 address.
 
-    RFC 6177 has each site get no less than that, so within it anybody can change addresses at will.
+    RFC 6177 gives each site at least a /64, so a client can change its address within that at will.
     """
     try:
         found = ipaddress.ip_address(address)

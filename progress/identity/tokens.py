@@ -1,4 +1,4 @@
-"""Tokens: how a client that is no browser shows whose it is. Signed, and good for a while."""
+"""Signed tokens that expire: how a client other than a browser identifies its user."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,18 +17,18 @@ SALT = "progress.tokens"
 def issue(user: AbstractBaseUser, *, seconds: float | None = None) -> str:
     """Return a token that admits a user for ``seconds``, by default ``PROGRESS_TOKEN_SECONDS``.
 
-    It ends early when the user's password changes or the user is deactivated.
+    It becomes invalid earlier if the user's password changes or the user is deactivated.
     """
-    lasts = conf.TOKEN_SECONDS if seconds is None else seconds
-    expires = int((datetime.now(UTC) + timedelta(seconds=lasts)).timestamp())
+    lifetime = conf.TOKEN_SECONDS if seconds is None else seconds
+    expires = int((datetime.now(UTC) + timedelta(seconds=lifetime)).timestamp())
     return signing.dumps({"u": str(user.pk), "x": expires, "h": _fingerprints(user)[0]}, salt=SALT)
 
 
 def verify(token: str) -> Identity:
-    """Return whom a token admits. Reads the database.
+    """Return the identity of a token's user. Reads the database.
 
     Raises:
-        InvalidToken: It admits nobody.
+        InvalidToken: It is forged or has expired, or its user may not sign in or has a new password.
 
     """
     try:
@@ -36,7 +36,7 @@ def verify(token: str) -> Identity:
         expires = datetime.fromtimestamp(claims["x"], UTC)
         user_id, fingerprint = get_user_model()._meta.pk.to_python(claims["u"]), claims["h"]
     except (signing.BadSignature, LookupError, TypeError, ValueError, OverflowError, OSError, ValidationError):
-        # Forged; or signed by this site, but by a version of it that put other claims in.
+        # Forged, or signed by a version of this site with other claims.
         raise InvalidToken("The token is not one of ours.") from None
     if expires <= datetime.now(UTC):
         raise InvalidToken("The token has expired.")
@@ -47,6 +47,6 @@ def verify(token: str) -> Identity:
 
 
 def _fingerprints(user: AbstractBaseUser) -> list[str]:
-    """Return what tells that a user's password is still the same, by the secret key, then by each of its fallbacks."""
+    """Return a hash of the user's password for SECRET_KEY and each of its fallbacks; a new password changes them."""
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
     return [each[:16] for each in hashes]

@@ -1,4 +1,4 @@
-"""What goes over the wire, as ``docs/protocol.md`` specifies it: pure, without input or output.
+"""The wire protocol, as ``docs/protocol.md`` specifies it: pure, without input or output.
 
-A frame is kept as the bytes that a WebSocket takes, header and all, since they are the same for every watcher.
+A frame is encoded once, since its bytes are the same for every watcher.
 """

@@ -1,4 +1,4 @@
-"""The codes of the protocol: why a socket is closed, and what an error is about."""
+"""The codes of the protocol: close codes, and those of ``error`` frames."""
 
 from enum import IntEnum, StrEnum
 

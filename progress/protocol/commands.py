@@ -15,12 +15,12 @@ MAX_JOBS = 128  # in one message: as many as a socket may watch by default, PROG
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The client wants a sign of life."""
+    """The client asks for a ``pong``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """The client wants to watch a job, from a position if it has one."""
+    """The client subscribes to a job, from a position if it gives one."""
 
     job_id: str
     since: Position | None = None
@@ -29,21 +29,21 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeMany:
-    """The client wants to watch several jobs, each as if it had asked for it alone."""
+    """The client subscribes to several jobs, each as if by a message of its own."""
 
     jobs: tuple[Subscribe, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SubscribeFeed:
-    """The client wants to see jobs come and change their status."""
+    """The client subscribes to a feed: new jobs, and changes of status."""
 
     feed: FeedName
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """The client has seen enough of a job or a feed."""
+    """The client ends its subscription to a job or a feed."""
 
     subject: str
     is_feed: bool
@@ -51,14 +51,14 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribeMany:
-    """The client has seen enough of several jobs."""
+    """The client ends its subscriptions to several jobs."""
 
     job_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """The client shows who it is."""
+    """The client identifies itself by a token."""
 
     token: str
 
@@ -70,7 +70,7 @@ def parse(text: str) -> Command:
     """Return the command that a client sent.
 
     Raises:
-        Refused: It is not JSON, no object, of an unknown type, or a field is missing or wrong.
+        Refused: It is not JSON or not an object, its type is unknown, or a field is missing or wrong.
 
     """
     try:
@@ -92,10 +92,10 @@ def parse(text: str) -> Command:
 
 
 def position(epoch: object, seq: object) -> Position:
-    """Return a position that a client offered.
+    """Return the position that a client sent.
 
     Raises:
-        Refused: It is none.
+        Refused: It is malformed.
 
     """
     if not isinstance(epoch, str) or isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= MAX_SEQ:
@@ -104,7 +104,7 @@ def position(epoch: object, seq: object) -> Position:
 
 
 def invalid(sentence: str) -> Refused:
-    """Return the refusal of a message that is not of the protocol."""
+    """Return the refusal of a message that breaks the protocol."""
     return Refused(ErrorCode.INVALID_MESSAGE, sentence)
 
 
@@ -180,5 +180,5 @@ def _text(value: object, what: str) -> str:
 
 
 def _no_constant(name: str) -> None:
-    """Refuse ``NaN`` and ``Infinity``, which Python reads but JSON does not have."""
+    """Refuse ``NaN`` and ``Infinity``, which Python accepts but JSON does not have."""
     raise ValueError(name)

@@ -1,7 +1,7 @@
-"""What can go wrong between a client and this app.
+"""The exceptions of this app.
 
 ProgressError
-├── Refused: a request of a client that gets an ``error`` frame, and perhaps a close code
+├── Refused: answered with an ``error`` frame, and perhaps a close code
 └── InvalidToken
 """
 
@@ -9,16 +9,16 @@ from .codes import TEMPORARY, CloseCode, ErrorCode
 
 
 class ProgressError(Exception):
-    """The base of all that this app raises."""
+    """The base of the exceptions that this app raises."""
 
 
 class Refused(ProgressError):
-    """A client asked for what it can't have.
+    """A client's request is refused.
 
     Args:
-        code: What the error is about.
+        code: What the error is about, for programs.
         sentence: The same for people.
-        subject: The job or feed concerned, if any.
+        subject: The job or feed that it concerns, if any.
         close: The code to close the socket with; None leaves it open.
 
     """
@@ -43,10 +43,10 @@ class InvalidToken(ProgressError):
 
 
 def job_not_found(job_id: str) -> Refused:
-    """Return the refusal of a job that does not exist or is hidden: the same in both cases."""
+    """Return the refusal of a job that does not exist or is hidden; clients can't tell which."""
     return Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject=job_id[:64])
 
 
 def unavailable(subject: str) -> Refused:
-    """Return the refusal of a job or feed that can't be read now."""
+    """Return the refusal of a job or feed that can't be read at the moment."""
     return Refused(ErrorCode.UNAVAILABLE, "This can't be read now", subject=subject)

@@ -1,1 +1,1 @@
-"""Where the jobs come from: the one place that knows the other app, within the same package or at the top level."""
+"""Where the jobs come from: the only place that imports the ``jobs`` app, beside this one or at the top level."""

@@ -1,4 +1,4 @@
-"""What is stored of jobs, who may see it, and word of what is committed."""
+"""From the ``jobs`` app: the stored jobs, who may see them, and the signal of committed events."""
 
 from typing import TYPE_CHECKING
 

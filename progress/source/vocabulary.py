@@ -1,4 +1,4 @@
-"""What an event is, the words of a job's life, and what its id looks like: pure."""
+"""From the ``jobs`` app, what is pure: events, their kinds, statuses, and the form of an id."""
 
 from typing import TYPE_CHECKING
 

@@ -104,12 +104,12 @@ def test_job_page__goes_on_after_the_server_was_killed(page: Page, serve: Served
 
 def test_job_page__resumes_from_its_position(page: Page, serve: Served, worker: Step) -> None:
     start_job(worker)
-    addresses: list[str] = []
-    page.on("websocket", lambda socket: addresses.append(socket.url))
+    urls: list[str] = []
+    page.on("websocket", lambda socket: urls.append(socket.url))
     page.goto(f"{serve.url}/jobs/job-1/")
     expect(page.locator("[data-part=connection]")).to_have_text(LIVE)
     epoch = serve.site.job("job-1")["epoch"]
-    assert addresses == [f"{serve.ws_url}/progress/ws/job-1?epoch={epoch}&seq=2"]
+    assert urls == [f"{serve.ws_url}/progress/ws/job-1?epoch={epoch}&seq=2"]
 
 
 def test_job_page__says_that_the_job_is_gone(page: Page, serve: Served, worker: Step) -> None:

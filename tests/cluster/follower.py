@@ -19,7 +19,7 @@ class Follower:
     """
 
     def __init__(self, ws_url: str, job_id: str, *, resumes: bool = False) -> None:
-        self.address = f"{ws_url}/progress/ws/{job_id}"
+        self.url = f"{ws_url}/progress/ws/{job_id}"
         self.job_id = job_id
         self.resumes = resumes
         self.frames: list[Frame] = []
@@ -68,7 +68,7 @@ class Follower:
         try:
             while True:
                 try:
-                    async with connect(self._resuming_address(), ping_interval=None, max_queue=None) as socket:
+                    async with connect(self._resuming_url(), ping_interval=None, max_queue=None) as socket:
                         self.connections += 1
                         await self._keep(socket)
                 except (ConnectionClosed, OSError):
@@ -85,11 +85,11 @@ class Follower:
             async with self.news:
                 self.news.notify_all()
 
-    def _resuming_address(self) -> str:
+    def _resuming_url(self) -> str:
         snapshots = [frame for frame in self.frames if frame["type"] == "snapshot"]
         if not snapshots:
-            return self.address
-        return f"{self.address}?epoch={snapshots[-1]['epoch']}&seq={self.last['seq']}"
+            return self.url
+        return f"{self.url}?epoch={snapshots[-1]['epoch']}&seq={self.last['seq']}"
 
 
 class Worker:

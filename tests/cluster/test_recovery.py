@@ -55,9 +55,9 @@ async def test_recovery__all_that_was_missed_in_order(
     application = "suspending:application" if suspends else "progress_site.asgi:application"
     told = {"PYTHONPATH": str(sqlite_site.folder), "DJANGO_LOG_LEVEL": "DEBUG"}
     served = sqlite_site.serve(kind=kind, application=application, **told)
-    address = f"{served.ws_url}/progress/ws/job-123?epoch={epoch}&seq=2"
+    url = f"{served.ws_url}/progress/ws/job-123?epoch={epoch}&seq=2"
     try:
-        async with asyncio.timeout(WAIT_SECONDS), connect(address, max_queue=None, ping_interval=None) as socket:
+        async with asyncio.timeout(WAIT_SECONDS), connect(url, max_queue=None, ping_interval=None) as socket:
             frames = [json.loads(await socket.recv())]
             while frames[-1]["type"] != "snapshot":
                 frames.append(json.loads(await socket.recv()))

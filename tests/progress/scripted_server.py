@@ -24,9 +24,9 @@ class Connection:
 
     def __init__(self, socket: ServerConnection) -> None:
         assert socket.request is not None
-        address = urlsplit(socket.request.path)
-        self.path = address.path
-        self.query = dict(parse_qsl(address.query))
+        url = urlsplit(socket.request.path)
+        self.path = url.path
+        self.query = dict(parse_qsl(url.query))
         self.headers = socket.request.headers
         self.socket = socket
 

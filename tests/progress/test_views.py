@@ -49,8 +49,8 @@ def test_pages__a_hundred_percent_is_for_what_is_done(client: Client, current: i
     job = ProcessingJobLifecycle.create("job-1", public=True)
     job.mark_started()
     job.mark_progress(current=current, total=20_000)
-    for address in ("/", "/jobs/job-1/"):
-        page = client.get(address).text
+    for url in ("/", "/jobs/job-1/"):
+        page = client.get(url).text
         assert f">{words}</span>" in page
         assert (embedded(page)["progress"] == 100) is (words == "100%")
 

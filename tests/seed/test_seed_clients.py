@@ -1,6 +1,6 @@
 """The clients of the original specification, word for word, follow a job of this project.
 
-Only the port in the address is another one, since a test can't count on port 8000.
+Only the port in the URL is another one, since a test can't count on port 8000.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The demonstration: a job, a socket, progress through several stages, and what the socket shows of it."""
+"""The demonstration: a simulated job with several stages, watched through a WebSocket."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ STEPS = 80
 
 
 class Starter:
-    """A display that sets the job going once the socket shows it, and passes everything on to another."""
+    """A display that starts the job at the first frame, and passes everything on to another display."""
 
     def __init__(self, display: Display, work: threading.Thread) -> None:
         self.display = display
@@ -57,7 +57,7 @@ class Command(PrintingCommand):
         parser.add_argument("--duration", type=float, default=8.0, help="seconds that the job takes (default: 8)")
 
     def handle(self, **options: Any) -> None:
-        """Make the job, connect, simulate, display."""
+        """Create the job, connect, run the job in a thread, and show it."""
         if options["duration"] < 0:
             raise CommandError(f"--duration must be 0 or more, not {options['duration']:g}.")
         lifecycle = ProcessingJobLifecycle.create(name="Demo job", public=True)
@@ -78,7 +78,7 @@ class Command(PrintingCommand):
 
         Raises:
             CommandError: It can't be watched; the job is cancelled then.
-            BrokenPipeError: Nobody reads what is printed; then as well.
+            BrokenPipeError: Nobody reads the output; the job is cancelled then.
 
         """
         try:
@@ -103,6 +103,6 @@ def simulate(lifecycle: ProcessingJobLifecycle, plan: Plan, stop: threading.Even
     try:
         run(lifecycle, plan, stop)
     except JobError:
-        pass  # the socket shows what became of it
+        pass  # the socket shows how the job ended
     finally:
         connections.close_all()

@@ -1,4 +1,4 @@
-"""A job of the real kind: the SHA-256 of every file below a folder, and one digest over all."""
+"""A job with real work: the SHA-256 of every file below a folder, and one digest over all."""
 
 import signal
 import sys
@@ -35,8 +35,8 @@ class Command(PrintingCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("folder")
-        parser.add_argument("--job-id", help="run this job, if it waits; make it, if there is none")
-        parser.add_argument("--public", action="store_true", help="let anyone watch the job, if it is made")
+        parser.add_argument("--job-id", help="run this job if it waits to be run; create it if it does not exist")
+        parser.add_argument("--public", action="store_true", help="let anyone watch the job, if it is created")
         parser.add_argument("--depth", type=int, default=1, help="levels of folders that count as stages (default: 1)")
         parser.add_argument("--max-rate", type=float, metavar="MB", help="megabytes a second at most")
 
@@ -62,7 +62,7 @@ class Command(PrintingCommand):
             return ProcessingJobLifecycle(options["job_id"])
 
     def run(self, lifecycle: ProcessingJobLifecycle, options: dict[str, Any]) -> None:
-        """Hash the folder and end the job one way or another."""
+        """Hash the folder, and end the job whatever happens."""
         with Reporter(lifecycle, unit="bytes") as report, stop_signals():
             hasher = FolderHasher(options["folder"], report, options["depth"], options["max_rate"])
             try:
@@ -83,7 +83,7 @@ class Command(PrintingCommand):
 
 @contextmanager
 def stop_signals() -> "Iterator[None]":
-    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt and ignore any other: there is a job to end."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt; ignore later ones, while the job is ended."""
     kinds = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     before = {kind: signal.getsignal(kind) for kind in kinds}
 

@@ -1,4 +1,4 @@
-"""What ``make run`` shows: a server, a worker with a real job, and a watcher, each a process of its own."""
+"""Runs for ``make run``: a server and a worker, each in a process of its own, and the job's bar in this one."""
 
 import asyncio
 import os
@@ -34,8 +34,8 @@ START_SECONDS = 30.0  # how long the server may take to answer
 STOP_SECONDS = 5.0  # how long a child may take to stop before it is killed
 LAST_WORDS = 2000  # bytes of a child's output that are shown when it dies
 SHOW_SECONDS = 40.0  # how long the job should take, so that there is something to see
-MIN_RATE = 1.0  # megabytes a second, so that a small folder does not take as long
-MAX_LISTED = 50_000  # files; more of them take long by themselves
+MIN_RATE = 1.0  # megabytes a second, so that a small folder takes less
+MAX_LISTED = 50_000  # files; more of them take long enough without a limit
 
 
 class Command(PrintingCommand):
@@ -64,7 +64,7 @@ class Command(PrintingCommand):
         try:
             require_free_port(options["port"])
             asyncio.run(self.until_stopped(options))
-        except KeyboardInterrupt:  # before the loop has taken the signal over
+        except KeyboardInterrupt:  # before the loop handles the signal
             self.stdout.write("\nStopped.")
 
     async def until_stopped(self, options: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class Command(PrintingCommand):
         main = asyncio.create_task(self.main(**options))
         loop = asyncio.get_running_loop()
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Once only: to be cancelled while it waits for its children would leave them behind.
+            # Once only: a second cancellation, while it waits for its children, would leave them behind.
             loop.add_signal_handler(kind, lambda: main.cancelling() or main.cancel())
         try:
             await main
@@ -80,7 +80,7 @@ class Command(PrintingCommand):
             self.stdout.write("\nStopped.")
 
     async def main(self, *, port: int, path: str, max_rate: float | None, **_: Any) -> None:
-        """Start the server, then the job; go on serving when it has ended.
+        """Start the server, then the job; go on serving after the job has ended.
 
         Raises:
             CommandError: The server does not start, or ends.
@@ -124,7 +124,7 @@ class Command(PrintingCommand):
         raise CommandError(f"The server has ended ({exit_words(code)}).\n{server.last_words()}")
 
     async def show_job(self, port: int, path: str, max_rate: float | None) -> None:
-        """Make the job, have a worker run it, and show it to its end through a WebSocket."""
+        """Create the job, start a worker for it, and show it through a WebSocket until it ends."""
         job_id = new_job_id()
         try:
             lifecycle = await ProcessingJobLifecycle.acreate(job_id, name=words(f"Hash of {path}")[:200], public=True)
@@ -138,12 +138,12 @@ class Command(PrintingCommand):
             limit = [] if max_rate is None else ["--max-rate", str(max_rate)]
             async with child("hash_folder", path, "--job-id", job_id, "--depth", "4", *limit) as worker:
                 await self.watch(worker, f"ws://{HOST}:{port}", job_id)
-        finally:  # in case the worker was stopped before it could say so
+        finally:  # in case the worker was stopped before it could end the job
             with suppress(JobError):
                 await lifecycle.amark_cancelled("Stopped")
 
     async def watch(self, worker: "Child", url: str, job_id: str) -> None:
-        """Show the job until it has ended and its worker with it."""
+        """Show the job until it and its worker have ended."""
         death = asyncio.create_task(self.report_death(worker, job_id))
         try:
             # A server that can no longer be reached is noticed by `require_alive`.
@@ -151,7 +151,7 @@ class Command(PrintingCommand):
         except WatchError as error:
             self.stderr.write(explain(error, url)[0])
         else:
-            # Written only now, since the bar has the screen to itself while the job is shown.
+            # Only now, since the bar owns the screen while the job is shown.
             if words_of_death := await death:
                 self.stderr.write(words_of_death)
         finally:
@@ -169,24 +169,24 @@ class Command(PrintingCommand):
 
 
 class Child:
-    """A process of ours whose output is kept out of the display, to be shown if it dies."""
+    """A child process whose output is kept in a file, to be shown if it dies."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: IO[bytes]) -> None:
         self.process = process
         self.output = output
 
     def last_words(self) -> str:
-        """Return the end of what it has printed."""
+        """Return the end of its output."""
         size = self.output.seek(0, os.SEEK_END)
         self.output.seek(max(0, size - LAST_WORDS))
         return self.output.read().decode(errors="replace").strip()
 
     async def stop(self) -> None:
-        """End it in good order, or by force."""
+        """Stop it by SIGTERM, or by SIGKILL after `STOP_SECONDS`."""
         if self.process.returncode is not None:
             return
         with suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGTERM)  # `terminate` would first wait for it, in asyncio's place
+            os.kill(self.process.pid, signal.SIGTERM)  # `terminate` would reap the child itself, before asyncio can
         try:
             await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
         except TimeoutError:
@@ -196,10 +196,10 @@ class Child:
 
 @asynccontextmanager
 async def child(*arguments: str) -> "AsyncIterator[Child]":
-    """Run a management command in a process of its own, which ends with the block at the latest.
+    """Run a management command in a process of its own, which is stopped at the end of the block.
 
-    Ctrl-C is for this process alone, hence the group: a child that ended by it just as it is told to would be waited
-    for twice, of which asyncio complains.
+    It has a process group of its own, so that Ctrl-C reaches this process only: a child that ends by Ctrl-C while it
+    is being stopped would be waited for twice, which asyncio warns of.
     """
     manage = Path(settings.BASE_DIR) / "manage.py"
     with tempfile.TemporaryFile() as output:
@@ -216,12 +216,12 @@ async def child(*arguments: str) -> "AsyncIterator[Child]":
         )
         try:
             yield Child(await asyncio.shield(starting), output)
-        finally:  # also when it was cancelled while the process started
+        finally:  # even if this was cancelled while the process was starting
             await Child(await starting, output).stop()
 
 
 def watchable_rate(folder: str) -> float | None:
-    """Return at how many megabytes a second the job takes `SHOW_SECONDS`; None if it takes long in any case."""
+    """Return at how many megabytes a second the job takes `SHOW_SECONDS`; None if the folder is large enough anyway."""
     sizes = list(islice(file_sizes(folder), MAX_LISTED + 1))
     return max(MIN_RATE, sum(sizes) / 1e6 / SHOW_SECONDS) if len(sizes) <= MAX_LISTED else None
 
@@ -252,7 +252,7 @@ def require_free_port(port: int) -> None:
     """Check that the port can be served.
 
     Raises:
-        CommandError: It is taken, or none.
+        CommandError: The port is taken, or out of range.
 
     """
     if not 1 <= port <= 65535:

@@ -1,4 +1,4 @@
-"""Make jobs that only report, to have something to watch."""
+"""Runs jobs that only report, to have something to watch."""
 
 import signal
 import sys
@@ -29,7 +29,7 @@ class Command(PrintingCommand):
 
     help = (
         "Runs public jobs that do nothing but report, and prints their ids. Two of --steps, --duration and --rate "
-        "give the third; --rate 0 means full speed. A job that fails on purpose is no error of this command."
+        "give the third; --rate 0 means full speed. A job that fails on purpose is not an error of this command."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,13 +44,13 @@ class Command(PrintingCommand):
             "--die-at",
             type=float,
             metavar="PERCENT",
-            help="end the whole process without a word, as a killed worker does, when a job gets to this percentage",
+            help="exit at once, like a killed worker, when a job reaches this percentage",
         )
         parser.add_argument("--job-id", help="the id of the job; of several, ID-1, ID-2, …")
         parser.add_argument("--name", default="Simulated job", help="what people call it")
 
     def handle(self, **options: Any) -> None:
-        """Make the jobs, print their ids, and run them."""
+        """Create the jobs, print their ids, and run them."""
         plan = make_plan(options)
         names = job_ids(options["job_id"], options["jobs"])
         with set_by_interrupt() as stop:
@@ -85,7 +85,7 @@ class Command(PrintingCommand):
 
 @contextmanager
 def set_by_interrupt() -> "Iterator[threading.Event]":
-    """Give an event that Ctrl-C sets: each job is cancelled by its own thread, and nothing is cut in two."""
+    """Give an event that Ctrl-C sets; each thread then cancels its own job, between two writes."""
     stop = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
@@ -95,7 +95,7 @@ def set_by_interrupt() -> "Iterator[threading.Event]":
 
 
 def job_ids(given: str | None, count: int) -> list[str | None]:
-    """Return the ids to make jobs with; None to have one generated."""
+    """Return the ids for the jobs; None for one to be generated."""
     if given is None or count == 1:
         return [given] * count
     return [f"{given}-{number}" for number in range(1, count + 1)]

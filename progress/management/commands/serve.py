@@ -12,13 +12,13 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Hand the arguments to Daphne's own command line."""
-        from ...transports.daphne.server import ServeCommandLine  # only now: it installs Twisted's reactor
+        """Pass the arguments on to Daphne's command line."""
+        from ...transports.daphne.server import ServeCommandLine  # here, since it installs Twisted's reactor
 
         self.check(display_num_errors=False)
         self.check_migrations()
         ServeCommandLine().run(argv[2:])
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve on the default address, when called from code."""
+        """Serve at the default host and port, when called from code."""
         self.run_from_argv(["manage.py", "serve"])

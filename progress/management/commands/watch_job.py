@@ -26,10 +26,10 @@ class Command(PrintingCommand):
     """Show a job live until it ends: a bar on a terminal, else lines, or JSON."""
 
     help = "Shows a job live until it ends. After a lost connection it reconnects and resumes."
-    requires_system_checks = ()  # it uses neither the database nor the site
+    requires_system_checks = ()  # it needs neither the database nor the settings of the site
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Add to the help what the exit codes mean."""
+        """Append the exit codes to the help."""
         kwargs |= {"epilog": EPILOGUE, "formatter_class": RawDescriptionHelpFormatter}
         return super().create_parser(prog_name, subcommand, **kwargs)
 

@@ -147,8 +147,8 @@ async def test_slow_reader__learns_its_code_when_it_reads_again(sqlite_site: Sit
 async def test_unix_socket__slow_readers_are_bounded_and_told(sqlite_site: Site, unix_path: str) -> None:
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
     served = sqlite_site.serve("-u", unix_path, DJANGO_LOG_LEVEL="DEBUG")
-    address = "ws://localhost/progress/ws/job-123"
-    readers = [await unix_connect(unix_path, address, max_queue=1, ping_interval=None) for _ in range(10)]
+    url = "ws://localhost/progress/ws/job-123"
+    readers = [await unix_connect(unix_path, url, max_queue=1, ping_interval=None) for _ in range(10)]
     before = memory(served)
     await asyncio.to_thread(sqlite_site.worker, EVENTS, "400")
     await told(served, 10)
