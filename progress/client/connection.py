@@ -3,7 +3,7 @@
 async for frame in watch("ws://127.0.0.1:8000", "job-123"):
     print(frame["status"], frame["progress"], frame["message"])
 
-The rules are those of docs/protocol.md.
+It follows the rules for clients in docs/protocol.md.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ class Cursor:
         self.seq = 0
 
     def accept(self, frame: Frame) -> bool:
-        """Move on to a frame; return whether it is about this job and new."""
+        """Advance to a frame; return False if it is about another job, or not new."""
         kind = frame.get("type")
         if frame.get("subject" if kind == "log" else "job_id") != self.job_id:
             return False
@@ -167,7 +167,7 @@ async def watch(
                         is_current = True
                         notify(ConnectionState(connected=True, as_of=as_of))
                     yield frame
-                    # An end that is replayed may have been undone by a retry since.
+                    # During recovery this may be an old end, which a retry has undone since.
                     if is_current and not forever and frame.get("status") in TERMINAL:
                         return
         except (OSError, WebSocketException, _ConnectionLost) as error:

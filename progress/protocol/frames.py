@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FeedName = Literal["mine", "all"]
 FEEDS: tuple[FeedName, ...] = get_args(FeedName)
 STATUSES = frozenset(Status)
-HEARTBEAT = "(heartbeat)"  # what heartbeats have in place of a job id, and that no job can have
+HEARTBEAT = "(heartbeat)"  # the `state_of` of heartbeats; not a valid job id
 
 
 class Frame:
@@ -94,7 +94,7 @@ def job_state(job: "ProcessingJob") -> dict[str, Any]:
 
 
 def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> dict[str, Any]:
-    """Return the state in an event or a job, checked: something else than the lifecycle may have written the row."""
+    """Return the state in an event or a job, checked: code other than the lifecycle may have written the row."""
     if stored.status not in STATUSES:
         raise ValueError(f"{stored.status!r} is not a status")
     if stored.progress is not None and not 0 <= stored.progress <= 100:
@@ -161,7 +161,7 @@ def pong() -> Frame:
 
 
 def heartbeat() -> Frame:
-    """Return the frame that shows an idle client that its connection is alive; a later one supersedes it."""
+    """Return the frame by which a client knows that its connection is alive; a later one supersedes it."""
     text = encode({"type": "heartbeat", "timestamp": timestamp(datetime.now(UTC))})
     return Frame(text, state_of=HEARTBEAT, is_tick=True)
 
@@ -172,7 +172,7 @@ def unsubscribed(subject: str) -> Frame:
 
 
 def authenticated(expires: datetime) -> Frame:
-    """Return the answer to an ``auth`` whose token is good."""
+    """Return the answer to an ``auth`` with a valid token."""
     return Frame(encode({"type": "authenticated", "expires": timestamp(expires)}))
 
 

@@ -95,7 +95,7 @@ class AsgiSender:
     # The task
 
     def _start(self) -> None:
-        """Have the task send what waits; wake it, or start one, unless it is at it already."""
+        """Wake the task, or start one, unless it is sending already."""
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
@@ -106,7 +106,7 @@ class AsgiSender:
                 self._task = task
 
     async def _run(self) -> None:
-        """Send what waits. Where tasks can't start eagerly this one then stays: a new one costs more than it does."""
+        """Send what waits. Where tasks can't start eagerly, this one stays for later frames: a new one costs more."""
         try:
             await self._send_waiting()
             while self.flow is not None and self._code is None and not IS_EAGER:

@@ -63,7 +63,7 @@ class Session:
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
         self._queue: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
         self._worker: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None  # set once the queue has room; there while somebody waits for that
+        self._room: asyncio.Event | None = None  # set once the queue has room; None while nobody waits for that
 
     def __str__(self) -> str:
         return self._client or "A client"
@@ -224,7 +224,7 @@ class Session:
         )
 
     async def _subscribe_many(self, commands: Sequence[Subscribe]) -> None:
-        """Subscribe to each as if it had been asked for alone; at the same time as many as the limit surely allows."""
+        """Subscribe to each job as if by a message of its own; to as many at once as the limit leaves room for."""
         while commands and self.connection.is_accepting:
             free = max(1, conf.MAX_SUBSCRIPTIONS - len(self.connection.watched))
             together, commands = commands[:free], commands[free:]

@@ -11,7 +11,7 @@ const LISTED = { type: "feed", subject: "all", jobs: [{ ...JOB, name: "Import", 
 const notFound = (subject) => ({ type: "error", code: "job_not_found", temporary: false, subject });
 const UNAVAILABLE = { type: "error", code: "unavailable", temporary: true, subject: "job-1" };
 
-/** A started watch of job-1, and what it told: its states, and how often the job changed. */
+/** A started watch of job-1, and what it reported: its states, and how often the job changed. */
 function watching({ random = () => 0, ...options } = {}) {
   const world = new World();
   const seen = { states: [], changes: 0 };

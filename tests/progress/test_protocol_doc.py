@@ -153,8 +153,8 @@ REFUSALS: list[tuple[str, str, str, list[str | bytes], dict[str, Any]]] = [
 async def test_error__is_what_its_row_says(meaning, case, path, messages, changed, settings):
     codes = [code for code, (meant, _) in ERRORS.items() if meaning in meant]
     assert len(codes) == 1, f"«{meaning}» is in the rows {codes}: if one says so in other words, put them here"
-    told = re.search(rf"{case or '^'}:? ?(close \d+|the socket stays open)", ERRORS[codes[0]][1])
-    assert told, f"the row of {codes[0]} does not say what follows {case}"
+    stated = re.search(rf"{case or '^'}:? ?(close \d+|the socket stays open)", ERRORS[codes[0]][1])
+    assert stated, f"the row of {codes[0]} does not say what follows {case}"
 
     await a_job()
     await a_job("hidden", public=False)
@@ -167,4 +167,4 @@ async def test_error__is_what_its_row_says(meaning, case, path, messages, change
         await socket.send_to(PING)
         next_is = await socket.receive_output(WAIT_SECONDS)
     done = f"close {next_is['code']}" if next_is["type"] == "websocket.close" else "the socket stays open"
-    assert (error["code"], done) == (codes[0], told[1])
+    assert (error["code"], done) == (codes[0], stated[1])

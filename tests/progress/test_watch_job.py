@@ -77,7 +77,7 @@ def test_watch_job__exit_code_says_how_the_job_ended(steps: list[str], code: int
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_watch_job__unknown_and_forbidden_are_told_alike(made: bool, serve: Served, watch: Any) -> None:
+def test_watch_job__unknown_and_forbidden_read_alike(made: bool, serve: Served, watch: Any) -> None:
     if made:
         serve.site.worker(MAKE, "private")
     code, output, errors = ended(watch())

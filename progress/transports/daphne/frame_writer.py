@@ -24,7 +24,7 @@ class FrameWriter:
 
     While Twisted's buffer is empty, a frame goes to the socket at once; otherwise it goes into the buffer, so frames
     are never mixed. As the transport's pull producer the writer is called whenever the buffer has become empty; the
-    protocol calls `wait` whenever Autobahn has put something in.
+    protocol calls `use_buffer` whenever Autobahn has put something in.
 
     It serves TCP and Unix sockets. With TLS a frame can't be written to the socket as it is, so there is no writer:
     frames go through Autobahn, which queues without bound for a client that does not read. Let a proxy do the TLS.
@@ -66,7 +66,7 @@ class FrameWriter:
             frames = frames[sent:]
         if not self._is_stopped:
             self._transport.write(frames)
-            self.wait()
+            self.use_buffer()
 
     def close(self, code: CloseCode) -> None:
         """Close after what was written; ``abort`` does the same, since what is in the buffer can't be taken back."""
@@ -81,7 +81,7 @@ class FrameWriter:
         waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
         return waiting
 
-    def wait(self) -> None:
+    def use_buffer(self) -> None:
         """Write to Twisted's buffer until it is empty, and pause the writing if it holds too much."""
         self._is_direct = False
         if self.waiting > BUFFER_BYTES and not self._is_full:

@@ -92,7 +92,7 @@ class FrameProtocol(WebSocketProtocol):
     turn: "Turn"
     _held = 0
     _is_flooding = False
-    _asides: MessageRate | None = None  # for control frames and continuation frames
+    _control_rate: MessageRate | None = None  # for control frames and continuation frames
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802
         """Begin a connection; refuse it with 503 while the server is stopping."""
@@ -150,9 +150,9 @@ class FrameProtocol(WebSocketProtocol):
         super().onFrameBegin()
         frame, now = self.current_frame, time.monotonic()
         if frame.opcode > 7 or frame.opcode == 0:
-            if self._asides is None:
-                self._asides = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, now)
-            if not self._asides.allows(now):
+            if self._control_rate is None:
+                self._control_rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, now)
+            if not self._control_rate.allows(now):
                 self.sendCloseFrame(code=CloseCode.TOO_MANY_MESSAGES)
                 return
         if wait := self._allowance.spend(1 + frame.length / COST_BYTES, now):
@@ -191,7 +191,7 @@ class FrameProtocol(WebSocketProtocol):
         """Send bytes that Autobahn made: a pong, a close, the answer to the handshake."""
         super().sendData(*args, **options)
         if self.frame_writer is not None:
-            self.frame_writer.wait()
+            self.frame_writer.use_buffer()
 
     # The end
 

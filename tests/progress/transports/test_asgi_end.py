@@ -214,7 +214,7 @@ async def test_lost__before_the_sending_began(socket, connection):
 
 
 @pytest.mark.parametrize("how", ["swallows", "raises"])
-async def test_lost__a_send_that_does_not_end_as_it_is_told(socket, connection, how):
+async def test_lost__a_send_that_does_not_end_when_cancelled(socket, connection, how):
     before = asyncio.all_tasks()
     socket.swallows_cancellation = True
     socket.refused = {"stuck"} if how == "raises" else set()

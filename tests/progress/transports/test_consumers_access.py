@@ -80,19 +80,19 @@ async def test_access__feed_of_ones_own(kinds_of_jobs, name):
         mine: set[str] = set()
         while True:
             frame = await socket.until("feed")
-            told = {entry["job_id"] for entry in frame["jobs"]}
-            mine |= told if frame["subject"] == "mine" else set()
-            if frame["subject"] == "all" and "public" in told:
+            named = {entry["job_id"] for entry in frame["jobs"]}
+            mine |= named if frame["subject"] == "mine" else set()
+            if frame["subject"] == "all" and "public" in named:
                 break
     assert mine == OWN[name]
 
 
 async def changes(socket: Socket, last: str) -> set[str]:
     """Return the jobs that a feed tells of, until it tells of one."""
-    told: set[str] = set()
-    while last not in told:
-        told |= {entry["job_id"] for entry in (await socket.until("feed"))["jobs"]}
-    return told
+    named: set[str] = set()
+    while last not in named:
+        named |= {entry["job_id"] for entry in (await socket.until("feed"))["jobs"]}
+    return named
 
 
 async def test_feed__mine_without_a_user():

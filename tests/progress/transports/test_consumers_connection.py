@@ -155,7 +155,7 @@ async def test_progress__each_change_in_order():
     assert frames[4]["metadata"]["result"] == {"rows": 3}
 
 
-async def test_progress__another_job_is_not_told():
+async def test_progress__of_another_job_is_not_sent():
     await a_job()
     other = await a_job("job-2")
     async with watching("/progress/ws/job-1") as socket:

@@ -112,7 +112,7 @@ async def test_recovery__half_a_position_in_the_url_is_none(query):
 # Deleted, and made anew
 
 
-async def test_deleted__the_watcher_is_told():
+async def test_deleted__the_watcher_gets_an_error():
     job = await a_running_job()
     async with watching("/progress/ws/job-1") as socket:
         await socket.next()

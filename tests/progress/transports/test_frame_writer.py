@@ -177,7 +177,7 @@ def test_write__goes_on_as_often_as_the_buffer_is_empty(descriptor, writer) -> N
 
 def test_wait__what_autobahn_sends_can_fill_the_socket_as_well(descriptor, writer) -> None:
     descriptor.waiting = b"x" * (BUFFER_BYTES + 1)
-    writer.wait()
+    writer.use_buffer()
     assert writer.flow.asked == ["pause"]
     assert descriptor.is_held
 
@@ -199,7 +199,7 @@ def test_close__nothing_is_written_behind_it(descriptor, code: int, monkeypatch:
 @pytest.mark.parametrize("end", ["stopProducing", "stop"])
 def test_stop__writes_nothing_and_lets_go_of_who_writes(descriptor, writer, end: str) -> None:
     descriptor.waiting = b"x" * (BUFFER_BYTES + 1)
-    writer.wait()
+    writer.use_buffer()
     getattr(writer, end)()
     assert writer.flow is None
     writer.write(a_chunk("late"))

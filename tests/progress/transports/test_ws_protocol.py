@@ -115,8 +115,8 @@ def unix_path() -> Iterator[str]:
         yield f"{folder}/site.sock"
 
 
-async def told(served: Served, clients: int) -> None:
-    """Wait until so many clients were closed as too slow, which only the log tells."""
+async def closed_as_too_slow(served: Served, clients: int) -> None:
+    """Wait until so many clients were closed as too slow, which only the log shows."""
     await asyncio.to_thread(served.wait_for_log, "Closing a connection with 4008", clients)
 
 
@@ -139,19 +139,19 @@ async def test_slow_reader__learns_its_code_when_it_reads_again(sqlite_site: Sit
         f"{served.ws_url}/progress/ws/job-123", sock=narrow, max_queue=1, ping_interval=None, max_size=None
     ) as reader:
         await asyncio.to_thread(sqlite_site.worker, EVENTS, "500")
-        await told(served, 1)
+        await closed_as_too_slow(served, 1)
         await asyncio.sleep(1.5)  # Autobahn's own patience is 1 s
         assert await read_to_the_end(reader) == 4008
 
 
-async def test_unix_socket__slow_readers_are_bounded_and_told(sqlite_site: Site, unix_path: str) -> None:
+async def test_unix_socket__slow_readers_are_bounded_and_get_the_code(sqlite_site: Site, unix_path: str) -> None:
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
     served = sqlite_site.serve("-u", unix_path, DJANGO_LOG_LEVEL="DEBUG")
     url = "ws://localhost/progress/ws/job-123"
     readers = [await unix_connect(unix_path, url, max_queue=1, ping_interval=None) for _ in range(10)]
     before = memory(served)
     await asyncio.to_thread(sqlite_site.worker, EVENTS, "400")
-    await told(served, 10)
+    await closed_as_too_slow(served, 10)
     assert memory(served) - before < 25 * 1024**2  # unbounded, it is ten times the 6 MB of events
     assert [await read_to_the_end(reader) for reader in readers[1:]] == [4008] * 9
     began = time.monotonic()
