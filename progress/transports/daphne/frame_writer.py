@@ -3,20 +3,34 @@
 import errno
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from ...delivery.chunks import Chunk
 from ...delivery.connection import FlowControl
 from ...protocol.codes import CloseCode
 from ...protocol.frames import Frame
 
-if TYPE_CHECKING:
-    from .ws_protocol import FrameProtocol
-
 FINAL_TEXT = 0x81  # the first byte of a frame that is a whole text message
 BUFFER_BYTES = 65_536  # what may wait in Twisted's buffer before the writing is paused
 # The kernel's buffer is full; the same errors as in Twisted.
 NO_ROOM = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
+
+
+class Line(Protocol):
+    """What Daphne's protocol is to the writer: `progress.transports.daphne.ws_protocol.FrameProtocol`."""
+
+    FULL: int
+    frame_writer: "FrameWriter | None"
+    transport: Any
+
+    def hold(self, why: int, /) -> None:
+        """Read nothing more for one reason."""
+
+    def release(self, why: int, /) -> None:
+        """Read on, unless there is another reason not to."""
+
+    def serverClose(self, code: int, /) -> None:  # noqa: N802
+        """Begin the closing handshake."""
 
 
 class FrameWriter:
@@ -32,7 +46,7 @@ class FrameWriter:
 
     __slots__ = ("_is_direct", "_is_full", "_is_stopped", "_protocol", "_send", "_transport", "flow")
 
-    def __init__(self, protocol: "FrameProtocol") -> None:
+    def __init__(self, protocol: Line) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
         self._send = protocol.transport.socket.send

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketProtocol
@@ -14,9 +14,6 @@ from ...conf import conf
 from ...identity.limits import COST_BYTES, MessageRate
 from ...protocol.codes import CloseCode
 from .frame_writer import FrameWriter
-
-if TYPE_CHECKING:
-    from .server import ProgressServer
 
 STOPPING = "The server is stopping"
 READ_BYTES = 8_192  # at a time; a usual message takes a hundred
@@ -75,6 +72,18 @@ class Turn:
             self._waiting.popleft().release(FrameProtocol.TURN)
 
 
+class Limits(Protocol):
+    """What the server is to a socket: `progress.transports.daphne.server.ProgressServer`."""
+
+    is_draining: bool
+
+    def allowance_of(self, address: str | None, /) -> MessageRate:
+        """Return what a client may send, with all its sockets."""
+
+    def turn_of(self, address: str | None, /) -> Turn:
+        """Return what the sockets of a client share of a turn of the event loop."""
+
+
 class FrameProtocol(WebSocketProtocol):
     """Daphne's WebSocket protocol, with limits on reading; it reports to the frame writer what Autobahn writes."""
 
@@ -84,12 +93,12 @@ class FrameProtocol(WebSocketProtocol):
     TURN = 4  # it is the others' turn
     OWING = 8  # the client has sent more than it may
 
-    server: "ProgressServer"
+    server: Limits
     frame_writer: FrameWriter | None = None
     maxMessagePayloadSize: int  # noqa: N815  (Autobahn's own)
     data: bytes
     state: int
-    turn: "Turn"
+    turn: Turn
     _held = 0
     _is_flooding = False
     _control_rate: MessageRate | None = None  # for control frames and continuation frames
