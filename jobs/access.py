@@ -1,6 +1,6 @@
 """Who may see which job: the one hook that WebSockets, pages and the admin ask.
 
-Replace the policy by naming your own class in ``JOBS_ACCESS_POLICY``.
+Replace the policy by naming a subclass of `AccessPolicy` in ``JOBS_ACCESS_POLICY``.
 """
 
 import contextlib
@@ -83,12 +83,12 @@ def may_view(user: type_of_user, job: ProcessingJob | None) -> bool:
 
 @register()
 def check_policy(**_: Any) -> list[CheckMessage]:
-    """Check at start that the policy can be made and has its methods."""
+    """Check at start that the policy can be made and is one: what a subclass leaves out, it inherits."""
     path = getattr(settings, "JOBS_ACCESS_POLICY", DEFAULT)
     try:
         made = policy()
     except Exception as error:  # whatever the import of foreign code may raise
         return [Error(f"JOBS_ACCESS_POLICY = {path!r} can't be used: {error}", id="jobs.E001")]
-    if not (callable(getattr(made, "may_view", None)) and callable(getattr(made, "visible", None))):
-        return [Error(f"JOBS_ACCESS_POLICY = {path!r} needs the methods may_view and visible.", id="jobs.E002")]
+    if not isinstance(made, AccessPolicy):
+        return [Error(f"JOBS_ACCESS_POLICY = {path!r} must be a subclass of {DEFAULT}.", id="jobs.E002")]
     return []

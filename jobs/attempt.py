@@ -22,7 +22,7 @@ from django.db.models import OuterRef, Subquery
 
 from . import database, validation
 from .changes import Change
-from .database import connection_to_write, repeated
+from .database import connection_to_write, with_retries
 from .events import Event
 from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
 from .ids import birth
@@ -78,7 +78,7 @@ class AttemptWriter:
         held = self._uncommitted(connection)
         known = held.job if held is not None else self._known
         if known is None:
-            known = repeated(self._read)
+            known = with_retries(self._read)
             # An object without an attempt takes the one that it reads; any other keeps its own, even if that is over.
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
@@ -86,20 +86,19 @@ class AttemptWriter:
     def _write(self, decide: Callable[..., Change | None], /, **arguments: Any) -> Change | None:
         """Decide on a change, apply it and log it, all in one transaction; return it, or None if nothing is to change.
 
-        It may be decided more than once, and only the last decision is written: so none leaves a trace of its own.
-
         Args:
-            decide: A function of `changes`, which gets the job as it is.
+            decide: A function of `changes`, which gets the job as it is. It may run more than once for a change, so
+                it must have no side effects.
             arguments: What it gets besides.
 
         """
-        return repeated(partial(self._write_once, Decision(decide, arguments)))
+        return with_retries(partial(self._write_once, Decision(decide, arguments)))
 
     def _write_once(self, decision: Decision, connection: BaseDatabaseWrapper) -> Change | None:
         if connection.in_atomic_block:
             return self._write_under_lock(connection, decision, [])
         sent: list[Write] = []
-        session = connection.connection
+        driver_connection = connection.connection
         try:
             change = None if self._unclear else self._write_at_known_position(connection, decision, sent)
             if change is None:
@@ -107,7 +106,7 @@ class AttemptWriter:
                     change = self._write_under_lock(connection, decision, sent)
             return change
         except Error:
-            if sent and database.is_lost(connection, session):
+            if sent and database.is_lost(connection, driver_connection):
                 with self._lock:
                     self._unclear.append((decision, sent[-1]))
             raise
@@ -136,13 +135,18 @@ class AttemptWriter:
     def _write_under_lock(
         self, connection: BaseDatabaseWrapper, decision: Decision, sent: list[Write]
     ) -> Change | None:
+        """Lock the row and decide on what it says.
+
+        If it is unknown whether earlier writes were committed, the log is asked first: those that were are announced,
+        and if one was this same decision, nothing is written again.
+        """
         job = self._read(connection, lock=True)
-        held = self._uncommitted(connection)
-        attempt, is_done = (self._attempt if held is None else held.attempt), False
+        pending = self._uncommitted(connection)
+        attempt, is_done = (self._attempt if pending is None else pending.attempt), False
         unclear = list(self._unclear)
-        for wanted, earlier in unclear:
+        for earlier_decision, earlier in unclear:
             if is_logged(connection, earlier.event):
-                attempt, is_done = _attempt_of(earlier.after), is_done or wanted == decision
+                attempt, is_done = _attempt_of(earlier.after), is_done or earlier_decision == decision
                 connection.on_commit(partial(announce, earlier.event), robust=True)
         if unclear:
             connection.on_commit(partial(self._forget_unclear, unclear))
@@ -152,23 +156,23 @@ class AttemptWriter:
         if change is None:
             connection.on_commit(Committed(self, job), robust=True)
             return None
-        sent.append(Write.of(connection, job, change, logged=getattr(job, "logged", None) or 0))
+        sent.append(Write.of(connection, job, change, last_seq=getattr(job, "last_seq", None) or 0))
         written = self._apply(connection, sent[-1])
         assert written, "the row is locked"
         return change
 
-    def _apply(self, connection: BaseDatabaseWrapper, change: Write) -> bool:
-        """Write a change; once that is committed, know and announce it."""
-        if not write(connection, change):
+    def _apply(self, connection: BaseDatabaseWrapper, prepared: Write) -> bool:
+        """Write a change; once that is committed, know and announce it. Return whether it was written."""
+        if not write(connection, prepared):
             return False
-        connection.on_commit(Committed(self, change.after, change.event), robust=True)
+        connection.on_commit(Committed(self, prepared.after, prepared.event), robust=True)
         return True
 
     def _read(self, connection: BaseDatabaseWrapper, *, lock: bool = False) -> ProcessingJob:
         jobs: Any = ProcessingJob.objects.using(connection.alias)
         if lock:
             log = JobEvent.objects.filter(job_id=OuterRef("pk")).order_by("-seq")
-            jobs = jobs.select_for_update().annotate(logged=Subquery(log.values("seq")[:1]))
+            jobs = jobs.select_for_update().annotate(last_seq=Subquery(log.values("seq")[:1]))
         try:
             job: ProcessingJob = jobs.get(pk=self.job_id)
         except ProcessingJob.DoesNotExist:
@@ -196,7 +200,7 @@ class AttemptWriter:
 
 
 class Committed:
-    """What is done when a transaction of a writer commits; until then, the transaction's memory of it.
+    """What is done when a writer's transaction commits: a hook, which until then shows the writer what is uncommitted.
 
     A receiver of the event that uses the writer finds it up to date.
     """

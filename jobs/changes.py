@@ -126,7 +126,7 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
     return Change(EventKind.STATUS, fields)
 
 
-def logged(_: ProcessingJob, text: str, level: str) -> Change:
+def log_line(_: ProcessingJob, text: str, level: str) -> Change:
     """Say something; nothing else changes."""
     return Change(EventKind.LOG, text=text, level=level)
 

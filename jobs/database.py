@@ -37,10 +37,10 @@ def connection_to_write() -> BaseDatabaseWrapper:
     return connection
 
 
-def repeated(work: Callable[[BaseDatabaseWrapper], R]) -> R:
-    """Do what is one transaction; again if the connection turns out to be lost, or if another transaction won.
+def with_retries(work: Callable[[BaseDatabaseWrapper], R]) -> R:
+    """Run one transaction, and run it again if the connection was lost or another transaction won.
 
-    Work that was interrupted by a lost connection may have been committed: it has to look first.
+    What was interrupted by a lost connection may have been committed: ``work`` has to look first.
 
     Raises:
         Error: The database refuses, and would refuse again; or the transaction is the caller's.
@@ -51,13 +51,13 @@ def repeated(work: Callable[[BaseDatabaseWrapper], R]) -> R:
     for tries in itertools.count(1):
         if not connection.in_atomic_block and not connection.get_autocommit():  # which connects, if need be
             raise TransactionManagementError("Jobs are written with autocommit on, or within atomic().")
-        session = connection.connection
+        driver_connection = connection.connection
         try:
             return work(connection)
         except Error as error:
             if connection.in_atomic_block:
                 raise
-            if tries == TRIES or not (is_lost(connection, session) or _is_conflict(error)):
+            if tries == TRIES or not (is_lost(connection, driver_connection) or _is_conflict(error)):
                 raise
         time.sleep(random.uniform(0, PAUSE_SECONDS * tries))  # noqa: S311
     raise AssertionError("unreachable")
@@ -81,14 +81,14 @@ def now(connection: BaseDatabaseWrapper) -> datetime:
     return at + timedelta(seconds=time.monotonic() - looked[0])
 
 
-def is_lost(connection: BaseDatabaseWrapper, session: Any) -> bool:
-    """Return, after an error, whether the session that was open before is over; if so, close what is left of it.
+def is_lost(connection: BaseDatabaseWrapper, driver_connection: Any) -> bool:
+    """Return, after an error, whether the driver's connection from before is lost; if so, close what is left of it.
 
     Django may have opened another already, as it leaves ``atomic()``.
     """
-    if connection.connection is session and connection.is_usable():
+    if connection.connection is driver_connection and connection.is_usable():
         return False
-    if connection.connection is session:
+    if connection.connection is driver_connection:
         connection.close()
     return True
 

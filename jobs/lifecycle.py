@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from . import changes, database, validation
 from .attempt import AttemptWriter, Committed
 from .changes import Change
-from .database import connection_to_write, repeated
+from .database import connection_to_write, with_retries
 from .exceptions import DuplicateJob, JobNotFound
 from .ids import renewed
 from .models import ProcessingJob
@@ -43,12 +43,12 @@ def async_twin(
 class ProcessingJobLifecycle(AttemptWriter):
     """One attempt of one job, and all that may happen to it.
 
-    Bound to the attempt that is current when it is made (or first used, given an id): once the job
-    has been started anew elsewhere, the late reports of this attempt raise `StaleAttempt`.
+    Made from a job, it is bound to that job's attempt; made from an id, to the attempt that it finds at first use.
+    Once the job has been queued again elsewhere, the late reports of this attempt raise `StaleAttempt`.
 
     Every method raises `JobNotFound`, `StaleAttempt`, `InvalidTransition` or `InvalidValue` for the
     caller's own mistakes, and then has changed nothing. Within a transaction of the caller's, the
-    change is shown once that commits, and never if it is rolled back.
+    change is sent to watchers after it commits, and never if it is rolled back.
 
     Args:
         job_or_id: A job, or the id of one.
@@ -83,7 +83,7 @@ class ProcessingJobLifecycle(AttemptWriter):
             InvalidValue: An argument is out of its bounds.
 
         """
-        now = repeated(database.now)
+        now = with_retries(database.now)
         fields = {} if job_id is None else {"id": validation.job_id(job_id)}
         job = ProcessingJob(
             **fields,
@@ -106,7 +106,7 @@ class ProcessingJobLifecycle(AttemptWriter):
                 connection.on_commit(Committed(lifecycle, job, event), robust=True)
 
         try:
-            repeated(insert)
+            with_retries(insert)
         except IntegrityError:
             there = ProcessingJob.objects.using(connection_to_write().alias).filter(pk=job.pk).first()
             if there is None:
@@ -186,12 +186,12 @@ class ProcessingJobLifecycle(AttemptWriter):
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
         line = validation.text(text, "log line", validation.MAX_LOG_LINE)
-        self._write(changes.logged, text=line, level=changes.log_level(level))
+        self._write(changes.log_line, text=line, level=changes.log_level(level))
 
     def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
         """Change what the job is called, whose it is, or whether anyone may watch it. That makes no event.
 
-        Watchers who may no longer see the job are turned away when their server next looks into the log.
+        Watchers who may no longer see the job are turned away when their server next reads the row.
         """
         fields = {"owner": owner} if owner is not KEEP else {}
         if name is not KEEP:
@@ -202,7 +202,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         def update(connection: BaseDatabaseWrapper) -> int:
             return ProcessingJob.objects.using(connection.alias).filter(pk=self.job_id).update(**fields)
 
-        if fields and not repeated(update):
+        if fields and not with_retries(update):
             raise JobNotFound(self.job_id)
         self._known = None
 
@@ -220,10 +220,10 @@ class ProcessingJobLifecycle(AttemptWriter):
 
 
 def renew_epoch(job_id: str, epoch: str) -> None:
-    """Give a job whose log was set back (a restored backup, say) another stream, unless somebody has done so.
+    """Give a job whose log was set back, to a restored backup, say, a new epoch, unless another process has done so.
 
-    Positions in the old one stand for events that are no more; whoever offers one gets a snapshot. A worker
-    that reports on the job goes on, and is not waited for while it holds the job's row.
+    Positions of the old epoch stand for events that are gone; a client that sends one gets a snapshot. The attempt
+    stays the same for its worker. If a worker holds the row at this moment, nothing is done.
     """
 
     def renew(connection: BaseDatabaseWrapper) -> None:
@@ -233,4 +233,4 @@ def renew_epoch(job_id: str, epoch: str) -> None:
             if list(free.values_list("pk")):
                 jobs.update(epoch=renewed(epoch))
 
-    repeated(renew)
+    with_retries(renew)

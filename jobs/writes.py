@@ -28,43 +28,44 @@ class Write(NamedTuple):
     event: Event
 
     @classmethod
-    def of(cls, connection: BaseDatabaseWrapper, job: ProcessingJob, change: Change, *, logged: int = 0) -> "Write":
+    def of(cls, connection: BaseDatabaseWrapper, job: ProcessingJob, change: Change, *, last_seq: int = 0) -> "Write":
         """Make a change ready.
 
         Args:
             connection: Where it is to be written.
             job: What it was decided on.
             change: The change.
-            logged: The last position in the job's log, where that is known. A row that was set back behind it, by a
-                stale ``save()`` of old, say, is brought to where the log goes on.
+            last_seq: The last position in the job's event log, where that is known. If the row was set back behind it,
+                by SQL or an old fixture, the new position continues from the log.
 
         """
-        now = max(
-            database.now(connection), job.updated_at
-        )  # a clock that was set back makes no end before its beginning
-        fields = {**change.fields_at(now), "seq": max(job.seq, logged) + 1}
+        # Never before the last change: a clock that was set back would put the end before the beginning.
+        now = max(database.now(connection), job.updated_at)
+        fields = {**change.fields_at(now), "seq": max(job.seq, last_seq) + 1}
         after = ProcessingJob.__new__(ProcessingJob)  # the job itself stays as it is until the change has committed
         after.__dict__.update(job.__dict__)
         after.__dict__.update(fields)
         return cls(job, after, fields, event_of(after, change, now))
 
 
-def write(connection: BaseDatabaseWrapper, change: Write) -> bool:
-    """Write a change if the job still stands where it did; return whether it was. In a transaction or one statement.
+def write(connection: BaseDatabaseWrapper, prepared: Write) -> bool:
+    """Write a change if the job still stands where it did; return whether it was written.
+
+    Called within a transaction, unless the database takes it in one statement.
 
     Raises:
         IntegrityError: The position is taken: the job's row was set back.
 
     """
-    before, names = change.before, tuple(change.fields)
+    before, names = prepared.before, tuple(prepared.fields)
     position = (before.pk, before.epoch, before.attempt, before.seq)
-    update = _prepared(connection, ProcessingJob, (*names, *POSITION), (*change.fields.values(), *position))
+    update = _prepared(connection, ProcessingJob, (*names, *POSITION), (*prepared.fields.values(), *position))
     if writes_in_one_statement(connection):
-        insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(change.event))
+        insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(prepared.event))
         return _execute(connection, _single_statement(connection.alias, names), update + insert) == 1
     if _execute(connection, _update_statement(connection.alias, names), update) != 1:
         return False
-    append(connection, change.event)
+    append(connection, prepared.event)
     return True
 
 
@@ -74,7 +75,7 @@ def writes_in_one_statement(connection: BaseDatabaseWrapper) -> bool:
 
 
 def append(connection: BaseDatabaseWrapper, event: Event) -> None:
-    """Log an event."""
+    """Add an event to the job's event log."""
     prepared = _prepared(connection, JobEvent, EVENT_FIELDS, _values(event))
     _execute(connection, _insert_statement(connection.alias), prepared)
 

@@ -1,7 +1,7 @@
 """Who may watch a job: asked of the access policy, on the job's row as it is now.
 
-It is asked when a subscription begins. When the job's owner or visibility changes, the subscription is stopped, and
-begins anew from where it was. Whatever a policy raises means «not now».
+It is asked when a subscription begins. When the job's owner or visibility changes, the subscription is stopped, asked
+about again, and resumed from where it was. If the policy raises, the client gets ``unavailable``.
 """
 
 import logging
@@ -24,9 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
-    """Let a socket watch a job: first what it missed since a position, or a snapshot.
+    """Let a connection watch a job: it is sent what it missed since a position, or a snapshot, then every event.
 
-    What fits into one write is the answer; what comes before it is sent as fast as the socket takes it.
+    A long replay is sent chunk by chunk, each when the connection has room. The last chunk is sent together with the
+    snapshot, and from then on the subscription is live.
 
     Raises:
         Refused: There is no such job, it is not for this user, it can't be read now, too many watch it, or the
@@ -51,15 +52,15 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
                     raise _resync(job)
                 job.attach(subscription, None, None)
                 return
-            head = next((chunk.frames for chunk in chunks(missed)), ())
-            since = Position(since.epoch, since.seq + len(head))
+            piece = next((chunk.frames for chunk in chunks(missed)), ())
+            since = Position(since.epoch, since.seq + len(piece))
             if since == job.position:
                 job.attach(subscription, offered, missed)
                 return
-            for chunk in chunks(visible(head, logs=subscription.logs)):
+            for chunk in chunks(visible(piece, logs=subscription.logs)):
                 subscription.connection.send_chunk(chunk, lasting=True)
                 has_begun = True
-            subscription.reached(since)
+            subscription.note_sent(since)
 
 
 def _is_behind(job: WatchedJob, since: Position | None) -> bool:

@@ -1,10 +1,14 @@
 """Frames that are sent in one go, and what a transport makes of them, made once for all who get them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from ..protocol.frames import Frame
 
-CHUNK_BYTES = 32_768  # of frames, unless a single one is larger: so a socket that is full is noticed in time
+CHUNK_BYTES = 32_768  # at most, but for a single frame; small, so that a full socket is noticed early
+
+
+T = TypeVar("T")
 
 
 class Chunk:
@@ -14,13 +18,18 @@ class Chunk:
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
-        self._encoded: dict[Callable[[Sequence[Frame]], bytes], bytes] = {}
+        self._encoded: dict[Callable[[Sequence[Frame]], Any], Any] = {}
 
-    def encoded(self, encode: Callable[[Sequence[Frame]], bytes]) -> bytes:
-        """Return the frames as a transport sends them; it is asked once, however many of its sockets get them."""
-        encoded = self._encoded.get(encode)
-        if encoded is None:
-            encoded = self._encoded[encode] = encode(self.frames)
+    def encoded(self, encode: Callable[[Sequence[Frame]], T]) -> T:
+        """Return the frames as a transport sends them, encoded once for all of its connections.
+
+        Args:
+            encode: A function of the frames alone, the same one for each connection of the transport.
+
+        """
+        if encode not in self._encoded:
+            self._encoded[encode] = encode(self.frames)
+        encoded: T = self._encoded[encode]
         return encoded
 
 
@@ -39,5 +48,5 @@ def chunks(frames: Sequence[Frame]) -> Iterator[Chunk]:
 
 
 def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
-    """Return the frames for a client that wants log lines or does not."""
+    """Return the frames for a client that wants log lines or does not; these alone show no state."""
     return [frame for frame in frames if logs or frame.state_of]

@@ -18,13 +18,13 @@ class FlowControl(Protocol):
     """What a sender calls, as asyncio's transports call their protocols."""
 
     def pause_writing(self) -> None:
-        """Write nothing more for now; each pause has its own time."""
+        """Write nothing more for now. A repeated pause starts the deadline anew."""
 
     def resume_writing(self) -> None:
         """Write on."""
 
     def refused(self) -> None:
-        """Close: what was written was refused, and nothing behind it may be sent."""
+        """Close: a message was refused, and what was written behind it was dropped."""
 
     def lost(self) -> None:
         """Nothing more can be sent."""
@@ -33,30 +33,31 @@ class FlowControl(Protocol):
 class Sender(Protocol):
     """What a transport gives a connection to send with.
 
-    It is written to until it pauses that, and may be given one chunk at a time while it says that it is writable.
+    The connection writes freely until `FlowControl.pause_writing`, which may be called from within `write`. When
+    `FlowControl.resume_writing` is called, it writes one chunk at a time, for as long as the sender is writable.
     """
 
-    flow: FlowControl | None  #: whom it tells; None before a connection has it, and after that is lost
+    flow: FlowControl | None  #: what it calls; None before a connection uses it, and after `stop`
 
     @property
     def is_writable(self) -> bool:
-        """Whether all that was written has left, as far as it can tell, and more may come."""
+        """Whether it takes another chunk now, with at most a bounded buffer before it."""
 
     def write(self, chunk: Chunk, /) -> None:
         """Send frames, in order."""
 
     def close(self, code: CloseCode, /) -> None:
-        """Close behind what was written; called once."""
+        """Close behind what was written; `abort` may follow."""
 
     def abort(self, code: CloseCode, /) -> None:
-        """Close in place of what was written and is stuck, unless that is the close."""
+        """Close without what is stuck, as far as it can be taken back; do nothing if that is the close itself."""
 
     def stop(self) -> None:
-        """Send nothing more, and call nobody."""
+        """Send nothing more, and call nothing more."""
 
 
 class State(Enum):
-    """Where a connection stands. From FULL it may open again; else it only goes down."""
+    """The states of a connection, which moves down this list; only FULL can return to OPEN."""
 
     OPEN = "what comes is sent"
     FULL = "what comes waits for the sender"
@@ -84,8 +85,8 @@ class Connection:
         self._outbox = Outbox(conf.OUTBOX_BYTES)
         self._code = CloseCode.RESYNC  # to close with; unless another was asked for, a message was refused
         self._deadline: asyncio.TimerHandle | None = None
-        self._ready: asyncio.Future[None] | None = None  # of those who wait until nothing waits
-        self._enter(OPEN)
+        self._ready: asyncio.Future[None] | None = None  # of those who wait for the sender
+        self._enter(OPEN)  # which sets `_write`: what takes a chunk while the connection is open, None otherwise
         sender.flow = self
 
     @property
@@ -102,36 +103,36 @@ class Connection:
         if self._write is not None:
             self._write(chunk)
             if self._write is None:
-                self._expect()
+                self._start_deadline()
         elif self._state is FULL:
-            self._expect()
+            self._start_deadline()
             for frame in chunk.frames:
                 if not self._outbox.put(frame, lasting=lasting):
                     self.close(CloseCode.TOO_SLOW)
                     return
 
     async def ready(self) -> None:
-        """Wait until nothing waits, or the watcher is given up; of several callers each finds it so."""
+        """Wait until the sender takes more, or the connection is closing; several may wait."""
         while self.is_accepting and not (self._state is OPEN and self._sender.is_writable):
-            self._expect()
+            self._start_deadline()
             if self._ready is None:
                 self._ready = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._ready)  # one who is cancelled takes nobody along
+            await asyncio.shield(self._ready)  # who is cancelled does not cancel it for the others
 
     def close(self, code: CloseCode) -> None:
-        """Close, after what waits was sent, but for a watcher that is too slow for it."""
+        """Close after what waits was sent; with TOO_SLOW, at once."""
         if not self.is_accepting:
             return
         self._code = code
         if self._state is OPEN:
             if not self._sender.is_writable:
-                self._expect()
+                self._start_deadline()
             self._close()
         elif code is CloseCode.TOO_SLOW:
             self._give_up()
         else:
             self._enter(CLOSING)
-            self._expect()
+            self._start_deadline()
 
     # What the sender calls
 
@@ -141,7 +142,7 @@ class Connection:
             self._enter(FULL)
         if self._deadline is not None:
             self._stop_deadline()
-            self._expect()
+            self._start_deadline()
 
     def resume_writing(self) -> None:
         """Write what waits."""
@@ -155,16 +156,16 @@ class Connection:
                     self._close()
                 return
             self._sender.write(Chunk([frame]))
-        self._expect()
+        self._start_deadline()
 
     def refused(self) -> None:
-        """Close without what waits: a client that has got one of two events in order must not get the second."""
+        """Close without sending what waits: behind a message that was refused, any other would leave a gap."""
         if self._state not in (CLOSED, GONE):
             self._stop_deadline()
             self._close()
 
     def lost(self) -> None:
-        """Send nothing more: nobody is there."""
+        """Send nothing more: the client is gone."""
         self._enter(GONE)
         self._sender.stop()
 
@@ -189,10 +190,10 @@ class Connection:
         self._enter(CLOSED)
         self._sender.close(self._code)
 
-    # One that is stuck
+    # A client that takes nothing
 
-    def _expect(self) -> None:
-        """Give up unless the sender takes something within ``PROGRESS_SEND_SECONDS``, which may run already."""
+    def _start_deadline(self) -> None:
+        """Give up after ``PROGRESS_SEND_SECONDS``, unless the sender takes something or the time is running already."""
         if self._deadline is None and self._state is not GONE:
             self._deadline = asyncio.get_running_loop().call_later(conf.SEND_SECONDS, self._give_up)
 

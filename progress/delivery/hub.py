@@ -47,10 +47,10 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.subscriber: Subscriber | None = None
         self.reader = self._new_reader()
-        self._tasks: set[asyncio.Future[None]] = set()  # while anybody is there
+        self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
         self._stopping: set[asyncio.Future[None]] = set()  # of subscribers that are no longer used
         self._queue: deque[Event] = deque()  # put by other threads
-        self._is_scheduled = False  # to take them from there
+        self._is_scheduled = False  # `_dispatch_queue` is
         self._feeds_pending = 0  # subscriptions to feeds that are being made
 
     # Connections
@@ -84,7 +84,7 @@ class Hub:
             self._start(self.subscriber.stop(), self._stopping)
 
     def _new_reader(self) -> LogReader:
-        return LogReader(self.jobs, self._hears_others, self.feed.sweep)
+        return LogReader(self.jobs, self._layer_works, self.feed.sweep)
 
     def _start(self, work: Awaitable[None], tasks: set[asyncio.Future[None]]) -> None:
         task = asyncio.ensure_future(work)
@@ -108,7 +108,7 @@ class Hub:
         if self.subscriber is not None:
             self.subscriber.leave(group)
 
-    def _hears_others(self) -> bool:
+    def _layer_works(self) -> bool:
         """Return whether a channel layer works, and so brings what other processes write."""
         return self.subscriber is not None and self.subscriber.is_healthy
 
@@ -145,7 +145,7 @@ class Hub:
             raise job_not_found(job_id)
         job = self.jobs.get(job_id)
         if job is None:
-            job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._admit_again, self._drop)
+            job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
         with job.subscribing():
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, user, logs=logs, is_required=is_required)
@@ -159,11 +159,11 @@ class Hub:
         if job is not None:
             job.remove(connection)
 
-    def _admit_again(self, job: WatchedJob, stopped: list[Subscription]) -> None:
+    def _resume_stopped(self, job: WatchedJob, stopped: list[Subscription]) -> None:
         for subscription in stopped:
-            self._start(self._readmit(job, subscription), self._tasks)
+            self._start(self._resume(job, subscription), self._tasks)
 
-    async def _readmit(self, job: WatchedJob, stopped: Subscription) -> None:
+    async def _resume(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.subscribing():
             try:
                 with _refused_if_unreadable(job.job_id):

@@ -46,18 +46,18 @@ class LogReader:
 
     Args:
         jobs: The watched jobs by their ids, as the hub keeps them.
-        hears_others: Returns whether a channel layer brings what other processes write.
+        layer_works: Returns whether there is a channel layer, and it brings what other processes write.
         on_sweep: Called after each sweep.
 
     """
 
     def __init__(
-        self, jobs: Mapping[str, WatchedJob], hears_others: Callable[[], bool], on_sweep: Callable[[], None]
+        self, jobs: Mapping[str, WatchedJob], layer_works: Callable[[], bool], on_sweep: Callable[[], None]
     ) -> None:
         self._jobs = jobs
-        self._hears_others = hears_others
+        self._layer_works = layer_works
         self._on_sweep = on_sweep
-        self._now: Round | None = None  # the one that is reading
+        self._current: Round | None = None  # the one that is reading
         self._next = Round()
         self._wanted = asyncio.Event()  # a round, before the next sweep is due
         self._sweep_now = False
@@ -128,24 +128,25 @@ class LogReader:
                     await self._wanted.wait()
 
     def _seconds_to_sweep(self, version: DataVersion | None) -> float:
+        """Return the seconds until the next sweep is due; that is now if SQLite's change counter has moved."""
         now = asyncio.get_running_loop().time()
-        hears_others = self._hears_others()
-        if version is not None and not hears_others and now - self._polled_at > conf.POLL_SECONDS - TIMER_SECONDS:
+        layer_works = self._layer_works()
+        if version is not None and not layer_works and now - self._polled_at > conf.POLL_SECONDS - TIMER_SECONDS:
             self._polled_at = now
             self._sweep_now = version.has_changed() or self._sweep_now  # it says so once
         if self._sweep_now:
             return 0
-        interval = conf.SYNC_SECONDS if hears_others or version is not None else conf.SWEEP_SECONDS
+        interval = conf.SYNC_SECONDS if layer_works or version is not None else conf.SWEEP_SECONDS
         return self._swept_at - now + interval
 
     async def _round(self, *, is_sweep: bool) -> None:
         """Read for the marked jobs, or for all."""
-        this = self._now = self._next
+        this = self._current = self._next
         self._next = Round()
         self._sweep_now = False
         wanted = list(self._jobs if is_sweep else this.marked)
         await self._read_all([self._jobs[job_id] for job_id in wanted if job_id in self._jobs])
-        self._now = None
+        self._current = None
         this.is_over.set()
         if is_sweep:
             self._swept_at = asyncio.get_running_loop().time()
@@ -153,11 +154,11 @@ class LogReader:
 
     def _fail(self, error: BaseException) -> None:
         """End the rounds that somebody may wait for, with an error; the next `run` begins with a sweep."""
-        for failed in self._now, self._next:
+        for failed in self._current, self._next:
             if failed is not None:
                 failed.error = error
                 failed.is_over.set()
-        self._now, self._next = None, Round()
+        self._current, self._next = None, Round()
 
     async def _read_all(self, jobs: Sequence[WatchedJob], *, is_anew: bool = False) -> None:
         if not jobs:

@@ -1,4 +1,4 @@
-"""Database reads for watchers: in threads of their own, and with a time limit.
+"""Visits to the database for watchers: in threads of their own, and with a time limit.
 
 Writers have other threads, so that neither waits for the other.
 """
@@ -39,7 +39,7 @@ _pool = ThreadPool("progress-reads", lambda: MAX_THREADS, _limit_waiting)
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a function that reads the database in a thread, and return its result.
+    """Run a function that visits the database in a thread, and return its result.
 
     Raises:
         OperationalError: There was none within `READ_SECONDS`; a later one is dropped.

@@ -25,7 +25,7 @@ class Replay:
         self._pages: Pages | None = None  # there while clients read what the window does not hold
 
     async def after(self, seq: int) -> Sequence[Frame] | None:
-        """Return the events after a position: all, or the first of them; None if they can't be had whole."""
+        """Return the next events after ``seq`` without a gap, perhaps not all; None if they are no longer kept."""
         window = self._window
         behind = window.position.seq - seq
         if not 0 <= behind <= conf.REPLAY_EVENTS:

@@ -32,8 +32,8 @@ class Subscription:
         self.has_skipped_events = False  # a snapshot was sent instead of events
         self.stopped_at: Position | None = None  # after which nothing is sent, until the access policy was asked again
 
-    def reached(self, position: Position) -> None:
-        """Note, of one that is stopped, that it was sent all up to here."""
+    def note_sent(self, position: Position) -> None:
+        """If it is stopped, remember that it was sent everything up to here."""
         if self.stopped_at is not None:
             self.stopped_at = position
 

@@ -44,7 +44,7 @@ class WatchedJob:
         job_id: The job.
         read: Reads a span of the job's log.
         admit_again: Called with the subscriptions that were stopped, since who may watch may have changed.
-        on_idle: Called when nobody watches or is about to.
+        on_idle: Called when nobody watches nor is subscribing.
 
     """
 
@@ -68,13 +68,11 @@ class WatchedJob:
         self._with_logs: dict[Connection, None] = {}
         self._window: Window | None = None
         self._replay: Replay | None = None  # of what came before the window
-        self._answered: tuple[tuple[Frame | None, Frame | None, int], list[Chunk]] | None = None
+        # What was answered last, for others who resume from there: (first frame, last frame, count) and the chunks.
+        self._last_answer: tuple[tuple[Frame | None, Frame | None, int], list[Chunk]] | None = None
         self._read = read
         self._admit_again = admit_again
         self._on_idle = on_idle
-
-    def __len__(self) -> int:
-        return len(self.subscriptions)
 
     @property
     def position(self) -> Position | None:
@@ -83,7 +81,7 @@ class WatchedJob:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody watches or is about to."""
+        """Whether nobody watches nor is subscribing."""
         return not (self.subscriptions or self._pending)
 
     # What the log reader brings
@@ -100,11 +98,11 @@ class WatchedJob:
         return behind <= 0 or (behind <= conf.REPLAY_EVENTS and not self.has_hole)
 
     def was_set_back(self, head: "Head | ProcessingJob", seen: int) -> bool:
-        """Return whether the job stands where it can't after what was shown: its log was restored from a backup, say.
+        """Return whether the log went back: it ends before what was seen, or the state at the same position differs.
 
         Args:
-            head: Where it stands.
-            seen: The position in the log that was known when the database was asked.
+            head: What the database says.
+            seen: The position that was known when the database was asked.
 
         """
         window = self._window
@@ -186,20 +184,20 @@ class WatchedJob:
 
     @contextmanager
     def subscribing(self) -> Iterator[None]:
-        """Keep the job while a subscription is being made; after the last, what was read for replays is dropped."""
+        """Keep the job while a subscription is being made; when the last one is, drop what was read for replays."""
         self._pending += 1
         try:
             yield
         finally:
             self._pending -= 1
             if not self._pending:
-                self._answered = None
+                self._last_answer = None
                 if self._replay is not None:
                     self._replay.forget_pages()
             self._check_idle()
 
     async def missed_since(self, since: Position) -> Sequence[Frame] | None:
-        """Return the events after a position: all, or the first of them; None if any is no longer kept."""
+        """Return the next events after a position without a gap, perhaps not all; None if they are no longer kept."""
         if self._window is None or self._replay is None or since.epoch != self._window.position.epoch:
             return None
         return await self._replay.after(since.seq)
@@ -212,7 +210,8 @@ class WatchedJob:
         """End a connection's earlier subscription; return where the new one begins, so that nothing is sent twice.
 
         What was sent to the earlier one may still be on its way, so the new one begins behind that; unless the client
-        asks for more than the earlier one was ever sent.
+        asks for more than the earlier one was ever sent. If the earlier one skipped events and the client asks for
+        older ones, it gets a snapshot.
         """
         old = self.subscriptions.get(connection)
         if old is None:
@@ -238,7 +237,7 @@ class WatchedJob:
 
         """
         connection, was_stopped = subscription.connection, subscription.stopped_at is not None
-        if not was_stopped and len(self) >= conf.MAX_WATCHERS_PER_JOB:
+        if not was_stopped and len(self.subscriptions) >= conf.MAX_WATCHERS_PER_JOB:
             raise Refused(
                 ErrorCode.TOO_MANY_CONNECTIONS,
                 "Too many are watching this job",
@@ -261,9 +260,9 @@ class WatchedJob:
         if is_asked or missed is None:
             frames.append(self._window.snapshot(recovered=missed is not None))
         made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
-        if self._answered is None or self._answered[0] != made_of:  # each ends at the same event
-            self._answered = made_of, list(chunks(frames))
-        return self._answered[1]
+        if self._last_answer is None or self._last_answer[0] != made_of:  # each ends at the same event
+            self._last_answer = made_of, list(chunks(frames))
+        return self._last_answer[1]
 
     def _stop(self) -> list[Subscription]:
         """Stop sending to all subscriptions, until each is attached again or turned away; return them."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from ..delivery.chunks import Chunk
@@ -14,7 +14,8 @@ from ..protocol.frames import Frame
 logger = logging.getLogger(__name__)
 
 SENDER = "progress.sender"  # the key in scope["extensions"] under which a server may give a `Sender` of its own
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
 
 IS_EAGER = sys.version_info >= (3, 12)  # Python can run a new task at once, up to its first wait
 
@@ -49,7 +50,7 @@ class AsgiSender:
     def __init__(self, send: Send) -> None:
         self.flow: FlowControl | None = None
         self._send = send
-        self._waiting: list[Frame] = []  # an empty deque takes 0.6 KiB
+        self._waiting: list[Message] = []  # an empty deque takes 0.6 KiB
         self._code: CloseCode | None = None  # to close with, after what waits
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None  # what the task waits for while there is nothing to send
@@ -65,7 +66,7 @@ class AsgiSender:
 
     def write(self, chunk: Chunk) -> None:
         """Send frames, in order."""
-        self._waiting.extend(chunk.frames)
+        self._waiting.extend(chunk.encoded(websocket_messages))
         self._start()
 
     def close(self, code: CloseCode) -> None:
@@ -127,30 +128,22 @@ class AsgiSender:
 
     async def _send_waiting(self) -> None:
         while self._waiting and self.flow is not None:
-            frame = self._waiting.pop(0)
+            message = self._waiting.pop(0)
             self._is_busy = True
             self.flow.pause_writing()
-            is_sent = await self._try_to_send(frame)
-            self._is_busy = False
-            if self.flow is None:
-                return
-            if not is_sent:
+            try:
+                await self._send(message)
+            except asyncio.CancelledError:
+                if not self._is_aborted:
+                    raise
+            except Exception as error:
+                logger.debug("A message was refused: %r", error)
                 self._waiting.clear()
-                self.flow.refused()
-            elif not self._waiting:
+                if self.flow is not None:
+                    self.flow.refused()
+            self._is_busy = False
+            if not self._waiting and self.flow is not None:
                 self.flow.resume_writing()
-
-    async def _try_to_send(self, frame: Frame) -> bool:
-        """Send a frame; return False if the server refused it, True if it was sent or `abort` gave it up."""
-        try:
-            await self._send({"type": "websocket.send", "text": frame.text})
-        except asyncio.CancelledError:
-            if not self._is_aborted:
-                raise
-        except Exception as error:
-            logger.debug("A message was refused: %r", error)
-            return False
-        return True
 
     async def _send_close(self, code: CloseCode) -> None:
         self._is_closing = True
@@ -158,6 +151,11 @@ class AsgiSender:
             await self._send({"type": "websocket.close", "code": int(code)})
         except Exception as error:
             logger.debug("A socket can't be closed: %r", error)
+
+
+def websocket_messages(frames: Sequence[Frame]) -> list[Message]:
+    """Return the ASGI messages that send frames over a WebSocket, the same for everybody."""
+    return [{"type": "websocket.send", "text": frame.text} for frame in frames]
 
 
 def _started(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -58,7 +58,7 @@ class Session:
         self.connection = connection
         self.identity = ANYBODY
         self._address = address
-        self._client: str | None = None  # whose limit the connection counts against, once it does
+        self._client: str | None = None  # «user 5» or «address …», once it is counted in the connection limit
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
         self._queue: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
@@ -68,16 +68,15 @@ class Session:
     def __str__(self) -> str:
         return self._client or "A client"
 
-    def begin(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
-        """Identify the client by its request, then watch a job.
+    def begin(self, request: Any, subscription_of_url: Callable[[], Subscribe] | None) -> None:
+        """Identify the client by its request, then watch the job that the URL names, if it names one.
 
         Args:
             request: The handshake, with the client's credentials.
-            watch: What returns the subscription to the job that the URL names, or raises `Refused`; None if the URL
-                names no job.
+            subscription_of_url: Called in the session's task; returns the subscription, or raises `Refused`.
 
         """
-        self._enqueue(partial(self._admit, request, watch))
+        self._enqueue(partial(self._identify, request, subscription_of_url))
 
     def end(self) -> None:
         """Leave the hub, give back the place in the limits, and stop the timer and the task."""
@@ -91,9 +90,9 @@ class Session:
             self._client = None
             hubs.current().leave(self.connection)
 
-    # Admission
+    # The client
 
-    async def _admit(self, request: Any, watch: Callable[[], Subscribe] | None) -> None:
+    async def _identify(self, request: Any, subscription_of_url: Callable[[], Subscribe] | None) -> None:
         try:
             self.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
         except Error as error:
@@ -103,8 +102,8 @@ class Session:
         hubs.current().enter(self.connection)
         self._close_at(self.identity.expires)
         logger.debug("%s connected", self)
-        if watch is not None:
-            await self._watch_job_of_url(watch)
+        if subscription_of_url is not None:
+            await self._watch_job_of_url(subscription_of_url)
 
     def _count_connection(self) -> None:
         user = self.identity.user
@@ -113,10 +112,10 @@ class Session:
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
         self._client = client
 
-    async def _watch_job_of_url(self, watch: Callable[[], Subscribe]) -> None:
+    async def _watch_job_of_url(self, subscription_of_url: Callable[[], Subscribe]) -> None:
         """Watch the job that the URL names, or close: without it the socket has no purpose."""
         try:
-            await self._subscribe(watch(), is_required=True)
+            await self._subscribe(subscription_of_url(), is_required=True)
         except Refused as refused:
             closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
             refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
@@ -132,12 +131,12 @@ class Session:
         if not self.connection.is_accepting:
             return  # sent before the client knew that we have closed
         try:
-            self._check(text, data)
+            size = self._check(text, data)
             command = commands.parse(text or "")
             if isinstance(command, Ping):
                 self.connection.send(frames.pong())
             else:
-                self._enqueue(partial(self._handle, command), len(text or ""))
+                self._enqueue(partial(self._handle, command), size)
         except Refused as refused:
             self._refuse(refused)
 
@@ -179,7 +178,8 @@ class Session:
         size = sum(size for _, size in self._queue)
         return size > conf.MAX_MESSAGE_BYTES or len(self._queue) >= MAX_QUEUED_MESSAGES
 
-    def _check(self, text: str | None, data: bytes | None) -> None:
+    def _check(self, text: str | None, data: bytes | None) -> int:
+        """Return the bytes of a message that may be taken."""
         if not self._rate.allows(time.monotonic()):
             raise Refused(ErrorCode.TOO_MANY_MESSAGES, "Too many messages", close=CloseCode.TOO_MANY_MESSAGES)
         size = len(data or b"") if text is None else len(text.encode(errors="replace"))
@@ -188,6 +188,7 @@ class Session:
             raise Refused(ErrorCode.MESSAGE_TOO_LARGE, sentence, close=CloseCode.INVALID_REQUEST)
         if text is None:
             raise commands.invalid("Binary frames carry nothing here; send JSON as text.")
+        return size
 
     async def _handle(self, command: commands.Command) -> None:
         match command:

@@ -97,8 +97,12 @@ class Nobody(AccessPolicy):
         return False
 
 
-class Halfway:
-    may_view = None
+class NoSubclass:
+    def may_view(self, user: Any, job: Any) -> bool:
+        return True
+
+    def visible(self, user: Any, jobs: Any) -> Any:
+        return jobs
 
 
 def test_policy__is_the_sites_own() -> None:
@@ -107,7 +111,7 @@ def test_policy__is_the_sites_own() -> None:
         assert check_policy() == []
 
 
-@pytest.mark.parametrize(("path", "error"), [("no.such.Policy", "jobs.E001"), (f"{__name__}.Halfway", "jobs.E002")])
+@pytest.mark.parametrize(("path", "error"), [("no.such.Policy", "jobs.E001"), (f"{__name__}.NoSubclass", "jobs.E002")])
 def test_check_policy__says_what_is_wrong_at_start(path: str, error: str) -> None:
     with override_settings(JOBS_ACCESS_POLICY=path):
         (found,) = check_policy()

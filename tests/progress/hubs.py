@@ -47,4 +47,4 @@ async def swept() -> None:
         await coming.is_over.wait()
         if coming.error is not None:
             raise coming.error
-        coming = reader._now or (reader._next if reader._next.marked else None)
+        coming = reader._current or (reader._next if reader._next.marked else None)

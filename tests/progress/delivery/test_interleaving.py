@@ -86,7 +86,7 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         mock.patch.object(chunks, "CHUNK_BYTES", chance.choice([1, 400, 32_768])),
         mock.patch.object(DataVersion, "of_database", return_value=Counter(world)),
         mock.patch.object(layers, "configured", return_value=None),
-        mock.patch.object(hub_module.Hub, "_hears_others", return_value=has_layer),
+        mock.patch.object(hub_module.Hub, "_layer_works", return_value=has_layer),
     ):
         world.hub = Hub()
         watcher, other = Watcher(), Watcher()

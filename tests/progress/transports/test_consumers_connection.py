@@ -273,4 +273,4 @@ async def test_disconnect__one_of_many_leaves_the_others():
             await leaves.next()
         await job.amark_started()
         assert (await stays.next())["seq"] == 2
-        assert len(hubs.current().jobs["job-1"]) == 1
+        assert len(hubs.current().jobs["job-1"].subscriptions) == 1
