@@ -59,7 +59,7 @@ SENTENCES = {
     # Constants
     "One message can ask for many jobs: 1 to {}, each once": MAX_JOBS,
     "fewer if they take more than {} characters": feed.FRAME_CHARACTERS,
-    "or {} KiB. Its row": window.WINDOW_BYTES / KIB,
+    "or {} KiB. What the database says of its row": window.WINDOW_BYTES / KIB,
     "for each watched job ({} KiB at most)": window.WINDOW_BYTES / KIB,
     "up to {} in a round": log_reader.ROUND_EVENTS,
     "There are {} ms between two rounds": log_reader.GATHER_SECONDS / MS,
