@@ -43,6 +43,10 @@ class Decision(NamedTuple):
         return self.decide(job, **self.arguments)
 
 
+# What was sent when the connection was lost, so that it may be committed or not.
+Unclear = tuple[Decision, Write]
+
+
 class AttemptWriter:
     """Writes what happens to one attempt of one job, and knows what of it is committed.
 
@@ -59,7 +63,7 @@ class AttemptWriter:
             self._attempt, job_or_id = _attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._unclear: list[tuple[Decision, Write]] = []  # sent when the connection was lost: committed or not
+        self._unclear: list[Unclear] = []  # of calls that were given up
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,23 +96,38 @@ class AttemptWriter:
             arguments: What it gets besides.
 
         """
-        return with_retries(partial(self._write_once, Decision(decide, arguments)))
+        own: list[Unclear] = []
+        try:
+            return with_retries(partial(self._write_once, Decision(decide, arguments), own))
+        except BaseException:
+            self._leave(own)  # to the caller, who may repeat the call
+            raise
 
-    def _write_once(self, decision: Decision, connection: BaseDatabaseWrapper) -> Change | None:
+    def _write_once(self, decision: Decision, own: list[Unclear], connection: BaseDatabaseWrapper) -> Change | None:
+        """Try once; add to ``own`` what was sent when the connection was lost, which no other call may claim."""
         if connection.in_atomic_block:
-            return self._write_under_lock(connection, decision, [])
+            unclear = list(self._unclear)
+            change = self._write_under_lock(connection, decision, unclear, [])
+            if unclear:
+                connection.on_commit(partial(self._forget, unclear))
+            return change
         sent: list[Write] = []
         driver_connection = connection.connection
         try:
-            change = None if self._unclear else self._write_at_known_position(connection, decision, sent)
-            if change is None:
+            if not own and not self._unclear:
+                change = self._write_at_known_position(connection, decision, sent)
+                if change is not None:
+                    return change
+            left = [] if own else self._take_left()
+            try:
                 with transaction.atomic(using=connection.alias):
-                    change = self._write_under_lock(connection, decision, sent)
-            return change
+                    return self._write_under_lock(connection, decision, own or left, sent)
+            except BaseException:
+                self._leave(left)
+                raise
         except Error:
             if sent and database.is_lost(connection, driver_connection):
-                with self._lock:
-                    self._unclear.append((decision, sent[-1]))
+                own.append((decision, sent[-1]))
             raise
 
     def _write_at_known_position(
@@ -133,23 +152,20 @@ class AttemptWriter:
             return None  # the row was set back to where this object knew it
 
     def _write_under_lock(
-        self, connection: BaseDatabaseWrapper, decision: Decision, sent: list[Write]
+        self, connection: BaseDatabaseWrapper, decision: Decision, unclear: list[Unclear], sent: list[Write]
     ) -> Change | None:
         """Lock the row and decide on what it says.
 
-        If it is unknown whether earlier writes were committed, the log is asked first: those that were are announced,
-        and if one was this same decision, nothing is written again.
+        The log is asked first for writes of which it is unclear whether they were committed: those that were are
+        announced, and if one was this same decision, nothing is written again.
         """
         job = self._read(connection, lock=True)
         pending = self._uncommitted(connection)
         attempt, is_done = (self._attempt if pending is None else pending.attempt), False
-        unclear = list(self._unclear)
         for earlier_decision, earlier in unclear:
             if is_logged(connection, earlier.event):
                 attempt, is_done = _attempt_of(earlier.after), is_done or earlier_decision == decision
                 connection.on_commit(partial(announce, earlier.event), robust=True)
-        if unclear:
-            connection.on_commit(partial(self._forget_unclear, unclear))
         if attempt is not None and attempt != _attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         change = None if is_done else decision.on(job)
@@ -193,10 +209,20 @@ class AttemptWriter:
             if known is None or known.epoch != job.epoch or known.seq <= job.seq:
                 self._known, self._attempt = job, attempt
 
-    def _forget_unclear(self, writes: list[tuple[Decision, Write]]) -> None:
-        """Forget unclear writes which the log has been asked about; another thread may have added one meanwhile."""
+    # Unclear writes of calls that were given up. Each is for one call: the caller's repetition, or whatever comes next.
+
+    def _take_left(self) -> list[Unclear]:
         with self._lock:
-            self._unclear = [one for one in self._unclear if one not in writes]
+            left, self._unclear = self._unclear, []
+        return left
+
+    def _leave(self, unclear: list[Unclear]) -> None:
+        with self._lock:
+            self._unclear = [*unclear, *self._unclear]
+
+    def _forget(self, unclear: list[Unclear]) -> None:
+        with self._lock:
+            self._unclear = [one for one in self._unclear if one not in unclear]
 
 
 class Committed:

@@ -26,6 +26,7 @@ FILES = (
     "test_speed",
     "test_transactions",
     "test_unclear_commits",
+    "test_unclear_threads",
 )
 
 
