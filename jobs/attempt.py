@@ -87,6 +87,14 @@ class AttemptWriter:
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
+    def _read_again(self) -> None:
+        """Know the row as it is now: what is no event may have changed in it."""
+        self._known = None
+        connection = connection_to_write()
+        if (pending := self._uncommitted(connection)) is not None:
+            committed = Committed(self, self._read(connection), attempt=pending.attempt)
+            connection.on_commit(committed, robust=True)
+
     def _write(self, decide: Callable[..., Change | None], /, **arguments: Any) -> Change | None:
         """Decide on a change, apply it and log it, all in one transaction; return it, or None if nothing is to change.
 

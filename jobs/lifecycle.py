@@ -204,7 +204,7 @@ class ProcessingJobLifecycle(AttemptWriter):
 
         if fields and not with_retries(update):
             raise JobNotFound(self.job_id)
-        self._known = None
+        self._read_again()
 
     acreate = classmethod(async_twin(create.__func__))  # type: ignore[attr-defined]
     amark_queued = async_twin(mark_queued)

@@ -114,9 +114,8 @@ class Reporter:
         stage: str | None = None,
     ) -> None:
         """Report how far the job is: at once if the last report is a while ago or the stage changes, else soon."""
-        if total is not None:
-            self.total = self._count(lambda: total, otherwise=self.total)
-        self._report(lambda: self.current if current is None else current, message=message, stage=stage)
+        total = None if total is None else self._count(lambda: total)
+        self._report(lambda: self.current if current is None else current, total=total, message=message, stage=stage)
 
     def flush(self) -> None:
         """Send now what is not sent yet.
@@ -129,11 +128,21 @@ class Reporter:
         if self.lifecycle.cancel_requested:
             raise JobCancelled(self.lifecycle.job_id)
 
-    def _report(self, count: Callable[[], float], *, message: str | None = None, stage: str | None = None) -> None:
+    def _report(
+        self,
+        count: Callable[[], float],
+        *,
+        total: float | None = None,
+        message: str | None = None,
+        stage: str | None = None,
+    ) -> None:
         with self._lock:
+            if total is not None:
+                self.total = total
             self.current = self._pending["current"] = self._count(count, otherwise=self.current)
             if self.total is not None and self.current > self.total:
                 self.total = self.current  # the total was a guess; being wrong about it is no reason to fail
+            self._pending["total"] = self.total
             if message is not None:
                 self._pending["message"] = validation.fitting_text(message, validation.MAX_MESSAGE)
             if stage is not None:
@@ -157,7 +166,7 @@ class Reporter:
         with self._lock:
             pending, self._pending = self._pending, {}
         try:
-            self.lifecycle.mark_progress(total=self.total, **pending)
+            self.lifecycle.mark_progress(**pending)
         except Error as error:
             with self._lock:
                 self._pending = {**pending, **self._pending}
@@ -172,7 +181,7 @@ class Reporter:
         with self._lock:
             pending, self._pending = self._pending, {}
         if pending:
-            self._persist(partial(self.lifecycle.mark_progress, total=self.total, **pending))
+            self._persist(partial(self.lifecycle.mark_progress, **pending))
 
     def _persist(self, change: Callable[[], None]) -> None:
         """Record a change that must not be lost, trying again while the database does not answer."""

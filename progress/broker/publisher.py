@@ -103,7 +103,7 @@ class Publisher:
                 try:
                     async with asyncio.timeout(LAYER_SEND_SECONDS):
                         await self._send(batch)
-                except Exception as error:  # a channel layer may raise anything
+                except (Exception, asyncio.CancelledError) as error:  # a channel layer may raise anything
                     self._dropped += len(batch)
                     self._complain(error)
 
@@ -125,7 +125,7 @@ class Publisher:
             messages.append((FEED_GROUP, feed_message(changed)))
         await _send_all(layer, messages)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: BaseException) -> None:
         now = time.monotonic()
         if now - self._complained_at >= COMPLAIN_SECONDS:
             self._complained_at = now

@@ -80,7 +80,7 @@ class AsgiSender:
             return
         self._waiting.clear()
         self._code = code
-        if self._is_busy and self._task is not None:
+        if self._is_busy and self._task is not None and self._task is not asyncio.current_task():
             self._is_aborted = True
             self._task.cancel()
         else:
@@ -100,11 +100,13 @@ class AsgiSender:
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
-        elif not self._is_working:
+        elif not self._is_working or (self._task is not None and self._task.done()):  # cancelled before its first step
             self._is_working = True
             task = _started(self._run())
             if not task.done():
                 self._task = task
+                if self.flow is None:  # stopped in the task's first step, which then waited for something
+                    task.cancel()
 
     async def _run(self) -> None:
         """Send what waits. Where tasks can't start eagerly, this one stays for later frames: a new one costs more."""

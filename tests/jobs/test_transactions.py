@@ -213,3 +213,14 @@ def test_receiver__may_write_of_the_same_job(make_job: Any) -> None:
         job_event_committed.disconnect(answer)
     assert [event["message"] for event in log(lifecycle.job_id)] == ["", "", "", "", "seen 4", "", "seen 6"]
     assert_whole(lifecycle.job_id)
+
+
+@pytest.mark.parametrize("first", ["edit", "start"])
+def test_edit__after_another_change_of_the_transaction_is_shown(make_job: Any, first: str) -> None:
+    lifecycle = make_job(name="old", public=True)
+    changes = [lambda: lifecycle.edit(name="new", public=False), lifecycle.mark_started]
+    with transaction.atomic():
+        for change in changes if first == "edit" else reversed(changes):
+            change()
+        assert (lifecycle.job.name, lifecycle.job.public) == ("new", False)
+    assert (lifecycle.job.name, lifecycle.job.public, lifecycle.job.status) == ("new", False, "in_progress")

@@ -219,5 +219,8 @@ class FrameProtocol(WebSocketProtocol):
 
         Autobahn aborts even after a clean close. The reset makes clients see 1006 in place of the close code.
         """
-        is_written = self.wasClean or (self.frame_writer is not None and not self.frame_writer.waiting)
+        waits = self.frame_writer is not None and self.frame_writer.waiting
+        is_written = self.wasClean or (self.frame_writer is not None and not waits)
         super().dropConnection(abort=abort and not is_written)
+        if waits:  # for a client that closes and then reads nothing; Autobahn has a time limit for our own closes only
+            asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.transport.abortConnection)

@@ -1,12 +1,13 @@
 """A reporter that gets wrong arguments, or whose database refuses: the work goes on."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -239,3 +240,30 @@ def test_persist__ends_after_its_time_with_pauses_between(make_job: Any, monkeyp
     assert pauses == [1.0] * 301
     assert len(warned) == 301
     assert "locked); trying again" in warned[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_total__that_another_thread_guesses_too_low_fails_no_report(make_job: Any, monkeypatch: Any) -> None:
+    make_report, is_between, may_go_on = Reporter._report, threading.Event(), threading.Event()
+
+    def slow(self: Reporter, *args: Any, **kwargs: Any) -> None:
+        if threading.current_thread() is guessing:
+            is_between.set()
+            assert may_go_on.wait(10)
+        make_report(self, *args, **kwargs)
+
+    with Reporter(make_job(), total=100) as report:
+        report.report(current=10)
+        report.report(current=20)
+        monkeypatch.setattr(Reporter, "_report", slow)
+
+        def guess() -> None:
+            report.report(total=10)
+            connection.close()
+
+        guessing = threading.Thread(target=guess)
+        guessing.start()
+        assert is_between.wait(10)
+        report.flush()
+        may_go_on.set()
+        guessing.join()

@@ -1,5 +1,6 @@
 """The publisher and what goes wrong: it harms no job, and says so once in a while."""
 
+import asyncio
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -67,6 +68,23 @@ def test_send__a_layer_that_can_not_be_made_ends_nothing(own, layer, logged, mon
     own.flush()
     assert layer.seqs() == [2]
     assert "no such layer" in logged.of("progress.broker.publisher")[0]
+
+
+def test_layer__that_cancels_a_send_does_not_end_the_publisher(own, layer, logged, monkeypatch):
+    send = layer.group_send
+
+    async def cancelled(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "group_send", cancelled)
+        own.put(an_event(1))
+        own.flush()
+    assert layer.group_send == send
+    own.put(an_event(2))
+    own.flush()
+    assert layer.seqs() == [2]
+    assert len(logged.of("progress.broker.publisher")) == 1
 
 
 def test_send__an_event_that_can_not_be_encoded_takes_no_other_along(own, layer, logged):

@@ -1,10 +1,13 @@
 """How a connection over ASGI ends: stuck, closed, refused, gone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from progress.delivery.connection import Connection
 from progress.protocol.codes import CloseCode
+from progress.transports.asgi import AsgiSender
 from tests.progress.senders import a_frame
 from tests.progress.transports.fake_socket import IS_EAGER, fill
 from tests.progress.watching import eventually, timers
@@ -264,3 +267,49 @@ async def test_cancelled__while_it_has_nothing_to_send(socket, connection):
     connection.send(a_frame("2"))
     await eventually(lambda: asyncio.all_tasks() == before)
     assert connection.is_accepting == IS_EAGER
+
+
+async def test_cancelled__before_its_first_step_is_begun_again(socket, connection):
+    before = asyncio.all_tasks()
+    connection.send(a_frame("1"))
+    for sending in asyncio.all_tasks() - before:
+        sending.cancel()
+    await asyncio.sleep(0)
+    connection.send(a_frame("2"))
+    await socket.until("1", "2")
+
+
+# What `send` itself does to its connection
+
+
+async def test_lost__by_the_send_itself_leaves_no_task(connection):
+    before = asyncio.all_tasks()
+
+    async def send(_: dict[str, Any]) -> None:
+        connection.lost()
+        await asyncio.Event().wait()
+
+    connection = Connection(AsgiSender(send))
+    connection.send(a_frame("1"))
+    await eventually(lambda: asyncio.all_tasks() == before)
+
+
+@pytest.mark.parametrize("text", "123")
+async def test_full__by_the_send_itself_is_closed_with_its_code(settings, text):
+    settings.PROGRESS_OUTBOX_BYTES = 100
+    taken: list[Any] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("text") == text:
+            for _ in range(20):
+                connection.send(a_frame("x" * 20))
+            return
+        await asyncio.sleep(0)
+        taken.append(message.get("text") or message.get("code"))
+
+    connection = Connection(AsgiSender(send))
+    for each in "123":
+        connection.send(a_frame(each))
+    await eventually(lambda: CloseCode.TOO_SLOW in taken)
+    assert taken == [*"123"[: "123".index(text)], CloseCode.TOO_SLOW]
+    connection.lost()

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from progress.delivery.chunks import Chunk
 from progress.protocol.frames import Frame
+from progress.transports.daphne import ws_protocol
 from progress.transports.daphne.frame_writer import BUFFER_BYTES, FrameWriter, websocket_frame, websocket_frames
 from progress.transports.daphne.ws_protocol import FrameProtocol
 from tests.installation import Site
@@ -207,6 +209,19 @@ def test_stop__writes_nothing_and_lets_go_of_who_writes(descriptor, writer, end:
     writer.resumeProducing()
     writer.write(a_chunk("later"))
     assert (descriptor.sent, descriptor.waiting) == (b"", b"")
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+async def test_close__of_a_client_that_then_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch, waiting: int):
+    """Autobahn waits for the buffer of a client that has said goodbye, for as long as its kernel lives."""
+    monkeypatch.setattr(ws_protocol, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(WebSocketProtocol, "dropConnection", lambda *_, **__: None)
+    protocol, descriptor = FrameProtocol(), Descriptor()
+    protocol.transport, protocol.wasClean = descriptor, True
+    protocol.frame_writer = SimpleNamespace(waiting=waiting)  # type: ignore[assignment]
+    protocol.dropConnection(abort=False)
+    await asyncio.sleep(0.05)
+    assert descriptor.is_aborted is bool(waiting)
 
 
 MANY = """
