@@ -14,7 +14,7 @@ from .models import ProcessingJob
 from .rate import RateEstimator, eta_seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take half a microsecond more for each
 class Report:
     """The arguments of a progress report, checked, and the moment at which it was made.
 
@@ -27,9 +27,9 @@ class Report:
     message: str | None
     stage: str | None
     metadata: dict[str, Any]
-    at: datetime = field(compare=False)
-    seconds: float = field(compare=False)  # the same moment, by the monotonic clock
+    seconds: float = field(compare=False)  # when it was made, by the monotonic clock
     rate: RateEstimator | None = field(compare=False)  # up to then; None before the first report of a process
+    at: datetime | None = field(compare=False)  # the same moment by the clock of the first report; None of a later one
 
     @classmethod
     def checked(
@@ -57,9 +57,9 @@ class Report:
             message=None if message is None else validation.text(message, "message", validation.MAX_MESSAGE),
             stage=stage,
             metadata=added,
-            at=timezone.now(),
             seconds=time.monotonic(),
             rate=rate,
+            at=timezone.now() if rate is None else None,
         )
 
 
@@ -93,7 +93,7 @@ def _rate_with(job: ProcessingJob, report: Report, count: float) -> RateEstimato
     """Return the rate up to a report and with it; the first one of a process gives the mean since the job's start."""
     rate = report.rate
     if rate is None:
-        if job.started_at is None:
+        if job.started_at is None or report.at is None:
             return RateEstimator(count, report.seconds)
         rate = RateEstimator(0, report.seconds - max(0.0, (report.at - job.started_at).total_seconds()))
     return rate.update(count, report.seconds)

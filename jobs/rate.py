@@ -1,16 +1,14 @@
 """How fast a job goes, and how long it will take."""
 
 import math
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 SMOOTHING_SECONDS = 5.0  # a change of speed shows to two thirds after this long
 MAX_ETA_SECONDS = 8_640_000.0  # 100 days: a job that takes longer stands still, as far as anybody can see
 MIN_SECONDS = 0.5  # what has been seen for less says little: the first report may come after a millisecond
 
 
-@dataclass(frozen=True, slots=True)
-class RateEstimator:
+class RateEstimator(NamedTuple):
     """A smoothed rate of a growing count. It is a value: each sample makes a new one.
 
     An exponential moving average of the speed, in which each sample weighs by the time that it
@@ -20,22 +18,22 @@ class RateEstimator:
     2015, section 3).
 
     Args:
-        count: What was counted at the last sample, or at the start.
-        seconds: When that was.
+        last_count: What was counted at the last sample, or at the start.
+        last_seconds: When that was.
 
     """
 
-    count: float
-    seconds: float
+    last_count: float
+    last_seconds: float
     covered: float = 0.0  # seconds, by all samples
     weighted: float = 0.0
     weight: float = 0.0
 
     def update(self, count: float, seconds: float) -> Self:
         """Return the estimator after ``count`` was reached at the time ``seconds``; a smaller count begins anew."""
-        if count < self.count:
+        if count < self.last_count:
             return type(self)(count, seconds)
-        elapsed = seconds - self.seconds
+        elapsed = seconds - self.last_seconds
         if elapsed <= 0:
             return self
         weight = 1 - math.exp(-elapsed / SMOOTHING_SECONDS)
@@ -43,7 +41,7 @@ class RateEstimator:
             count,
             seconds,
             self.covered + elapsed,
-            self.weighted + weight * ((count - self.count) / elapsed - self.weighted),
+            self.weighted + weight * ((count - self.last_count) / elapsed - self.weighted),
             self.weight + weight * (1 - self.weight),
         )
 

@@ -35,8 +35,8 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one socket. A server that shuts down cancels this; the client then gets the close code to reconnect by.
 
-        Channels' own loop would take another task for each socket, which is 3.6 KiB, and 11 µs more for each message
-        (``python -m benchmarks consumer``).
+        Channels' own loop would take another task for each socket, which is 3.6 KiB, and half as much time again for
+        each message (``python -m benchmarks consumer``).
         """
         self.scope, self.base_send = scope, send
         connection = Connection(sender_of(scope, send))
@@ -58,8 +58,8 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Handle a message of the server.
 
-        Channels' own dispatch enters the process's only database thread before each message: that takes 70 µs, and
-        waits for whatever occupies the thread (``python -m benchmarks consumer``).
+        Channels' own dispatch enters the process's only database thread before each message: that takes half as much
+        time again, and waits for whatever occupies the thread (``python -m benchmarks consumer``).
         """
         match message["type"]:
             case "websocket.connect":
