@@ -4,18 +4,29 @@ Replace the policy by naming a subclass of `AccessPolicy` in ``JOBS_ACCESS_POLIC
 """
 
 import contextlib
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import reduce
+from itertools import islice
 from operator import or_
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.core.checks import CheckMessage, Error, register
+from django.core import checks
+from django.db import InterfaceError, OperationalError, router
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
 from .models import ProcessingJob, readable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NOBODY = object()  # owns no job
+MAX_IDS = 500  # in one query; SQLite takes 999 parameters by default
 
 type_of_user = AbstractBaseUser | AnonymousUser
 
@@ -51,6 +62,42 @@ class AccessPolicy:
         newest = {job.pk: job for job in sorted(found, key=lambda job: job.created_at, reverse=True)}
         return list(newest.values())[:limit]
 
+    def viewable(self, wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_user, set[str]]:
+        """Return which of the jobs with these ids each user may see: asked every few seconds, for all who watch.
+
+        If ``visible`` or ``may_view`` is a subclass's own, that is asked for each user. Override this as well if there
+        are thousands of users.
+        """
+        if type(self).visible is not AccessPolicy.visible:
+            return {user: self._visible_among(user, job_ids) for user, job_ids in wanted.items()}
+        job_ids = {job_id for some in wanted.values() for job_id in some}
+        if type(self).may_view is not AccessPolicy.may_view:
+            seen: dict[type_of_user, set[str]] = {user: set() for user in wanted}
+            for piece in _in_pieces(job_ids):
+                jobs = _jobs().in_bulk(piece)
+                for user, some in wanted.items():
+                    seen[user] |= {job_id for job_id in jobs.keys() & some if self.may_view(user, jobs[job_id])}
+            return seen
+        facts = {
+            job_id: (public, owner_id)
+            for some in _in_pieces(job_ids)
+            for job_id, public, owner_id in _jobs().filter(pk__in=some).values_list("pk", "public", "owner_id")
+        }
+        return {
+            user: self._seen(user, {job_id for job_id in some if job_id in facts}, facts)
+            for user, some in wanted.items()
+        }
+
+    def _seen(self, user: type_of_user, job_ids: set[str], facts: Mapping[str, tuple[bool, Any]]) -> set[str]:
+        """Return what `may_view` says of jobs that there are, by what decides it alone."""
+        mine = user.pk if user.is_authenticated else NOBODY
+        seen = {job_id for job_id in job_ids if facts[job_id][0] or facts[job_id][1] == mine}
+        return job_ids if seen != job_ids and self._sees_all(user) else seen
+
+    def _visible_among(self, user: type_of_user, job_ids: Collection[str]) -> set[str]:
+        pieces = (self.visible(user, _jobs().filter(pk__in=some)) for some in _in_pieces(job_ids))
+        return {job_id for piece in pieces for job_id in piece.values_list("pk", flat=True)}
+
     def _ways(self, user: type_of_user) -> list[Q]:
         return [Q(public=True), *([Q(owner_id=user.pk)] if user.is_authenticated else [])]
 
@@ -81,14 +128,55 @@ def may_view(user: type_of_user, job: ProcessingJob | None) -> bool:
     return False
 
 
-@register()
-def check_policy(**_: Any) -> list[CheckMessage]:
+def viewable(wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_user, tuple[set[str], set[str]]]:
+    """Ask the policy which jobs each user may see; return those, and those on which it can't decide.
+
+    Where it raises, half is asked, and then half of that: whatever a policy raises, it harms one user and job only.
+
+    Raises:
+        OperationalError: The database does not answer.
+
+    """
+    try:
+        found = policy().viewable(wanted)
+        return {user: (set(found.get(user, ())), set()) for user in wanted}
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        pairs = [(user, job_id) for user, job_ids in wanted.items() for job_id in job_ids]
+        if len(pairs) < 2:
+            logger.warning("The access policy can't decide on a job: %r", error)
+            return {user: (set(), set(job_ids)) for user, job_ids in wanted.items()}
+    answers: dict[type_of_user, tuple[set[str], set[str]]] = {user: (set(), set()) for user in wanted}
+    for half in pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]:
+        some: dict[type_of_user, list[str]] = {}
+        for user, job_id in half:
+            some.setdefault(user, []).append(job_id)
+        for user, (seen, undecided) in viewable(some).items():
+            answers[user][0].update(seen)
+            answers[user][1].update(undecided)
+    return answers
+
+
+def _in_pieces(items: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while piece := list(islice(rest, MAX_IDS)):
+        yield piece
+
+
+def _jobs() -> "QuerySet[ProcessingJob]":
+    """Return the jobs where they are written, since a replica may lag."""
+    return ProcessingJob.objects.using(router.db_for_write(ProcessingJob))
+
+
+@checks.register()
+def check_policy(**_: Any) -> list[checks.CheckMessage]:
     """Check at start that the policy can be made and is one: what a subclass leaves out, it inherits."""
     path = getattr(settings, "JOBS_ACCESS_POLICY", DEFAULT)
     try:
         made = policy()
     except Exception as error:  # whatever the import of foreign code may raise
-        return [Error(f"JOBS_ACCESS_POLICY = {path!r} can't be used: {error}", id="jobs.E001")]
+        return [checks.Error(f"JOBS_ACCESS_POLICY = {path!r} can't be used: {error}", id="jobs.E001")]
     if not isinstance(made, AccessPolicy):
-        return [Error(f"JOBS_ACCESS_POLICY = {path!r} must be a subclass of {DEFAULT}.", id="jobs.E002")]
+        return [checks.Error(f"JOBS_ACCESS_POLICY = {path!r} must be a subclass of {DEFAULT}.", id="jobs.E002")]
     return []

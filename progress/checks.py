@@ -27,6 +27,7 @@ BOUNDS = {
     "SYNC_SECONDS": Bounds(0.01, 3600, "each time is a query, and what Redis lost is noticed no sooner"),
     "SWEEP_SECONDS": Bounds(0.01, 60, "each time is a query, and nothing is seen sooner"),
     "POLL_SECONDS": Bounds(0.001, 1, "each time takes the event loop, and nothing is seen sooner"),
+    "ACCESS_SECONDS": Bounds(0.1, 60, "each time is a few queries, and who loses a right keeps it as long"),
     "FEED_OVERLAP_SECONDS": Bounds(1, 3600, "transactions last as long, and all that is newer is read each time"),
     "RING_EVENTS": Bounds(1, 100_000, "each watched job keeps as many in memory"),
     "REPLAY_EVENTS": Bounds(1, 1_000_000, "a replay of more takes longer than anybody waits"),

@@ -4,9 +4,11 @@ It is asked when a subscription begins. When the job's owner or visibility chang
 about again, and resumed from where it was. If the policy raises, the client gets ``unavailable``.
 """
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from ..conf import conf
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.position import Position
@@ -34,16 +36,17 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
             log has changed under a replay.
 
     """
-    offered, has_begun = since, False
+    loop, offered, has_begun = asyncio.get_running_loop(), since, False
     while True:
         await reader.renew(job)
         facts = job.facts
-        await _require_access(job, subscription.user)
+        await _require_access(job, subscription)
+        asked_at = loop.time()
         while job.facts == facts and not _is_behind(job, since):
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()
-            if job.facts != facts:
-                break
+            if job.facts != facts or loop.time() - asked_at >= conf.ACCESS_SECONDS:
+                break  # what was asked may be otherwise by now
             # From here on nothing is awaited: no event can come between the answer and what follows it.
             if not job.is_wanted(subscription):
                 return
@@ -84,14 +87,16 @@ def _may_view(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
         return None
 
 
-async def _require_access(job: WatchedJob, user: type_of_user) -> None:
+async def _require_access(job: WatchedJob, subscription: Subscription) -> None:
     """Ask the policy whether a user may watch a job; once for all connections of the user that ask together.
 
     Raises:
         Refused: They may not, or the policy can't say now.
 
     """
-    row = job.row
+    if subscription.connection.identity.proof is not None:
+        subscription.user = subscription.connection.identity.user  # as read last
+    row, user = job.row, subscription.user
     # By identity and not equality: the same user, read twice, may have got other rights meanwhile.
     answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_may_view, user, row))
     if answer is None:

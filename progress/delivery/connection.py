@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from ..conf import conf
+from ..identity.identity import ANYBODY
 from ..protocol.codes import CloseCode
 from ..protocol.frames import Frame
 from .chunks import Chunk
@@ -77,9 +78,21 @@ class Connection:
 
     """
 
-    __slots__ = ("__weakref__", "_code", "_deadline", "_outbox", "_ready", "_sender", "_state", "_write", "watched")
+    __slots__ = (
+        "__weakref__",
+        "_code",
+        "_deadline",
+        "_outbox",
+        "_ready",
+        "_sender",
+        "_state",
+        "_write",
+        "identity",
+        "watched",
+    )
 
     def __init__(self, sender: Sender) -> None:
+        self.identity = ANYBODY  # whose it is, as read last (`progress.delivery.access_guard`)
         self.watched: dict[str, None] = {}  # the jobs, as the hub keeps it
         self._sender = sender
         self._outbox = Outbox(conf.OUTBOX_BYTES)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ..conf import conf
-from ..protocol.frames import FeedName, encode, feed, feed_entry
+from ..protocol.frames import FEEDS, FeedName, encode, feed, feed_entry
 from ..source.store import access, selectors, type_of_user
 from . import reads
 from .connection import Connection
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
+SHOWN_FEEDS = 4  # how often what the first frame holds is remembered as shown
 CHANGES = 500  # jobs that are read at a time
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
 
@@ -40,18 +41,29 @@ class FeedWatcher:
         self.user = user
         self.name = name
         self.is_answered = False  # before that, it is sent no changes
+        self.shown: dict[str, None] = {}  # the jobs that it was sent last
         self.owed: dict[str, None] = {}  # changed jobs that it alone has yet to be sent, if it may see them
 
-    def answer(self, recent: list[str]) -> None:
+    def answer(self, recent: list[str], job_ids: Iterable[str]) -> None:
         """Send the first frame: the latest jobs, as many as it can hold."""
         self.is_answered = True
+        self.note_shown(job_ids)
         shown = next(_batches(reversed(recent)), [])
         self._send(shown[::-1], cut=len(shown) < len(recent))
 
-    def send_changes(self, entries: list[str]) -> None:
+    def send_changes(self, entries: dict[str, str]) -> None:
         """Send changed jobs, in as many frames as they take."""
-        for batch in _batches(entries):
+        self.note_shown(entries)
+        for batch in _batches(entries.values()):
             self._send(batch)
+
+    def note_shown(self, job_ids: Iterable[str]) -> None:
+        """Remember what was sent last, as much as a list may show."""
+        for job_id in job_ids:
+            self.shown.pop(job_id, None)
+            self.shown[job_id] = None
+        while len(self.shown) > SHOWN_FEEDS * conf.FEED_JOBS:
+            del self.shown[next(iter(self.shown))]
 
     def _send(self, entries: list[str], *, cut: bool = False) -> None:
         self.connection.send(feed(self.name, entries, cut=cut))
@@ -92,12 +104,14 @@ class Feed:
             if not self._watchers:
                 self._sent = await self._changes()
             self._watchers[connection, name] = watcher
+        if connection.identity.proof is not None:
+            watcher.user = connection.identity.user  # as read last
         try:
-            entries, shown = await reads.in_thread(_recent, user, name)
+            entries, shown = await reads.in_thread(_recent, watcher.user, name)
         except BaseException:
             self.remove(connection, name)
             raise
-        watcher.answer(entries)
+        watcher.answer(entries, shown)
         # Jobs that it was shown otherwise than they were sent to the others: to these, a change back would be none.
         watcher.owed |= {job_id: None for job_id, change in shown.items() if self._sent.get(job_id, change) != change}
         self._due.set()  # for what came meanwhile
@@ -109,6 +123,29 @@ class Feed:
         if not self._watchers:
             self._changed.clear()
             self._sent.clear()
+
+    # Access, as the guard asks for it
+
+    def shown_to(self, connection: Connection) -> list[str]:
+        """Return the jobs that a connection was shown."""
+        return [job_id for watcher in self._of(connection) for job_id in watcher.shown]
+
+    def hide(self, connection: Connection, job_id: str) -> None:
+        """Forget that a connection was shown a job."""
+        for watcher in self._of(connection):
+            watcher.shown.pop(job_id, None)
+
+    def renew(self, connection: Connection) -> None:
+        """Take the user of a connection as they are now."""
+        for watcher in self._of(connection):
+            watcher.user = connection.identity.user
+
+    def _of(self, connection: Connection) -> list[FeedWatcher]:
+        if not self._watchers:
+            return []
+        return [watcher for name in FEEDS if (watcher := self._watchers.get((connection, name))) is not None]
+
+    # Changes
 
     def mark(self, job_id: str) -> None:
         """Have a job read soon, since it is new or has changed its status."""
@@ -180,7 +217,9 @@ class Feed:
         self._sent |= changes
         for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
             if self._watchers.get(key) is watcher:
-                watcher.send_changes([entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed])
+                watcher.send_changes(
+                    {job_id: entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed}
+                )
                 watcher.owed = dict.fromkeys(owed)
         self._go_on(asked, changed)
 

@@ -24,6 +24,7 @@ from ..protocol.frames import FeedName
 from ..protocol.position import Position
 from ..source.store import type_of_user
 from ..source.vocabulary import Event, EventKind, is_job_id
+from .access_guard import AccessGuard
 from .admission import admit
 from .connection import Connection
 from .feed import Feed
@@ -47,6 +48,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.subscriber: Subscriber | None = None
         self.reader = self._new_reader()
+        self.guard = AccessGuard(self.connections, self.jobs, self.feed)
         self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
         self._stopping: set[asyncio.Future[None]] = set()  # of subscribers that are no longer used
         self._queue: deque[Event] = deque()  # put by other threads
@@ -62,7 +64,7 @@ class Hub:
             layer = layers.configured()
             self.reader = self._new_reader()  # nobody may wait for one that was stopped
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
-            for work in (self.reader.run, self.feed.run, self._send_heartbeats):
+            for work in (self.reader.run, self.feed.run, self.guard.run, self._send_heartbeats):
                 self._start(_forever(work), self._tasks)
 
     def leave(self, connection: Connection) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
@@ -14,7 +15,7 @@ from django.utils.http import is_same_domain
 
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import InvalidToken, Refused
-from .identity import Identity
+from .identity import Identity, Proof
 from .tokens import verify
 
 SCHEMES = {"ws": "http", "wss": "https"}
@@ -80,8 +81,18 @@ def identify(request: HttpRequest) -> Identity:
     if key is None or "HTTP_ORIGIN" not in request.META:
         return Identity(AnonymousUser())
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    request.session = ReadOnlySession(store.items())  # type: ignore[assignment]  # has all that `get_user` uses
-    return Identity(auth.get_user(request))
+    request.session = session = ReadOnlySession(store.items())  # type: ignore[assignment]  # all that `get_user` uses
+    user = auth.get_user(request)
+    if not user.is_authenticated:
+        return Identity(AnonymousUser())
+    proof = Proof(
+        kind="session",
+        user_id=get_user_model()._meta.pk.to_python(session[auth.SESSION_KEY]),
+        hash=session.get(auth.HASH_SESSION_KEY, ""),
+        backend=session[auth.BACKEND_SESSION_KEY],
+        session_key=key,
+    )
+    return Identity(user, proof=proof)
 
 
 def verify_token(token: str) -> Identity:

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from ..conf import conf
 from ..protocol.exceptions import InvalidToken
-from .identity import Identity
+from .identity import Identity, Proof
 
 SALT = "progress.tokens"
 
@@ -43,7 +43,7 @@ def verify(token: str) -> Identity:
     user = get_user_model()._default_manager.filter(pk=user_id).first()
     if user is None or not user.is_active or fingerprint not in _fingerprints(user):
         raise InvalidToken("The token's user may not sign in, or has a new password.")
-    return Identity(user, expires)
+    return Identity(user, expires, Proof("token", user.pk, fingerprint))
 
 
 def _fingerprints(user: AbstractBaseUser) -> list[str]:

@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser
 from django.db import Error
 
 from ..conf import conf
 from ..delivery import hubs, reads
 from ..delivery.connection import Connection
 from ..identity.auth import has_credentials, identify, verify_token
-from ..identity.identity import Identity
+from ..identity.identity import ANYBODY
 from ..identity.limits import ConnectionLimit, MessageRate, network_of
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
@@ -29,7 +28,6 @@ MAX_QUEUED_MESSAGES = 32  # that wait while the database answers an earlier one;
 
 Work = Callable[[], Awaitable[None]]
 
-ANYBODY = Identity(AnonymousUser())
 connection_limit = ConnectionLimit()
 
 
@@ -51,12 +49,10 @@ class Session:
         "_room",
         "_worker",
         "connection",
-        "identity",
     )
 
     def __init__(self, connection: Connection, address: str) -> None:
         self.connection = connection
-        self.identity = ANYBODY
         self._address = address
         self._client: str | None = None  # «user 5» or «address …», once it is counted in the connection limit
         self._expiry: asyncio.TimerHandle | None = None
@@ -94,19 +90,19 @@ class Session:
 
     async def _identify(self, request: Any, subscription_of_url: Callable[[], Subscribe] | None) -> None:
         try:
-            self.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
+            self.connection.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
         except Error as error:
             logger.warning("A visitor can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
         self._count_connection()
         hubs.current().enter(self.connection)
-        self._close_at(self.identity.expires)
+        self._close_at(self.connection.identity.expires)
         logger.debug("%s connected", self)
         if subscription_of_url is not None:
             await self._watch_job_of_url(subscription_of_url)
 
     def _count_connection(self) -> None:
-        user = self.identity.user
+        user = self.connection.identity.user
         client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
         if not connection_limit.acquire(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
@@ -217,7 +213,7 @@ class Session:
             )
         await hubs.current().subscribe(
             self.connection,
-            self.identity.user,
+            self.connection.identity.user,
             command.job_id,
             command.since,
             logs=command.logs,
@@ -238,9 +234,9 @@ class Session:
             self._refuse(refused)
 
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
-        if command.feed == "mine" and not self.identity.user.is_authenticated:
+        if command.feed == "mine" and not self.connection.identity.user.is_authenticated:
             raise Refused(ErrorCode.NOT_AUTHENTICATED, "Sign in to see your jobs", subject=command.feed)
-        await hubs.current().subscribe_feed(self.connection, self.identity.user, command.feed)
+        await hubs.current().subscribe_feed(self.connection, self.connection.identity.user, command.feed)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if command.is_feed:
@@ -255,8 +251,9 @@ class Session:
         except Error as error:
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
         assert identity.expires is not None, "every token expires"
-        self.identity = identity
+        self.connection.identity = identity
         self._close_at(identity.expires)
+        await hubs.current().guard.check([self.connection])  # what it watches is the new user's from here on
         self.connection.send(frames.authenticated(identity.expires))
 
     def _close_at(self, expires: datetime | None) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.db import OperationalError, ProgrammingError
 from django.test import override_settings
 
-from jobs.access import AccessPolicy, check_policy, policy
+from jobs.access import AccessPolicy, check_policy, policy, viewable
 from jobs.models import ProcessingJob
 
 pytestmark = pytest.mark.django_db
@@ -117,3 +118,67 @@ def test_check_policy__says_what_is_wrong_at_start(path: str, error: str) -> Non
         (found,) = check_policy()
     assert found.id == error
     assert path in str(found.msg)
+
+
+class OnlyMayView(AccessPolicy):
+    def may_view(self, user: Any, job: ProcessingJob) -> bool:
+        return job.name == "public"
+
+
+class OnlyVisible(AccessPolicy):
+    def visible(self, user: Any, jobs: Any) -> Any:
+        return jobs.filter(name="public")
+
+
+def test_viewable__of_many_users_agrees_with_what_each_may_view(users: Any, jobs: list[ProcessingJob]) -> None:
+    wanted = {user: [job.pk for job in jobs] + ["absent"] for user in users.values()}
+    for user, (seen, undecided) in viewable(wanted).items():
+        assert seen == {job.pk for job in jobs if policy().may_view(user, job)}
+        assert undecided == set()
+
+
+@pytest.mark.parametrize("name", ["OnlyMayView", "OnlyVisible"])
+def test_viewable__asks_what_a_policy_has_of_its_own(name: str, jobs: list[ProcessingJob]) -> None:
+    with override_settings(JOBS_ACCESS_POLICY=f"{__name__}.{name}"):
+        ((seen, _),) = viewable({AnonymousUser(): [job.pk for job in jobs]}).values()
+    assert seen == {job.pk for job in jobs if job.name == "public"}
+
+
+class LeavesOut(AccessPolicy):
+    def viewable(self, wanted: Any) -> Any:
+        return {user: list(job_ids)[:1] for user, job_ids in wanted.items() if user.pk}
+
+
+def test_viewable__of_a_policy_that_names_nobody_who_sees_nothing(users: Any, jobs: list[ProcessingJob]) -> None:
+    job_ids = [job.pk for job in jobs]
+    with override_settings(JOBS_ACCESS_POLICY=f"{__name__}.LeavesOut"):
+        found = viewable({users["owner"]: job_ids, users["anonymous"]: job_ids})
+    assert found == {users["owner"]: ({job_ids[0]}, set()), users["anonymous"]: (set(), set())}
+
+
+class Fails(AccessPolicy):
+    asked = 0
+
+    def viewable(self, wanted: Any) -> Any:
+        type(self).asked += 1
+        if any(user.pk == 7 and "job-3" in job_ids for user, job_ids in wanted.items()):
+            raise ProgrammingError("no such table")
+        return wanted
+
+
+def test_viewable__what_a_policy_raises_on_is_found_in_few_steps() -> None:
+    wanted = {User(pk=pk): [f"job-{number}" for number in range(8)] for pk in range(1, 65)}
+    with override_settings(JOBS_ACCESS_POLICY=f"{__name__}.Fails"):
+        found = viewable(wanted)
+    assert found.pop(User(pk=7)) == ({f"job-{number}" for number in range(8)} - {"job-3"}, {"job-3"})
+    assert all(answer == (set(wanted[user]), set()) for user, answer in found.items())
+    assert Fails.asked <= 2 * 9 + 1  # 512 pairs are halved nine times
+
+
+def test_viewable__a_silent_database_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> Any:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(AccessPolicy, "viewable", away)
+    with pytest.raises(OperationalError):
+        viewable({User(pk=1): ["a"], User(pk=2): ["b"]})

@@ -18,7 +18,7 @@ READ_PATH = {
     "broker": ("subscriber",),
     "delivery": (
         *("hub", "hubs", "feed", "connection", "outbox", "reads"),
-        *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "admission"),
+        *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "access_guard", "admission"),
     ),
     "transports": ("asgi", "consumers", "session"),
 }

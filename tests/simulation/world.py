@@ -112,6 +112,13 @@ class World:
             raise RuntimeError("the policy fails")
         return may_view(user, job)
 
+    def viewable(self, wanted: Any) -> Any:
+        rows = self.database.rows
+        return {
+            user: {job_id for job_id in job_ids if job_id in rows and self.may_view(user, rows[job_id].model())}
+            for user, job_ids in wanted.items()
+        }
+
     # The database
 
     def now(self) -> datetime:

@@ -84,6 +84,9 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
         return function(*args)
 
     monkeypatch.setattr(reads, "in_thread", at_once)
+    monkeypatch.setattr(
+        "jobs.access.viewable", lambda wanted: {user: (set(ids), set()) for user, ids in wanted.items()}
+    )
     monkeypatch.setattr(layers, "configured", lambda: None)
     monkeypatch.setattr(DataVersion, "of_database", lambda: made)
     return made

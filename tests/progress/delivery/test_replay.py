@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import chunks, hubs, log_reader, pages, reads
@@ -153,6 +154,27 @@ async def test_a_socket_that_is_stuck__ends_the_replay(settings):
     await eventually(lambda: watcher.codes == [CloseCode.TOO_SLOW])
     assert len(watcher.chunks) == 1
     hubs.current().leave(watcher.connection)
+
+
+async def test_a_long_replay__asks_for_access_again(settings, monkeypatch):
+    settings.PROGRESS_ACCESS_SECONDS = 0.02
+    job = await a_job()
+    await add_events(EVENTS, "m" * 1_000)
+    watcher = Slow()
+    hubs.current().enter(watcher.connection)
+    try:
+        replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
+        await eventually(lambda: watcher.chunks)
+        monkeypatch.setattr(AccessPolicy, "may_view", lambda *_: False)
+        await asyncio.sleep(0.03)
+        while not replay.done():
+            watcher.empty(room=1)
+            await asyncio.sleep(0.001)
+        with pytest.raises(Refused, match="Job not found"):
+            await replay
+        assert watcher.count('"type":"progress"') < EVENTS
+    finally:
+        hubs.current().leave(watcher.connection)
 
 
 async def test_events_that_come_during_a_replay(monkeypatch):
