@@ -46,7 +46,7 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()
             if job.facts != facts or loop.time() - asked_at >= conf.ACCESS_SECONDS:
-                break  # what was asked may be otherwise by now
+                break  # what was asked may be otherwise by now; what was read is kept
             # From here on nothing is awaited: no event can come between the answer and what follows it.
             if not job.is_wanted(subscription):
                 return

@@ -246,14 +246,15 @@ class Session:
         self.connection.send(frames.unsubscribed(command.subject[:64]))
 
     async def _authenticate(self, command: Auth) -> None:
+        before = self.connection.identity
         try:
-            identity = await reads.in_thread(verify_token, command.token)
+            self.connection.identity = identity = await reads.in_thread(verify_token, command.token)
+            await hubs.current().guard.check([self.connection])  # what it watches is the new user's from here on
         except Error as error:
+            self.connection.identity = before
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
         assert identity.expires is not None, "every token expires"
-        self.connection.identity = identity
         self._close_at(identity.expires)
-        await hubs.current().guard.check([self.connection])  # what it watches is the new user's from here on
         self.connection.send(frames.authenticated(identity.expires))
 
     def _close_at(self, expires: datetime | None) -> None:

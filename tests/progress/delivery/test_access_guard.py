@@ -288,6 +288,22 @@ async def test_backend__that_fails_leaves_its_clients_and_all_others_are_asked_a
         assert await other.close_code() == CloseCode.TOKEN_EXPIRED
 
 
+async def test_auth__behind_a_silent_database_is_unavailable(monkeypatch, logged):
+    ann = await a_user()
+    await a_job("public")
+    async with watching("/progress/ws") as socket:
+        assert (await socket.ask(type="subscribe", job_id="public"))["type"] == "snapshot"
+
+        def away(*_: Any) -> None:
+            raise OperationalError("the database is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(access, "viewable", away)
+            assert (await socket.ask(type="auth", token=await a_token(ann)))["code"] == "unavailable"
+        assert "Traceback" not in "".join(record.exc_text or "" for record in logged.records)
+        assert (await socket.ask(type="auth", token=await a_token(ann)))["type"] == "authenticated"
+
+
 class Away(ModelBackend):
     def get_user(self, user_id: Any) -> Any:
         raise ConnectionError("the directory is away")

@@ -177,6 +177,27 @@ async def test_a_long_replay__asks_for_access_again(settings, monkeypatch):
         hubs.current().leave(watcher.connection)
 
 
+async def test_a_database_that_is_slower_than_access_lasts__brings_the_replay_to_its_end(settings, monkeypatch):
+    """Or access would be asked for again and again, and nothing ever be sent."""
+    settings.PROGRESS_ACCESS_SECONDS = 0.01
+    monkeypatch.setattr(pages, "KEPT_BYTES", 1)
+    job = await a_job()
+    await add_events(EVENTS)
+    in_thread = reads.in_thread
+
+    async def slow(function: Any, *args: Any) -> Any:
+        answer = await in_thread(function, *args)
+        if function is log_reader._publications:
+            await asyncio.sleep(0.02)
+        return answer
+
+    monkeypatch.setattr(reads, "in_thread", slow)
+    async with watchers() as [watcher]:
+        async with asyncio.timeout(5):
+            await watch(watcher, Position(job.job.epoch, 1))
+    assert seqs(watcher) == [*range(2, EVENTS + 2), EVENTS + 1]
+
+
 async def test_events_that_come_during_a_replay(monkeypatch):
     job = await a_job()
     await job.amark_started()
