@@ -16,6 +16,7 @@ from jobs import access
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
 from progress.delivery import hubs, reads
+from progress.identity.renewal import renewed
 from progress.protocol.codes import CloseCode
 from tests.progress.identity.test_auth import cookie_of
 from tests.progress.sockets import a_job, a_token, a_user
@@ -315,6 +316,9 @@ async def test_queries__are_as_few_for_many_users_as_for_one(monkeypatch):
     in_thread = reads.in_thread
 
     async def counting(function: Any, *args: Any) -> Any:
+        if function not in (renewed, access.viewable):
+            return await in_thread(function, *args)  # the log reader may just sweep
+
         def call() -> Any:
             from django.db import connection
 
