@@ -5,11 +5,10 @@ Replace the policy by naming a subclass of `AccessPolicy` in ``JOBS_ACCESS_POLIC
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import reduce
-from itertools import islice
 from operator import or_
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_permission_codename
@@ -19,14 +18,12 @@ from django.db import InterfaceError, OperationalError, router
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
+from .batches import MAX_IDS, batched
 from .models import ProcessingJob, readable
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 NOBODY = object()  # owns no job
-MAX_IDS = 500  # in one query; SQLite takes 999 parameters by default
 
 type_of_user = AbstractBaseUser | AnonymousUser
 
@@ -73,14 +70,14 @@ class AccessPolicy:
         job_ids = {job_id for some in wanted.values() for job_id in some}
         if type(self).may_view is not AccessPolicy.may_view:
             seen: dict[type_of_user, set[str]] = {user: set() for user in wanted}
-            for piece in _in_pieces(job_ids):
+            for piece in batched(job_ids, MAX_IDS):
                 jobs = _jobs().in_bulk(piece)
                 for user, some in wanted.items():
                     seen[user] |= {job_id for job_id in jobs.keys() & some if self.may_view(user, jobs[job_id])}
             return seen
         facts = {
             job_id: (public, owner_id)
-            for some in _in_pieces(job_ids)
+            for some in batched(job_ids, MAX_IDS)
             for job_id, public, owner_id in _jobs().filter(pk__in=some).values_list("pk", "public", "owner_id")
         }
         return {
@@ -95,7 +92,7 @@ class AccessPolicy:
         return job_ids if seen != job_ids and self._sees_all(user) else seen
 
     def _visible_among(self, user: type_of_user, job_ids: Collection[str]) -> set[str]:
-        pieces = (self.visible(user, _jobs().filter(pk__in=some)) for some in _in_pieces(job_ids))
+        pieces = (self.visible(user, _jobs().filter(pk__in=some)) for some in batched(job_ids, MAX_IDS))
         return {job_id for piece in pieces for job_id in piece.values_list("pk", flat=True)}
 
     def _ways(self, user: type_of_user) -> list[Q]:
@@ -156,12 +153,6 @@ def viewable(wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_use
             answers[user][0].update(seen)
             answers[user][1].update(undecided)
     return answers
-
-
-def _in_pieces(items: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(items)
-    while piece := list(islice(rest, MAX_IDS)):
-        yield piece
 
 
 def _jobs() -> "QuerySet[ProcessingJob]":

@@ -1,18 +1,16 @@
 """Reads of jobs and their log, for whoever shows them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from django.db import router
 from django.db.models import Q
 
 from .access import policy, type_of_user
+from .batches import MAX_IDS, batched
 from .models import JobEvent, ProcessingJob, readable
 
-T = TypeVar("T")
-
-MAX_IDS = 500  # in one query; SQLite takes 999 parameters by default
 MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
 
 
@@ -56,14 +54,14 @@ def recent_jobs(user: type_of_user, limit: int, *, own: bool = False) -> list[Pr
 def get_jobs(job_ids: Iterable[str]) -> list[ProcessingJob]:
     """Return those jobs that exist, as they are now."""
     jobs = ProcessingJob.objects.using(database_alias())
-    return [job for some in _in_pieces(list(job_ids), MAX_IDS) for job in jobs.filter(pk__in=some)]
+    return [job for some in batched(job_ids, MAX_IDS) for job in jobs.filter(pk__in=some)]
 
 
 def heads(job_ids: Sequence[str]) -> dict[str, Head]:
     """Return the head of each of the jobs that exist, as it is now."""
     jobs = ProcessingJob.objects.using(database_alias())
     found = {}
-    for some in _in_pieces(job_ids, MAX_IDS):
+    for some in batched(job_ids, MAX_IDS):
         rows = jobs.filter(pk__in=some).values_list("pk", *Head._fields)
         found.update({job_id: Head(*head) for job_id, *head in rows})
     return found
@@ -79,7 +77,7 @@ def jobs_changed_since(since: datetime) -> list[tuple[str, str, str, datetime]]:
 def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
     """Return the kept events of each job's span, in order; none of a job whose stream is another by now."""
     found: dict[str, list[JobEvent]] = {job_id: [] for job_id in spans}
-    for some in _in_pieces(list(spans.items()), MAX_SPANS):
+    for some in batched(spans.items(), MAX_SPANS):
         wanted = [
             Q(job_id=job_id, job__epoch=span.epoch, seq__gt=span.after, seq__lte=span.upto) for job_id, span in some
         ]
@@ -87,8 +85,3 @@ def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
         for event in events.order_by("job_id", "seq"):
             found[event.job_id].append(event)
     return found
-
-
-def _in_pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

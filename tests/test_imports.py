@@ -17,6 +17,7 @@ LAYERS: list[set[str]] = [{"source"}, {"conf", "protocol"}, {"broker", "identity
 
 # No I/O, no Django, no event loop: their tests need none of these either.
 PURE = [
+    "jobs.batches",
     "jobs.events",
     "jobs.exceptions",
     "jobs.ids",
@@ -34,7 +35,19 @@ PURE = [
     "progress.delivery.window",
 ]
 HARMLESS = {  # all that they may import
-    *("collections", "dataclasses", "datetime", "enum", "ipaddress", "json", "logging", "math", "re", "secrets"),
+    *(
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "ipaddress",
+        "itertools",
+        "json",
+        "logging",
+        "math",
+        "re",
+        "secrets",
+    ),
     *("typing", "uuid6"),
     *APPS,
 }

@@ -10,8 +10,7 @@ the next time; where a policy fails, the subscription ends as ``unavailable``. A
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
@@ -23,6 +22,7 @@ from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..source.store import access, type_of_user
+from ..source.vocabulary import MAX_IDS, batched
 from . import reads
 from .connection import Connection
 from .feed import Feed
@@ -35,7 +35,6 @@ A = TypeVar("A")
 K = TypeVar("K")
 T = TypeVar("T")
 
-ASKED_TOGETHER = 500  # identities, or users, in one visit to the database
 CONNECTIONS_A_TURN = 250  # looked at before others have their turn, some 2 ms of work
 
 # A browser may hold a new session by now, so it comes back; a token stays what it is.
@@ -82,7 +81,7 @@ class AccessGuard:
         """Take their users as they are now, and close those whose session or token no longer holds."""
         identities = {proof: each.identity for each in connections if (proof := each.identity.proof) is not None}
         users = await _answers(renewed, identities, lambda piece: [identity for _, identity in piece])
-        for turn in _in_pieces(connections, CONNECTIONS_A_TURN):
+        for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 _, expires, proof = connection.identity
                 if proof is None or proof not in users:
@@ -102,7 +101,7 @@ class AccessGuard:
         watched: dict[Connection, Watched] = {}
         # Users of one backend by their keys: another's may know the same user with other rights.
         wanted: dict[str, dict[type_of_user, set[str]]] = {}
-        for turn in _in_pieces(connections, CONNECTIONS_A_TURN):
+        for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 if connection.is_accepting and (jobs := self._watched(connection)):
                     watched[connection] = jobs
@@ -110,7 +109,7 @@ class AccessGuard:
                     users.setdefault(connection.identity.user, set()).update(jobs)
             await asyncio.sleep(0)
         answers = {backend: await _answers(access.viewable, users, dict) for backend, users in wanted.items()}
-        for some in _in_pieces(watched.items(), CONNECTIONS_A_TURN):
+        for some in batched(watched.items(), CONNECTIONS_A_TURN):
             for connection, jobs in some:
                 answer = answers.get(_backend(connection.identity), {}).get(connection.identity.user)
                 if answer is not None and connection.is_accepting:
@@ -151,7 +150,7 @@ async def _answers(
 ) -> dict[K, A]:
     """Ask in pieces, in a thread; leave out those of a piece that fails for another reason than a silent database."""
     answers: dict[K, A] = {}
-    for piece in _in_pieces(wanted.items(), ASKED_TOGETHER):
+    for piece in batched(wanted.items(), MAX_IDS):
         try:
             answers.update(await reads.in_thread(ask, argument(piece)))
         except (OperationalError, InterfaceError):
@@ -159,9 +158,3 @@ async def _answers(
         except Exception:
             logger.exception("Access can't be asked for again")
     return answers
-
-
-def _in_pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(list(items))
-    while piece := list(islice(rest, size)):
-        yield piece

@@ -1,10 +1,9 @@
 """Who clients are by now: sessions end, passwords change, users are deactivated, deleted, promoted or demoted."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from importlib import import_module
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
@@ -19,9 +18,6 @@ from .identity import Identity, Proof
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-MAX_IDS = 500  # in one query; SQLite takes 999 parameters by default
 IN_BULK = {f"django.contrib.sessions.backends.{engine}" for engine in ("db", "cached_db")}
 
 Users = dict[tuple[str, Any], Any]
@@ -30,8 +26,8 @@ Users = dict[tuple[str, Any], Any]
 def renewed(identities: Collection[Identity]) -> dict[Proof, Any]:
     """Return, for each proof, the user as the database has them now; None if the proof no longer holds.
 
-    One query for all users and one for all sessions. A session engine or a backend of the host's own is asked for each;
-    where that fails, the proof is left out. Reads the database.
+    One query for all users and one for all sessions, so no more at once than a query takes. A session engine or a
+    backend of the host's own is asked for each; where that fails, the proof is left out. Reads the database.
 
     Raises:
         Error: The database does not answer.
@@ -94,10 +90,10 @@ def _users(proofs: Iterable[Proof]) -> tuple[Users, set[tuple[str, Any]]]:
     return found, unclear
 
 
-def _in_bulk(user_ids: Iterable[Any]) -> Iterator[Any]:
+def _in_bulk(user_ids: Iterable[Any]) -> Iterable[Any]:
     model = get_user_model()
     users = model._default_manager.using(router.db_for_write(model))
-    return (user for some in _in_pieces(user_ids) for user in users.filter(pk__in=some))
+    return users.filter(pk__in=list(user_ids))
 
 
 def _living(session_keys: set[str]) -> tuple[set[str], set[str]]:
@@ -125,12 +121,5 @@ def _living(session_keys: set[str]) -> tuple[set[str], set[str]]:
 
 def _living_rows(store: Any, session_keys: set[str]) -> set[str]:
     model = store.get_model_class()
-    rows = model.objects.using(router.db_for_write(model)).filter(expire_date__gt=timezone.now())
-    found = (rows.filter(pk__in=some).values_list("session_key", flat=True) for some in _in_pieces(session_keys))
-    return {key for some in found for key in some}
-
-
-def _in_pieces(items: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(items)
-    while piece := list(islice(rest, MAX_IDS)):
-        yield piece
+    rows = model.objects.using(router.db_for_write(model)).filter(expire_date__gt=timezone.now(), pk__in=session_keys)
+    return set(rows.values_list("session_key", flat=True))

@@ -1,14 +1,16 @@
-"""From the ``jobs`` app, what is pure: events, their kinds, statuses, and the form of an id."""
+"""From the ``jobs`` app, what is pure: events, their kinds, statuses, the form of an id, and what a query takes."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__ == "progress.source":
+    from jobs.batches import MAX_IDS, batched
     from jobs.events import Event
     from jobs.ids import is_job_id
     from jobs.states import EventKind, Status
 else:
+    from ...jobs.batches import MAX_IDS, batched
     from ...jobs.events import Event
     from ...jobs.ids import is_job_id
     from ...jobs.states import EventKind, Status
 
-__all__ = ["Event", "EventKind", "Status", "is_job_id"]
+__all__ = ["MAX_IDS", "Event", "EventKind", "Status", "batched", "is_job_id"]
