@@ -23,7 +23,6 @@ from .models import ProcessingJob, readable
 
 logger = logging.getLogger(__name__)
 
-NOBODY = object()  # owns no job
 
 type_of_user = AbstractBaseUser | AnonymousUser
 
@@ -40,7 +39,7 @@ class AccessPolicy:
 
     def may_view(self, user: type_of_user, job: ProcessingJob) -> bool:
         """Return whether ``user`` may see ``job``."""
-        return job.public or (user.is_authenticated and job.owner_id == user.pk) or self._sees_all(user)
+        return _concerns(user, job.public, job.owner_id) or self._sees_all(user)
 
     def visible(self, user: type_of_user, jobs: "QuerySet[ProcessingJob]") -> "QuerySet[ProcessingJob]":
         """Return those of ``jobs`` that ``user`` may see."""
@@ -80,15 +79,14 @@ class AccessPolicy:
             for some in batched(job_ids, MAX_IDS)
             for job_id, public, owner_id in _jobs().filter(pk__in=some).values_list("pk", "public", "owner_id")
         }
-        return {
-            user: self._seen(user, {job_id for job_id in some if job_id in facts}, facts)
-            for user, some in wanted.items()
-        }
+        return {user: self._viewable_by_facts(user, facts.keys() & some, facts) for user, some in wanted.items()}
 
-    def _seen(self, user: type_of_user, job_ids: set[str], facts: Mapping[str, tuple[bool, Any]]) -> set[str]:
-        """Return what `may_view` says of jobs that there are, by what decides it alone."""
-        mine = user.pk if user.is_authenticated else NOBODY
-        seen = {job_id for job_id in job_ids if facts[job_id][0] or facts[job_id][1] == mine}
+    def _viewable_by_facts(
+        self, user: type_of_user, job_ids: set[str], facts: Mapping[str, tuple[bool, Any]]
+    ) -> set[str]:
+        """Return what `may_view` says of jobs by what decides it; whole rows take ten times as long to read."""
+        seen = {job_id for job_id in job_ids if _concerns(user, *facts[job_id])}
+        # Permissions take a query, so they are asked for only where that matters.
         return job_ids if seen != job_ids and self._sees_all(user) else seen
 
     def _visible_among(self, user: type_of_user, job_ids: Collection[str]) -> set[str]:
@@ -104,6 +102,10 @@ class AccessPolicy:
         return bool(
             user.is_active and is_staff and user.has_perm(VIEW_PERMISSION)  # type: ignore[attr-defined]  # a staff user has permissions
         )
+
+
+def _concerns(user: type_of_user, public: bool, owner_id: Any) -> bool:
+    return public or (user.is_authenticated and owner_id == user.pk)
 
 
 def policy() -> AccessPolicy:
@@ -128,7 +130,7 @@ def may_view(user: type_of_user, job: ProcessingJob | None) -> bool:
 def viewable(wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_user, tuple[set[str], set[str]]]:
     """Ask the policy which jobs each user may see; return those, and those on which it can't decide.
 
-    Where it raises, half is asked, and then half of that: whatever a policy raises, it harms one user and job only.
+    Where it raises, it is asked for each half, and so on: whatever a policy raises, it harms one user and job only.
 
     Raises:
         OperationalError: The database does not answer.
@@ -136,20 +138,25 @@ def viewable(wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_use
     """
     try:
         found = policy().viewable(wanted)
-        return {user: (set(found.get(user, ())), set()) for user in wanted}
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         pairs = [(user, job_id) for user, job_ids in wanted.items() for job_id in job_ids]
-        if len(pairs) < 2:
-            logger.warning("The access policy can't decide on a job: %r", error)
-            return {user: (set(), set(job_ids)) for user, job_ids in wanted.items()}
-    answers: dict[type_of_user, tuple[set[str], set[str]]] = {user: (set(), set()) for user in wanted}
+        if len(pairs) > 1:
+            return _viewable_by_halves(pairs)
+        for _, job_id in pairs:
+            logger.warning("The access policy can't decide on job %s: %r", job_id, error)
+        return {user: (set(), set(job_ids)) for user, job_ids in wanted.items()}
+    return {user: (set(found.get(user, ())), set()) for user in wanted}
+
+
+def _viewable_by_halves(pairs: list[tuple[type_of_user, str]]) -> dict[type_of_user, tuple[set[str], set[str]]]:
+    answers: dict[type_of_user, tuple[set[str], set[str]]] = {user: (set(), set()) for user, _ in pairs}
     for half in pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]:
-        some: dict[type_of_user, list[str]] = {}
+        wanted: dict[type_of_user, list[str]] = {}
         for user, job_id in half:
-            some.setdefault(user, []).append(job_id)
-        for user, (seen, undecided) in viewable(some).items():
+            wanted.setdefault(user, []).append(job_id)
+        for user, (seen, undecided) in viewable(wanted).items():
             answers[user][0].update(seen)
             answers[user][1].update(undecided)
     return answers

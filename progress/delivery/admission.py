@@ -36,9 +36,10 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
             log has changed under a replay.
 
     """
-    loop, offered, has_begun = asyncio.get_running_loop(), since, False
+    loop = asyncio.get_running_loop()
+    offered, has_begun = since, False  # what the client sent, from which `since` moves on
     while True:
-        await reader.renew(job)
+        await reader.refresh(job)
         facts = job.facts
         await _require_access(job, subscription)
         asked_at = loop.time()
@@ -46,7 +47,7 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()
             if job.facts != facts or loop.time() - asked_at >= conf.ACCESS_SECONDS:
-                break  # what was asked may be otherwise by now; what was read is kept
+                break  # the policy's answer may be out of date; what was read is kept
             # From here on nothing is awaited: no event can come between the answer and what follows it.
             if not job.is_wanted(subscription):
                 return
@@ -78,12 +79,12 @@ def _resync(job: WatchedJob) -> Refused:
     return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
 
 
-def _may_view(user: type_of_user, row: "ProcessingJob | None") -> bool | None:
+def _may_view(user: type_of_user, row: "ProcessingJob | None", job_id: str) -> bool | None:
     """Return whether a user may watch a job; None where the policy can't say."""
     try:
         return access.may_view(user, row)
     except Exception as error:
-        logger.warning("The access policy can't decide on job %s: %r", row.pk if row else "", error)
+        logger.warning("The access policy can't decide on job %s: %r", job_id, error)
         return None
 
 
@@ -94,11 +95,9 @@ async def _require_access(job: WatchedJob, subscription: Subscription) -> None:
         Refused: They may not, or the policy can't say now.
 
     """
-    if subscription.connection.identity.proof is not None:
-        subscription.user = subscription.connection.identity.user  # as read last
-    row, user = job.row, subscription.user
+    row, user = job.row, subscription.connection.identity.user
     # By identity and not equality: the same user, read twice, may have got other rights meanwhile.
-    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_may_view, user, row))
+    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_may_view, user, row, job.job_id))
     if answer is None:
         raise unavailable(job.job_id)
     if not answer or row is None:

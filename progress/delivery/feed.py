@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
-SHOWN_FEEDS = 4  # how often what the first frame holds is remembered as shown
+REMEMBERED = 4  # times PROGRESS_FEED_JOBS: how many shown jobs are remembered, to ask for access again
 CHANGES = 500  # jobs that are read at a time
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
 
@@ -36,9 +36,8 @@ Key = tuple[Connection, FeedName]
 class FeedWatcher:
     """One socket's subscription to one feed."""
 
-    def __init__(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
+    def __init__(self, connection: Connection, name: FeedName) -> None:
         self.connection = connection
-        self.user = user
         self.name = name
         self.is_answered = False  # before that, it is sent no changes
         self.shown: dict[str, None] = {}  # the jobs that it was sent last
@@ -62,7 +61,7 @@ class FeedWatcher:
         for job_id in job_ids:
             self.shown.pop(job_id, None)
             self.shown[job_id] = None
-        while len(self.shown) > SHOWN_FEEDS * conf.FEED_JOBS:
+        while len(self.shown) > REMEMBERED * conf.FEED_JOBS:
             del self.shown[next(iter(self.shown))]
 
     def _send(self, entries: list[str], *, cut: bool = False) -> None:
@@ -70,9 +69,10 @@ class FeedWatcher:
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
-        if self.name == "mine" and (self.user.pk is None or job.owner_id != self.user.pk):
+        user = self.connection.identity.user
+        if self.name == "mine" and (user.pk is None or job.owner_id != user.pk):
             return False
-        return access.may_view(self.user, job)
+        return access.may_view(user, job)
 
 
 class Feed:
@@ -92,27 +92,25 @@ class Feed:
         """Whether anybody watches a feed."""
         return bool(self._watchers)
 
-    async def add(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
+    async def add(self, connection: Connection, name: FeedName) -> None:
         """Let a socket watch a feed: the most recent jobs first, then every change.
 
         Raises:
             Exception: Whatever the database or the access policy raises; then it does not watch.
 
         """
-        watcher = FeedWatcher(connection, user, name)
+        watcher = FeedWatcher(connection, name)
         async with self._beginning:  # or a second watcher would read anew, and the first miss what came between
             if not self._watchers:
                 self._sent = await self._changes()
             self._watchers[connection, name] = watcher
-        if connection.identity.proof is not None:
-            watcher.user = connection.identity.user  # as read last
         try:
-            entries, shown = await reads.in_thread(_recent, watcher.user, name)
+            entries, shown = await reads.in_thread(_recent, connection.identity.user, name)
         except BaseException:
             self.remove(connection, name)
             raise
         watcher.answer(entries, shown)
-        # Jobs that it was shown otherwise than they were sent to the others: to these, a change back would be none.
+        # Jobs whose state in its first frame is not what the others were sent last: a change back is news to it alone.
         watcher.owed |= {job_id: None for job_id, change in shown.items() if self._sent.get(job_id, change) != change}
         self._due.set()  # for what came meanwhile
 
@@ -130,15 +128,10 @@ class Feed:
         """Return the jobs that a connection was shown."""
         return [job_id for watcher in self._of(connection) for job_id in watcher.shown]
 
-    def hide(self, connection: Connection, job_id: str) -> None:
+    def forget(self, connection: Connection, job_id: str) -> None:
         """Forget that a connection was shown a job."""
         for watcher in self._of(connection):
             watcher.shown.pop(job_id, None)
-
-    def renew(self, connection: Connection) -> None:
-        """Take the user of a connection as they are now."""
-        for watcher in self._of(connection):
-            watcher.user = connection.identity.user
 
     def _of(self, connection: Connection) -> list[FeedWatcher]:
         if not self._watchers:
@@ -208,6 +201,7 @@ class Feed:
         for job_id in changed:
             del self._changed[job_id]  # before it is read: what changes from here on has to be read again
         try:
+            proofs = {watcher: watcher.connection.identity.proof for watcher in asked.values()}
             changes, entries, views = await reads.in_thread(_read, list(asked.values()), list(wanted))
         except Exception:
             self._changed = changed | self._changed
@@ -216,11 +210,15 @@ class Feed:
         news = {job_id for job_id, change in changes.items() if self._sent.get(job_id) != change}
         self._sent |= changes
         for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
-            if self._watchers.get(key) is watcher:
-                watcher.send_changes(
-                    {job_id: entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed}
-                )
+            if self._watchers.get(key) is not watcher:
+                continue
+            fresh = {job_id: entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed}
+            if watcher.connection.identity.proof == proofs[watcher]:
+                watcher.send_changes(fresh)
                 watcher.owed = dict.fromkeys(owed)
+            else:  # it is another user's by now, who has to be asked about
+                watcher.owed |= changed
+                self._due.set()
         self._go_on(asked, changed)
 
     def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:

@@ -22,7 +22,6 @@ from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
 from ..protocol.position import Position
-from ..source.store import type_of_user
 from ..source.vocabulary import Event, EventKind, is_job_id
 from .access_guard import AccessGuard
 from .admission import admit
@@ -119,7 +118,6 @@ class Hub:
     async def subscribe(
         self,
         connection: Connection,
-        user: type_of_user,
         job_id: str,
         since: Position | None,
         *,
@@ -131,8 +129,7 @@ class Hub:
         An earlier subscription of the connection to the job is replaced; two such calls must not overlap.
 
         Args:
-            connection: Whose.
-            user: On whose behalf.
+            connection: Whose; its identity is who asks.
             job_id: What the client calls the job.
             since: What it has seen of it.
             logs: Whether it wants log lines.
@@ -150,7 +147,7 @@ class Hub:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
         with job.subscribing():
             since = job.replace(connection, since, logs=logs)
-            subscription = Subscription(connection, user, logs=logs, is_required=is_required)
+            subscription = Subscription(connection, logs=logs, is_required=is_required)
             await self._join_group(job_group(job_id))
             with _refused_if_unreadable(job_id):
                 await admit(self.reader, job, subscription, since)
@@ -181,7 +178,7 @@ class Hub:
 
     # Subscriptions to feeds
 
-    async def subscribe_feed(self, connection: Connection, user: type_of_user, name: FeedName) -> None:
+    async def subscribe_feed(self, connection: Connection, name: FeedName) -> None:
         """Let a connection watch a feed: the most recent jobs, then each that is new or changes its status.
 
         Raises:
@@ -191,7 +188,7 @@ class Hub:
         self._feeds_pending += 1
         try:
             await self._join_group(FEED_GROUP)
-            await self.feed.add(connection, user, name)
+            await self.feed.add(connection, name)
         except Exception as error:  # a policy may raise anything
             logger.warning("The feed can't be read: %r", error)
             raise unavailable(name) from error

@@ -76,7 +76,7 @@ class LogReader:
         self._sweep_now = True
         self._wanted.set()
 
-    async def renew(self, job: WatchedJob) -> None:
+    async def refresh(self, job: WatchedJob) -> None:
         """Wait until a job's row was read in a round that begins after this call; all who wait for it share it.
 
         Raises:

@@ -4,7 +4,6 @@ from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused
 from ..protocol.position import Position
-from ..source.store import type_of_user
 from .connection import Connection
 
 
@@ -13,19 +12,15 @@ class Subscription:
 
     Args:
         connection: Whose.
-        user: On whose behalf.
         logs: Whether it gets log lines.
         is_required: Whether the connection has no purpose without it, since its URL names the job.
 
     """
 
-    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "stopped_at", "user")
+    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "stopped_at")
 
-    def __init__(
-        self, connection: Connection, user: type_of_user, *, logs: bool = False, is_required: bool = False
-    ) -> None:
+    def __init__(self, connection: Connection, *, logs: bool = False, is_required: bool = False) -> None:
         self.connection = connection
-        self.user = user
         self.logs = logs
         self.is_required = is_required
         self.begin: Position | None = None  # after which it was sent every event

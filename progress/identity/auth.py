@@ -88,7 +88,7 @@ def identify(request: HttpRequest) -> Identity:
     proof = Proof(
         kind="session",
         user_id=get_user_model()._meta.pk.to_python(session[auth.SESSION_KEY]),
-        hash=session.get(auth.HASH_SESSION_KEY, ""),
+        password_hash=session.get(auth.HASH_SESSION_KEY, ""),
         backend=session[auth.BACKEND_SESSION_KEY],
         session_key=key,
     )

@@ -11,11 +11,11 @@ from ..source.store import type_of_user
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a client has shown, by which it is checked again while its connection lasts (`identity.renewal`)."""
+    """What a client has shown, by which it is checked again while its connection lasts (`identity.recheck`)."""
 
     kind: Literal["session", "token"]
     user_id: Any
-    hash: str = field(repr=False)  # of the user's password, or the beginning of it: a new password changes it
+    password_hash: str = field(repr=False)  # of the user's password, or the beginning of it: a new password changes it
     backend: str = ""  # that authenticated a session's user
     session_key: str = field(default="", repr=False)
 

@@ -213,7 +213,6 @@ class Session:
             )
         await hubs.current().subscribe(
             self.connection,
-            self.connection.identity.user,
             command.job_id,
             command.since,
             logs=command.logs,
@@ -236,7 +235,7 @@ class Session:
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
         if command.feed == "mine" and not self.connection.identity.user.is_authenticated:
             raise Refused(ErrorCode.NOT_AUTHENTICATED, "Sign in to see your jobs", subject=command.feed)
-        await hubs.current().subscribe_feed(self.connection, self.connection.identity.user, command.feed)
+        await hubs.current().subscribe_feed(self.connection, command.feed)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
         if command.is_feed:

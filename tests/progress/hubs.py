@@ -27,7 +27,7 @@ async def a_job(ticks: int = 0) -> ProcessingJobLifecycle:
 
 
 async def watch(watcher: Watcher, since: Position | None = None, job_id: str = JOB, **options: Any) -> None:
-    await hubs.current().subscribe(watcher.connection, NOBODY, job_id, since, **options)
+    await hubs.current().subscribe(watcher.connection, job_id, since, **options)
 
 
 def offer(event: Event) -> None:

@@ -25,11 +25,11 @@ def _loads_by_itself(_: Any) -> Any:
     from jobs import selectors
     from progress.delivery import reads
 
-    async def renew(self: Any, job: Any) -> None:
+    async def refresh(self: Any, job: Any) -> None:
         rows = await reads.in_thread(lambda: selectors.get_jobs([job.job_id]))
         job.take(next(iter(rows), None))
 
-    return renew
+    return refresh
 
 
 def _leaves_out_what_is_loaded(read_all: Any) -> Any:
@@ -118,7 +118,7 @@ FAULTS: dict[str, Fault] = {
     "left out": Fault(
         "what is written while a job is read for its first watcher is left out",
         {
-            "progress.delivery.log_reader:LogReader.renew": _loads_by_itself,
+            "progress.delivery.log_reader:LogReader.refresh": _loads_by_itself,
             "progress.delivery.log_reader:LogReader._read_all": _leaves_out_what_is_loaded,
             "progress.delivery.log_reader:LogReader._seconds_to_sweep": _looks_only_when_told,
         },

@@ -8,7 +8,6 @@ import pytest
 from jobs import selectors
 from progress.broker import layers
 from progress.delivery import feed
-from tests.progress.hubs import NOBODY
 from tests.progress.watching import ScriptedLayer, Watcher
 
 
@@ -60,7 +59,7 @@ async def alone(settings, monkeypatch):
     monkeypatch.setattr(feed.Feed, "_changes", counting)
     running = asyncio.ensure_future(made.run())
     watcher = Watcher()
-    await made.add(watcher.connection, NOBODY, "all")
+    await made.add(watcher.connection, "all")
     yield made, watcher
     running.cancel()
     watcher.connection.lost()

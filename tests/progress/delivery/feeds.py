@@ -4,6 +4,7 @@ from typing import Any
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.delivery import hubs
+from progress.identity.identity import Identity
 from tests.progress.hubs import NOBODY
 from tests.progress.watching import Watcher
 
@@ -13,7 +14,8 @@ async def a_job(job_id: str = "job-1", **fields: Any) -> ProcessingJobLifecycle:
 
 
 async def watch(watcher: Watcher, user: Any = NOBODY, name: Any = "all") -> None:
-    await hubs.current().subscribe_feed(watcher.connection, user, name)
+    watcher.connection.identity = Identity(user)
+    await hubs.current().subscribe_feed(watcher.connection, name)
 
 
 def told(watcher: Watcher) -> list[list[tuple[str, str]]]:

@@ -1,5 +1,6 @@
 """Access on open connections: withdrawn by whatever means, it ends; nobody else notices."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,12 +16,13 @@ from django.utils import timezone
 from jobs import access
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
-from progress.delivery import hubs, reads
-from progress.identity.renewal import renewed
+from progress.delivery import access_guard, feed, hubs, reads
+from progress.identity.identity import Proof
+from progress.identity.recheck import recheck
 from progress.protocol.codes import CloseCode
 from tests.progress.identity.test_auth import cookie_of
 from tests.progress.sockets import a_job, a_token, a_user
-from tests.progress.watching import ORIGIN, Socket, bearer, run, watching
+from tests.progress.watching import ORIGIN, Socket, bearer, eventually, run, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -243,7 +245,7 @@ async def test_subscription__that_was_admitted_meanwhile_stays(monkeypatch):
     in_thread = reads.in_thread
 
     async def overtaken(function: Any, *args: Any) -> Any:
-        if function is not access.viewable:
+        if function is not access_guard._viewable:
             return await in_thread(function, *args)
         await run(ProcessingJob.objects.update)(owner=None)
         answer = await in_thread(function, *args)
@@ -305,6 +307,91 @@ async def test_auth__behind_a_silent_database_is_unavailable(monkeypatch, logged
         assert (await socket.ask(type="auth", token=await a_token(ann)))["type"] == "authenticated"
 
 
+async def test_auth__while_the_policy_is_asked_ends_nothing_by_an_answer_about_another(monkeypatch):
+    """Two sockets, of which one becomes the other's user in the meantime."""
+    ben = await a_user("ben")
+    await a_job("of-ben", owner=ben, public=False)
+    await a_job("public")
+    async with watching("/progress/ws") as changes, watching("/progress/ws", bearer(await a_token(ben))) as is_ben:
+        assert (await changes.ask(type="subscribe", job_id="public"))["type"] == "snapshot"
+        assert (await is_ben.ask(type="subscribe", job_id="of-ben"))["type"] == "snapshot"
+        in_thread = reads.in_thread
+
+        async def overtaken(function: Any, *args: Any) -> Any:
+            answer = await in_thread(function, *args)
+            if function is access_guard._viewable:
+                monkeypatch.setattr(reads, "in_thread", in_thread)
+                assert (await changes.ask(type="auth", token=await a_token(ben)))["type"] == "authenticated"
+            return answer
+
+        monkeypatch.setattr(reads, "in_thread", overtaken)
+        await asked()
+        assert await is_served(changes)
+        assert await is_served(is_ben)
+
+
+async def test_auth__that_could_not_be_judged_leaves_the_feed_to_who_it_was(monkeypatch):
+    ann = await a_user(is_superuser=True, is_staff=True)
+    async with watching("/progress/ws") as socket:
+        assert (await socket.ask(type="subscribe", feed="all"))["jobs"] == []
+
+        def away(*_: Any) -> None:
+            raise OperationalError("the database is away")
+
+        await a_job("seen")
+        await socket.until("feed")
+        with monkeypatch.context() as patch:
+            patch.setattr(access, "viewable", away)
+            assert (await socket.ask(type="auth", token=await a_token(ann)))["code"] == "unavailable"
+        await a_job("private", public=False)
+        await a_job("later")
+        shown = await socket.until("feed")
+        assert [entry["job_id"] for entry in shown["jobs"]] == ["later"]
+
+
+async def test_feed__a_change_that_was_read_for_another_user_is_read_again(monkeypatch):
+    ann, ben = await a_user("ann"), await a_user("ben")
+    async with watching("/progress/ws", bearer(await a_token(ann))) as socket:
+        await socket.ask(type="subscribe", feed="all")
+        in_thread = reads.in_thread
+
+        async def overtaken(function: Any, *args: Any) -> Any:
+            answer = await in_thread(function, *args)
+            if function is feed._read:
+                monkeypatch.setattr(reads, "in_thread", in_thread)
+                (connection,) = hubs.current().connections
+                await socket.send_json_to({"type": "auth", "token": await a_token(ben)})
+                await eventually(lambda: connection.identity.user == ben)
+            return answer
+
+        monkeypatch.setattr(reads, "in_thread", overtaken)
+        await a_job("of-ann", owner=ann, public=False)
+        await a_job("of-ben", owner=ben, public=False)
+        shown = await socket.until("feed")
+        assert [entry["job_id"] for entry in shown["jobs"]] == ["of-ben"]
+
+
+class Slow(ModelBackend):
+    """Takes its time for each user, as a directory does."""
+
+    def get_user(self, user_id: Any) -> Any:
+        time.sleep(0.05)
+        return User.objects.get(pk=user_id)
+
+
+async def test_backend__that_is_slow_is_asked_about_fewer_at_a_time(monkeypatch):
+    monkeypatch.setattr(reads, "READ_SECONDS", 0.4)
+    monkeypatch.setattr(access_guard, "SLOW_SECONDS", 0.2)
+    users = [await a_user(f"user-{number}") for number in range(20)]
+    known = {Proof("token", user.pk, "", backend=f"{__name__}.Slow"): user for user in users}
+    questions = access_guard.Questions(recheck)
+    with pytest.raises(OperationalError):
+        await questions.answers(known)
+    for _ in range(2):
+        answers = await questions.answers(known)
+        assert list(answers.values()) == users
+
+
 class Away(ModelBackend):
     def get_user(self, user_id: Any) -> Any:
         raise ConnectionError("the directory is away")
@@ -316,7 +403,7 @@ async def test_queries__are_as_few_for_many_users_as_for_one(monkeypatch):
     in_thread = reads.in_thread
 
     async def counting(function: Any, *args: Any) -> Any:
-        if function not in (renewed, access.viewable):
+        if function not in (recheck, access_guard._viewable):
             return await in_thread(function, *args)  # the log reader may just sweep
 
         def call() -> Any:

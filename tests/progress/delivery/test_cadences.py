@@ -10,7 +10,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
 
 from jobs.models import JobEvent, ProcessingJob
 from jobs.selectors import Head
@@ -97,7 +96,7 @@ async def seconds_until_shown(database: Database, *, within: float, settle: floa
     hub, watcher = Hub(), Watcher()
     hub.enter(watcher.connection)
     try:
-        await hub.subscribe(watcher.connection, AnonymousUser(), JOB, None)
+        await hub.subscribe(watcher.connection, JOB, None)
         await asyncio.sleep(settle)
         loop = asyncio.get_running_loop()
         await _waited(lambda: loop.time() - hub.reader._swept_at < A_MOMENT / 10, 10)  # the next is as far as can be
@@ -112,7 +111,7 @@ async def looks_in_a_second(database: Database, ask: Callable[[Hub], None]) -> f
     hub, watcher = Hub(), Watcher()
     hub.enter(watcher.connection)
     try:
-        await hub.subscribe(watcher.connection, AnonymousUser(), JOB, None)
+        await hub.subscribe(watcher.connection, JOB, None)
         await asyncio.sleep(1)
         before = database.looks
         for _ in range(1000):
@@ -221,7 +220,7 @@ def test_feed__of_which_no_word_came_is_told_with_the_sweep(database, monkeypatc
         hub, watcher = Hub(), Watcher()
         hub.enter(watcher.connection)
         try:
-            await hub.subscribe_feed(watcher.connection, AnonymousUser(), "all")
+            await hub.subscribe_feed(watcher.connection, "all")
             await asyncio.sleep(10)
             database.write()
             is_told = lambda: len(watcher.frames) > 1  # noqa: E731

@@ -12,7 +12,7 @@ from jobs import selectors
 from jobs.models import ProcessingJob
 from progress.delivery import feed, hub, hubs
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
-from tests.progress.hubs import NOBODY, swept
+from tests.progress.hubs import swept
 from tests.progress.watching import eventually, run, watchers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick_feed")]
@@ -120,7 +120,7 @@ async def test_tick__is_not_looked_into(no_sweep, monkeypatch):
     await job.amark_started()
     async with watchers() as [watcher]:
         await watch(watcher)
-        await hubs.current().subscribe(watcher.connection, NOBODY, "job-1", None)
+        await hubs.current().subscribe(watcher.connection, "job-1", None)
         marked: list[str] = []
         monkeypatch.setattr(hubs.current().feed, "mark", marked.append)
         await job.amark_progress(5)

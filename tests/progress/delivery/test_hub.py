@@ -18,7 +18,7 @@ from progress.delivery import hub, hubs, log_reader
 from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.codes import CloseCode
 from progress.protocol.position import Position
-from tests.progress.hubs import JOB, NOBODY, a_job, offer, seqs, swept, watch
+from tests.progress.hubs import JOB, a_job, offer, seqs, swept, watch
 from tests.progress.watching import ScriptedLayer, Watcher, eventually, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,7 +111,7 @@ def lively(settings, monkeypatch):
 
 async def watch_all(watcher: Watcher) -> None:
     await watch(watcher)
-    await hubs.current().subscribe_feed(watcher.connection, NOBODY, "all")
+    await hubs.current().subscribe_feed(watcher.connection, "all")
 
 
 async def all_comes(watcher: Watcher, change: Awaitable[None]) -> None:

@@ -9,7 +9,7 @@ from progress.broker import subscriber
 from progress.broker.messages import FEED_GROUP, job_message, publication_of
 from progress.delivery import hubs
 from progress.protocol.exceptions import Refused
-from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
+from tests.progress.hubs import JOB, a_job, seqs, watch
 from tests.progress.watching import eventually, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,14 +71,14 @@ async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch
             return await changes()
 
         monkeypatch.setattr(hubs.current().feed, "_changes", slow)
-        await hubs.current().subscribe_feed(watcher.connection, NOBODY, "all")
+        await hubs.current().subscribe_feed(watcher.connection, "all")
         assert layer.groups == {FEED_GROUP}
         hubs.current().unsubscribe_feed(watcher.connection)
         await eventually(lambda: layer.groups == set())
 
         monkeypatch.setattr(hubs.current().feed, "_changes", lambda: 1 / 0)
         with pytest.raises(Refused):
-            await hubs.current().subscribe_feed(failing.connection, NOBODY, "all")
+            await hubs.current().subscribe_feed(failing.connection, "all")
         await eventually(lambda: layer.groups == set())
 
 

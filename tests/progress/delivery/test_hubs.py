@@ -8,7 +8,7 @@ import pytest
 from jobs.states import EventKind
 from progress.delivery import hubs
 from progress.delivery.hub import Hub
-from tests.progress.hubs import JOB, NOBODY, a_job, watch
+from tests.progress.hubs import JOB, a_job, watch
 from tests.progress.watching import watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +30,7 @@ async def test_interested__only_in_what_is_watched():
         await watch(watcher)
         assert hubs.interested(JOB, "tick") == [hubs.current()]
         assert hubs.interested("another", EventKind.STATUS) == []
-        await hubs.current().subscribe_feed(watcher.connection, NOBODY, "all")
+        await hubs.current().subscribe_feed(watcher.connection, "all")
         assert hubs.interested("another", EventKind.STATUS) == [hubs.current()]
         assert hubs.interested("another", "tick") == []
     assert hubs.interested(JOB, "tick") == []

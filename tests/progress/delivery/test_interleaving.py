@@ -14,7 +14,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
 from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -92,9 +91,8 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         watcher, other = Watcher(), Watcher()
         for each in (watcher, other):
             world.hub.enter(each.connection)
-        nobody = AnonymousUser()
         if chance.random() < 0.5:
-            await world.hub.subscribe(other.connection, nobody, JOB, None)
+            await world.hub.subscribe(other.connection, JOB, None)
         if chance.random() < 0.5:
             world.hub.reader.sweep()
         await world.moment()
@@ -124,7 +122,7 @@ async def subscribe(hub: Hub, watcher: Watcher, client: Client, since: Position 
     """Subscribe as a client does, which begins where it is if the log has changed under its replay."""
     while True:
         try:
-            await hub.subscribe(watcher.connection, AnonymousUser(), JOB, since, logs=client.logs)
+            await hub.subscribe(watcher.connection, JOB, since, logs=client.logs)
         except Refused as refused:
             if refused.close is not CloseCode.RESYNC:
                 raise

@@ -17,7 +17,7 @@ from progress.protocol.codes import CloseCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import Frame, event_frame
 from progress.protocol.position import Position
-from tests.progress.hubs import JOB, NOBODY, a_job, seqs, watch
+from tests.progress.hubs import JOB, a_job, seqs, watch
 from tests.progress.senders import FakeSender
 from tests.progress.watching import eventually, run, watchers
 
@@ -252,7 +252,7 @@ async def test_log_lines__only_where_asked_for(logs):
     await add_events(EVENTS, kind="log")
     await add_events(1)
     async with watchers() as [watcher]:
-        await hubs.current().subscribe(watcher.connection, NOBODY, JOB, Position(job.job.epoch, 1), logs=logs)
+        await hubs.current().subscribe(watcher.connection, JOB, Position(job.job.epoch, 1), logs=logs)
     kinds = [frame["type"] for frame in watcher.frames]
     assert kinds == [*(["log"] * EVENTS if logs else []), "progress", "snapshot"]
 

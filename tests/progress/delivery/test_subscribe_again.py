@@ -90,13 +90,13 @@ async def test_subscribe__again_while_a_long_replay_is_under_way(no_sweep, monke
     job = await a_job(ticks=5)
     async with watchers() as [watcher]:
         await watch(watcher)
-        renew = LogReader.renew
+        refresh = LogReader.refresh
 
         async def slow(*args: Any) -> None:
-            await renew(*args)
+            await refresh(*args)
             await job.amark_progress(50)
 
-        monkeypatch.setattr(LogReader, "renew", slow)
+        monkeypatch.setattr(LogReader, "refresh", slow)
         await watch(watcher, Position(job.job.epoch, 1))
         await job.amark_progress(60)
         await watcher.until_seq(9)

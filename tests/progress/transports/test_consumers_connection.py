@@ -98,13 +98,13 @@ async def test_connect__unknown_and_forbidden_answer_identically():
 async def test_connect__unknown_in_the_url_closes_that_socket_alone(monkeypatch):
     """Those who ask at the same time share the read, but not the answer."""
     both = asyncio.Event()
-    renew = LogReader.renew
+    refresh = LogReader.refresh
 
     async def slow(*args: Any) -> None:
         await both.wait()
-        await renew(*args)
+        await refresh(*args)
 
-    monkeypatch.setattr(LogReader, "renew", slow)
+    monkeypatch.setattr(LogReader, "refresh", slow)
     async with watching("/progress/ws/absent") as by_url, watching() as asking:
         await eventually(lambda: "absent" in hubs.current().jobs)
         await asking.send_json_to({"type": "subscribe", "job_id": "absent"})

@@ -1,7 +1,7 @@
-"""Who clients are by now: sessions end, passwords change, users are deactivated, deleted, promoted or demoted."""
+"""Whether what clients have shown still holds: sessions end, passwords change, users are deactivated or deleted."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,45 +11,42 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import Error, router
+from django.db import router
 from django.utils import timezone
 
-from .identity import Identity, Proof
+from .identity import Proof
 
 logger = logging.getLogger(__name__)
 
-IN_BULK = {f"django.contrib.sessions.backends.{engine}" for engine in ("db", "cached_db")}
+ENGINES_WITH_ROWS = {f"django.contrib.sessions.backends.{name}" for name in ("db", "cached_db")}
 
-Users = dict[tuple[str, Any], Any]
+UserKey = tuple[str, Any]  # the backend, and the id by which it knows the user
 
 
-def renewed(identities: Collection[Identity]) -> dict[Proof, Any]:
-    """Return, for each proof, the user as the database has them now; None if the proof no longer holds.
+def recheck(known: Mapping[Proof, Any]) -> dict[Proof, Any]:
+    """Return the user of each proof as the database has them now; None if the proof no longer holds.
 
-    One query for all users and one for all sessions, so no more at once than a query takes. A session engine or a
-    backend of the host's own is asked for each; where that fails, the proof is left out. Reads the database.
+    One query for the users of each of Django's backends and one for all sessions, so no more at once than a query
+    takes. A session engine or a backend of the host's own is asked for each; where that fails, the proof is left out.
+
+    Args:
+        known: The user of each proof, as read before.
 
     Raises:
         Error: The database does not answer.
 
     """
-    known = {identity.proof: identity.user for identity in identities if identity.proof is not None}
-    users, unclear = _users(known)
-    living, unclear_keys = _living({proof.session_key for proof in known if proof.kind == "session"})
-    return {
-        proof: user if _holds(proof, before, user, living) else None
-        for proof, before in known.items()
-        if (key := (proof.backend, proof.user_id)) not in unclear and proof.session_key not in unclear_keys
-        for user in [users.get(key)]
-    }
-
-
-def _holds(proof: Proof, before: Any, user: Any, living: Collection[str]) -> bool:
-    if user is None:
-        return False
-    if proof.kind == "token":
-        return bool(user.is_active) and _has_same_password(proof, before, user)
-    return proof.session_key in living and _has_same_password(proof, before, user)
+    users, unclear_users = _users(known)
+    living, unclear_sessions = _living({proof.session_key for proof in known if proof.kind == "session"})
+    answers = {}
+    for proof, before in known.items():
+        key = proof.backend, proof.user_id
+        if key in unclear_users or proof.session_key in unclear_sessions:
+            continue
+        user = users.get(key)
+        lives = user is not None and (user.is_active if proof.kind == "token" else proof.session_key in living)
+        answers[proof] = user if lives and _has_same_password(proof, before, user) else None
+    return answers
 
 
 def _has_same_password(proof: Proof, before: Any, user: Any) -> bool:
@@ -63,21 +60,21 @@ def _has_same_password(proof: Proof, before: Any, user: Any) -> bool:
     if is_stock and type(before) is type(user) and before.password == user.password:
         return True  # to hash it, for all who watch, takes longer than all else
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return any(each.startswith(proof.hash) for each in hashes)
+    return any(each.startswith(proof.password_hash) for each in hashes)
 
 
-def _users(proofs: Iterable[Proof]) -> tuple[Users, set[tuple[str, Any]]]:
-    """Return users by the backend and the id that name them, and those that could not be asked for."""
+def _users(proofs: Iterable[Proof]) -> tuple[dict[UserKey, Any], set[UserKey]]:
+    """Return the users that there are, and those that could not be asked for."""
     wanted: dict[str, dict[Any, None]] = {}
     for proof in proofs:
         wanted.setdefault(proof.backend, {})[proof.user_id] = None
-    found: Users = {}
-    unclear = set()
+    found: dict[UserKey, Any] = {}
+    unclear: dict[UserKey, Exception] = {}
     for path, user_ids in wanted.items():
         backend = auth.load_backend(path) if path else None
         if backend is None or type(backend).get_user is ModelBackend.get_user:
             may_enter = getattr(backend, "user_can_authenticate", lambda _: True)
-            found.update({(path, user.pk): user for user in _in_bulk(user_ids) if may_enter(user)})
+            found.update({(path, user.pk): user for user in _stored(user_ids) if may_enter(user)})
             continue
         for user_id in user_ids:
             try:
@@ -85,15 +82,14 @@ def _users(proofs: Iterable[Proof]) -> tuple[Users, set[tuple[str, Any]]]:
             except ObjectDoesNotExist:
                 found[path, user_id] = None
             except Exception as error:  # of a directory that does not answer, say
-                logger.warning("%s can't say who a user is: %r", path, error)
-                unclear.add((path, user_id))
-    return found, unclear
+                unclear[path, user_id] = error
+    _warn(unclear, "users")
+    return found, set(unclear)
 
 
-def _in_bulk(user_ids: Iterable[Any]) -> Iterable[Any]:
+def _stored(user_ids: Iterable[Any]) -> Iterable[Any]:
     model = get_user_model()
-    users = model._default_manager.using(router.db_for_write(model))
-    return users.filter(pk__in=list(user_ids))
+    return model._default_manager.using(router.db_for_write(model)).filter(pk__in=list(user_ids))
 
 
 def _living(session_keys: set[str]) -> tuple[set[str], set[str]]:
@@ -102,24 +98,28 @@ def _living(session_keys: set[str]) -> tuple[set[str], set[str]]:
         return set(), set()
     store = import_module(settings.SESSION_ENGINE).SessionStore
     living: set[str] = set()
-    unclear = set()
-    if settings.SESSION_ENGINE in IN_BULK:
-        living = _living_rows(store, session_keys)
+    unclear: dict[str, Exception] = {}
+    if settings.SESSION_ENGINE in ENGINES_WITH_ROWS:
+        living = _rows_of(store, session_keys)
         if settings.SESSION_ENGINE.endswith(".db"):
             return living, set()
     for key in session_keys - living:
         try:
             if auth.SESSION_KEY in store(key):  # which loads it, as a request would
                 living.add(key)
-        except Error:
-            raise
         except Exception as error:  # of a cache that does not answer, say
-            logger.warning("%s can't say whether a session goes on: %r", settings.SESSION_ENGINE, error)
-            unclear.add(key)
-    return living, unclear
+            unclear[key] = error
+    _warn(unclear, "sessions")
+    return living, set(unclear)
 
 
-def _living_rows(store: Any, session_keys: set[str]) -> set[str]:
+def _rows_of(store: Any, session_keys: Collection[str]) -> set[str]:
+    """Return the sessions that have a row; to decode what each holds would take longer than all else."""
     model = store.get_model_class()
     rows = model.objects.using(router.db_for_write(model)).filter(expire_date__gt=timezone.now(), pk__in=session_keys)
     return set(rows.values_list("session_key", flat=True))
+
+
+def _warn(unclear: Mapping[Any, Exception], what: str) -> None:
+    if unclear:
+        logger.warning("%d %s can't be checked now: %r", len(unclear), what, next(iter(unclear.values())))

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from progress.identity import auth, tokens
 from progress.identity.identity import Identity, Proof
-from progress.identity.renewal import renewed
+from progress.identity.recheck import recheck
 from tests.progress.identity.test_auth import OURS, a_request, cookie_of
 
 pytestmark = pytest.mark.django_db
@@ -31,28 +31,32 @@ def by_token(user: User) -> Identity:
     return tokens.verify(tokens.issue(user))
 
 
+def known(*identities: Identity) -> dict[Proof, Any]:
+    return {identity.proof: identity.user for identity in identities if identity.proof is not None}
+
+
 def holds(identity: Identity) -> bool:
     assert identity.proof is not None
-    return renewed([identity])[identity.proof] is not None
+    return recheck({identity.proof: identity.user})[identity.proof] is not None
 
 
 def test_anonymous__has_nothing_that_could_end():
     identity = auth.identify(a_request(OURS))
     assert (identity.user, identity.proof) == (AnonymousUser(), None)
-    assert renewed([]) == {}
+    assert recheck({}) == {}
 
 
 @pytest.mark.parametrize("show", [by_session, by_token])
-def test_renewed__is_the_user_as_they_are_now(user, show):
+def test_recheck__is_the_user_as_they_are_now(user, show):
     identity = show(user)
     User.objects.update(is_staff=True)
-    (renewed_user,) = renewed([identity]).values()
+    (renewed_user,) = recheck({identity.proof: identity.user}).values()
     assert (renewed_user, renewed_user.is_staff, identity.user.is_staff) == (user, True, False)
 
 
 @pytest.mark.parametrize("show", [by_session, by_token])
 @pytest.mark.parametrize("change", ["password", "is_active", "delete"])
-def test_renewed__without_those_whose_user_changed(user, show, change):
+def test_recheck__without_those_whose_user_changed(user, show, change):
     identity = show(user)
     assert holds(identity)
     match change:
@@ -69,11 +73,11 @@ def test_renewed__without_those_whose_user_changed(user, show, change):
 def test_proof__shows_no_secret(user):
     identity = by_session(user)
     assert identity.proof.session_key not in repr(identity)
-    assert identity.proof.hash not in repr(identity)
+    assert identity.proof.password_hash not in repr(identity)
 
 
 @pytest.mark.parametrize("show", [by_session, by_token])
-def test_renewed__after_a_rotation_of_the_secret_key(settings, user, show):
+def test_recheck__after_a_rotation_of_the_secret_key(settings, user, show):
     identity = Identity(AnonymousUser(), proof=show(user).proof)  # so that the password has to be hashed
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
     assert holds(identity)
@@ -131,7 +135,7 @@ def test_backend__of_the_hosts_own_says_who_a_user_is(user, monkeypatch):
     identity, other = by_backend(user, Directory), by_session(User.objects.create_user("ben"))
     assert holds(identity), "it lets in who is not active"
     monkeypatch.setattr(Directory, "fails", RuntimeError("the directory is away"))
-    assert set(renewed([identity, other])) == {other.proof}, "what it can't say is left out, and harms nobody"
+    assert set(recheck(known(identity, other))) == {other.proof}, "what it can't say is left out, and harms nobody"
     monkeypatch.setattr(Directory, "fails", None)
     User.objects.filter(pk=user.pk).delete()
     assert not holds(identity)
@@ -155,7 +159,7 @@ def test_session__in_a_store_that_fails_is_left_out(settings, user, monkeypatch)
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     identity, token = by_session(user), by_token(user)
     monkeypatch.setattr("django.contrib.sessions.backends.cache.SessionStore.load", lambda _: 1 / 0)
-    assert set(renewed([identity, token])) == {token.proof}
+    assert set(recheck(known(identity, token))) == {token.proof}
 
 
 def test_hash__of_a_user_model_with_more_in_it_than_the_password(user, monkeypatch):
@@ -168,5 +172,5 @@ def test_queries__as_many_for_any_number():
     identities = [by_session(User.objects.create_user(f"user-{number}")) for number in range(5)]
     identities += [by_token(User.objects.get(username="user-0"))]
     with CaptureQueriesContext(connection) as queries:
-        assert set(renewed(identities)) == {identity.proof for identity in identities}
+        assert set(recheck(known(*identities))) == {identity.proof for identity in identities}
     assert len(queries) == 3, "users by either backend, sessions"
