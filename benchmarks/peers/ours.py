@@ -57,7 +57,7 @@ async def _put_in_all(order: drive.Order) -> str:
     here = hubs.current()
     # First the job that all the others watch: what the load client has to check of the rest does not delay it.
     ordered = sorted(here.jobs.items(), key=lambda item: item[0] != payload.JOB)
-    begins = {job_id: topic.position for job_id, topic in ordered}
+    begins = {job_id: job.position for job_id, job in ordered}
 
     async def put(number: int) -> None:
         for job_id, (epoch, seq) in begins.items():

@@ -5,6 +5,10 @@ with Reporter("job-123", total=len(files), unit="files") as report:
         convert(file)
         report.advance()
 
+A task queue's module belongs here: its worker makes a `Reporter` of the job's lifecycle, which travels by pickle as the
+id and the attempt. A task that is delivered again calls ``mark_queued`` before, which gives the job a new attempt; the
+late reports of the old one raise ``StaleAttempt``. Whoever revokes a task calls ``request_cancel``.
+
 Neither a wrong argument nor a database that does not answer fails the work. `jobs.lifecycle`, on which this stands, is
 strict and raises both.
 """

@@ -9,5 +9,7 @@
 - In the event loop, it makes a `delivery.connection.Connection` from its sender, and a session from that. It calls the
   session's ``begin``, passes it each message of the client (``receive``), reads no further message before
   ``wait_for_room`` returns, and calls ``end`` whatever happens.
+- A cookie counts only with an ``Origin`` (`identity.auth.identify`), which browsers send with a WebSocket; an
+  ``EventSource`` of the same origin sends none, so there another sign has to take its place (``Sec-Fetch-Site``).
 - When the server stops, it closes the connection with ``CloseCode.GOING_AWAY``. How a close code is shown is up to it.
 """

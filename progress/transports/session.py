@@ -92,7 +92,7 @@ class Session:
         try:
             self.connection.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
         except Error as error:
-            logger.warning("A visitor can't be identified: %s", error)
+            logger.warning("A client can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
         self._count_connection()
         hubs.current().enter(self.connection)

@@ -49,20 +49,20 @@ print(json.dumps([]))
 BY_CALLS = (
     COMMON
     + """
-def insist(change, *args, **options):
+def until_recorded(change, *args, **options):
     while True:
         try:
             return change(*args, **options)
         except Error:
             time.sleep(0.05)
 
-insist(job.mark_started)
+until_recorded(job.mark_started)
 confirmed = []
 for number in range(1, reports + 1):
     time.sleep(0.002)
-    insist(job.mark_progress, current=number, total=reports)
+    until_recorded(job.mark_progress, current=number, total=reports)
     confirmed.append(number)
-insist(job.mark_completed)
+until_recorded(job.mark_completed)
 print(json.dumps(confirmed))
 """
 )

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, connections
 
+from jobs.reporting import reporter
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "postgres: needs DATABASE_URL to name a PostgreSQL; test_on_postgres.py runs it")
@@ -29,3 +31,13 @@ def _age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     """How long connections are kept: of age, Django closes one after any error."""
     connection.close()
     monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", request.param)
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a reporter warns of, which reports each count and comes back at once to a database that failed."""
+    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
+    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
+    warnings: list[str] = []
+    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warnings.append(words % arguments))
+    return warnings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from jobs.reporting import Reporter, reporter
+from jobs.reporting import Reporter
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,17 +23,13 @@ def full() -> Iterator[None]:
         cursor.execute("PRAGMA max_page_count = 1000000")
 
 
-def test_reports__wait_until_there_is_room(make_job: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
-    refused: list[str] = []
-    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: refused.append(words % arguments))
+def test_reports__wait_until_there_is_room(make_job: Any, warned: list[str]) -> None:
     lifecycle = make_job("job-1")
     with Reporter("job-1", total=200) as report:
         with full():
             for _ in range(100):
                 report.advance(message="x" * 1_000)
-            assert "disk is full" in refused[0]
+            assert "disk is full" in warned[0]
             told = row("job-1")["metadata"]["current"]
             assert told < 100
         for _ in range(100):

@@ -231,7 +231,7 @@ class Client:
     # What it is told
 
     def begun(self, job_id: str) -> None:
-        """Take note that the server is at a subscription."""
+        """Note that the server is at a subscription."""
         view = self.views.get(job_id)
         for request in view.requests if view is not None else ():
             if request.taken_at is None:

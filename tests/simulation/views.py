@@ -181,7 +181,7 @@ class View:
         self.doubtful = False
 
     def error(self, frame: dict[str, Any]) -> None:
-        """Take note that a subscription was refused, or is over."""
+        """Note that a subscription was refused, or is over."""
         asked, user = self.asked, self.client.user
         self.claim(self.is_live or asked is not None or self.doubtful, f"an error without a subscription: {frame}")
         if frame["code"] == "job_not_found":

@@ -88,7 +88,7 @@ class World:
         raise Violation(what)
 
     def note(self, what: str) -> None:
-        """Take note of a violation; the first ends the run."""
+        """Note a violation; the first ends the run."""
         self.tell("!", what)
         if not self.violation:
             self.violation = what

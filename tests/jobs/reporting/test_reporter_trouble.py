@@ -115,11 +115,9 @@ def test_persist__within_the_callers_transaction_tries_once(make_job: Any, monke
 
 
 @pytest.mark.django_db(transaction=True)
-def test_report__what_a_locked_database_refused_is_told_with_the_next(make_job: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
-    warned: list[str] = []
-    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
+def test_report__what_a_locked_database_refused_is_told_with_the_next(
+    make_job: Any, monkeypatch: Any, warned: list[str]
+) -> None:
     lifecycle = make_job("job-1")
     with Reporter(lifecycle, total=5) as report:
         monkeypatch.setattr(lifecycle, "mark_progress", Flaky(lifecycle.mark_progress, failures=1))

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import selectors
 from progress.broker import layers
-from progress.delivery import feed
+from progress.delivery import feed, reads
 from tests.progress.watching import ScriptedLayer, Watcher
 
 
@@ -36,6 +36,33 @@ async def layer(monkeypatch):
     made = ScriptedLayer()
     monkeypatch.setattr(layers, "get_channel_layer", lambda: made)
     return made
+
+
+class HeldRead:
+    """A read that was made, and whose answer waits until the test lets it pass."""
+
+    def __init__(self) -> None:
+        self.reading, self.passing = asyncio.Event(), asyncio.Event()
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """``held = hold(function)``: hold the answers of what is read by a function."""
+
+    def hold(held_function: Any) -> HeldRead:
+        held, in_thread = HeldRead(), reads.in_thread
+
+        async def slow(function: Any, *args: Any) -> Any:
+            result = await in_thread(function, *args)
+            if function is held_function:
+                held.reading.set()
+                await held.passing.wait()
+            return result
+
+        monkeypatch.setattr(reads, "in_thread", slow)
+        return held
+
+    return hold
 
 
 @pytest.fixture

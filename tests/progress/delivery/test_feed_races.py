@@ -15,23 +15,14 @@ from tests.progress.watching import eventually, run, watchers
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick_feed")]
 
 
-async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, monkeypatch):
-    job, read, reading, passing = await a_job(), reads.in_thread, asyncio.Event(), asyncio.Event()
-
-    async def slow(function: Any, *args: Any) -> Any:
-        result = await read(function, *args)
-        if function is feed._recent:
-            reading.set()
-            await passing.wait()
-        return result
-
-    monkeypatch.setattr(reads, "in_thread", slow)
+async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, hold):
+    job, held = await a_job(), hold(feed._recent)
     async with watchers() as [watcher]:
         watching = asyncio.ensure_future(watch(watcher))
-        await reading.wait()
+        await held.reading.wait()
         await job.amark_started()
         await eventually(lambda: any(watcher.owed for watcher in hubs.current().feed._watchers.values()))
-        passing.set()
+        held.passing.set()
         await watching
         await watcher.until(lambda frames: len(frames) == 2)
     assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
@@ -119,23 +110,14 @@ async def test_add__gone_before_the_answer(no_sweep, monkeypatch):
     assert goes.frames == []
 
 
-async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, monkeypatch):
-    job, read, reading, passing = await a_job(), reads.in_thread, asyncio.Event(), asyncio.Event()
-
-    async def slow(function: Any, *args: Any) -> Any:
-        result = await read(function, *args)
-        if function is feed._read:
-            reading.set()
-            await passing.wait()
-        return result
-
-    monkeypatch.setattr(reads, "in_thread", slow)
+async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, hold):
+    job, held = await a_job(), hold(feed._read)
     async with watchers(2) as [leaves, stays]:
         await watch(leaves)
         await watch(stays)
         await job.amark_started()
-        await reading.wait()
+        await held.reading.wait()
         hubs.current().unsubscribe_feed(leaves.connection, "all")
-        passing.set()
+        held.passing.set()
         await stays.until(has_told("job-1", "in_progress"))
         assert len(leaves.frames) == 1

@@ -64,28 +64,19 @@ async def test_round__a_job_made_anew_while_it_reads(unheard, no_sweep, monkeypa
     assert watcher.frames[0]["epoch"] != watcher.frames[1]["epoch"]
 
 
-async def test_round__watched_anew_while_it_reads(unheard, no_sweep, monkeypatch):
+async def test_round__watched_anew_while_it_reads(unheard, no_sweep, hold):
     """The job that was behind is dropped, and another of the same id has not been read yet."""
-    job, read = await a_job(), reads.in_thread
+    job = await a_job()
     async with watchers(2) as [watcher, _]:
         await watch(watcher)
         await job.amark_started()
-        reading, passing = asyncio.Event(), asyncio.Event()
-
-        async def slow(function: Any, *args: Any) -> Any:
-            result = await read(function, *args)
-            if function is log_reader._publications:
-                reading.set()
-                await passing.wait()
-            return result
-
-        monkeypatch.setattr(reads, "in_thread", slow)
+        held = hold(log_reader._publications)
         sweeping = asyncio.ensure_future(swept())
-        await reading.wait()
+        await held.reading.wait()
         hubs.current().unsubscribe(watcher.connection, JOB)
         watching = asyncio.ensure_future(watch(watcher))
         await asyncio.sleep(0)
-        passing.set()
+        held.passing.set()
         await asyncio.gather(sweeping, watching)
         assert seqs(watcher) == [1, 2]
 

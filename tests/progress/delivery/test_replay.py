@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -66,6 +67,17 @@ class Slow(FakeSender):
         return "".join(self.sent).count(what)
 
 
+@asynccontextmanager
+async def slow_watcher() -> AsyncIterator[Slow]:
+    """One who has entered the hub, and leaves it at the end."""
+    made = Slow()
+    hubs.current().enter(made.connection)
+    try:
+        yield made
+    finally:
+        hubs.current().leave(made.connection)
+
+
 async def test_many_who_are_far_behind__cost_as_few_queries_as_one(spans):
     job = await a_job()
     await add_events(EVENTS)
@@ -108,9 +120,7 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
     settings.PROGRESS_OUTBOX_BYTES = 100_000
     job = await a_job()
     await add_events(EVENTS, "m" * 1_000)
-    watcher = Slow()
-    hubs.current().enter(watcher.connection)
-    try:
+    async with slow_watcher() as watcher:
         replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
         written = 0
         while not replay.done():
@@ -122,47 +132,39 @@ async def test_a_replay_larger_than_the_outbox__goes_at_the_sockets_speed(settin
         assert watcher.count('"type":"progress"') == EVENTS
         assert watcher.count('"recovered":true') == 1
         assert len(watcher.chunks) > EVENTS * 1_000 / chunks.CHUNK_BYTES
-    finally:
-        hubs.current().leave(watcher.connection)
 
 
 async def test_a_socket_that_is_full__takes_what_waits_before_the_replay_begins():
     job = await a_job()
     await add_events(20, kind="tick")
-    watcher = Slow()
-    hubs.current().enter(watcher.connection)
-    for number in range(3):
-        watcher.connection.send(event_frame("other", number, "tick", f"{number}"))
-    replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
-    await asyncio.sleep(0.05)
-    assert watcher.sent == ["0"]
-    watcher.empty(room=1)  # takes one of what waits
-    watcher.empty(room=1)
-    await replay
-    assert watcher.count('"type":"progress"') == 20
-    assert watcher.count('"recovered":true') == 1
-    hubs.current().leave(watcher.connection)
+    async with slow_watcher() as watcher:
+        for number in range(3):
+            watcher.connection.send(event_frame("other", number, "tick", f"{number}"))
+        replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
+        await asyncio.sleep(0.05)
+        assert watcher.sent == ["0"]
+        watcher.empty(room=1)  # takes one of what waits
+        watcher.empty(room=1)
+        await replay
+        assert watcher.count('"type":"progress"') == 20
+        assert watcher.count('"recovered":true') == 1
 
 
 async def test_a_socket_that_is_stuck__ends_the_replay(settings):
     settings.PROGRESS_SEND_SECONDS = 0.05
     job = await a_job()
     await add_events(EVENTS, "m" * 1_000)
-    watcher = Slow()
-    hubs.current().enter(watcher.connection)
-    await watch(watcher, Position(job.job.epoch, 1))
-    await eventually(lambda: watcher.codes == [CloseCode.TOO_SLOW])
-    assert len(watcher.chunks) == 1
-    hubs.current().leave(watcher.connection)
+    async with slow_watcher() as watcher:
+        await watch(watcher, Position(job.job.epoch, 1))
+        await eventually(lambda: watcher.codes == [CloseCode.TOO_SLOW])
+        assert len(watcher.chunks) == 1
 
 
 async def test_a_long_replay__asks_for_access_again(settings, monkeypatch):
     settings.PROGRESS_ACCESS_SECONDS = 0.02
     job = await a_job()
     await add_events(EVENTS, "m" * 1_000)
-    watcher = Slow()
-    hubs.current().enter(watcher.connection)
-    try:
+    async with slow_watcher() as watcher:
         replay = asyncio.ensure_future(watch(watcher, Position(job.job.epoch, 1)))
         await eventually(lambda: watcher.chunks)
         monkeypatch.setattr(AccessPolicy, "may_view", lambda *_: False)
@@ -173,8 +175,6 @@ async def test_a_long_replay__asks_for_access_again(settings, monkeypatch):
         with pytest.raises(Refused, match="Job not found"):
             await replay
         assert watcher.count('"type":"progress"') < EVENTS
-    finally:
-        hubs.current().leave(watcher.connection)
 
 
 async def test_a_database_that_is_slower_than_access_lasts__brings_the_replay_to_its_end(settings, monkeypatch):

@@ -109,9 +109,9 @@ OURS = "origin", "http://localhost:8000"
 
 
 def test_identify__by_cookie_of_our_own_page(user):
-    visitor = auth.identify(a_request(OURS, cookie_of(user)))
-    assert visitor.user == user
-    assert visitor.expires is None
+    client = auth.identify(a_request(OURS, cookie_of(user)))
+    assert client.user == user
+    assert client.expires is None
 
 
 def test_identify__a_cookie_without_an_origin_is_ignored(user):
@@ -141,15 +141,15 @@ def test_identify__nobody():
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_identify__by_token(user, scheme):
-    visitor = auth.identify(a_request(("authorization", f"{scheme} {tokens.issue(user)}")))
-    assert visitor.user == user
-    assert visitor.expires is not None
+    client = auth.identify(a_request(("authorization", f"{scheme} {tokens.issue(user)}")))
+    assert client.user == user
+    assert client.expires is not None
 
 
 def test_identify__the_token_comes_before_the_cookie(user):
     other = User.objects.create_user("bob")
-    visitor = auth.identify(a_request(OURS, cookie_of(user), ("authorization", f"Bearer {tokens.issue(other)}")))
-    assert visitor.user == other
+    client = auth.identify(a_request(OURS, cookie_of(user), ("authorization", f"Bearer {tokens.issue(other)}")))
+    assert client.user == other
 
 
 @pytest.mark.parametrize("token", ["", "forged", "a:b:c", "é"])

@@ -4,13 +4,11 @@ import asyncio
 import errno
 import json
 import os
-import socket
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from daphne.ws_protocol import WebSocketProtocol
-from websockets.asyncio.client import connect
 
 from progress.delivery.chunks import Chunk
 from progress.protocol.frames import Frame
@@ -18,6 +16,7 @@ from progress.transports.daphne import ws_protocol
 from progress.transports.daphne.frame_writer import BUFFER_BYTES, FrameWriter, websocket_frame, websocket_frames
 from progress.transports.daphne.ws_protocol import FrameProtocol
 from tests.installation import Site
+from tests.progress.transports.narrow import narrow_reader
 
 LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536, 200_000]
 
@@ -214,14 +213,14 @@ def test_stop__writes_nothing_and_lets_go_of_who_writes(descriptor, writer, end:
 @pytest.mark.parametrize("waiting", [0, 1])
 async def test_close__of_a_client_that_then_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch, waiting: int):
     """Autobahn waits for the buffer of a client that has said goodbye, for as long as its kernel lives."""
-    monkeypatch.setattr(ws_protocol, "PATIENCE_SECONDS", 0.01)
+    later: list[tuple[float, Any]] = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda *timer: later.append(timer))
     monkeypatch.setattr(WebSocketProtocol, "dropConnection", lambda *_, **__: None)
     protocol, descriptor = FrameProtocol(), Descriptor()
     protocol.transport, protocol.wasClean = descriptor, True
     protocol.frame_writer = SimpleNamespace(waiting=waiting)  # type: ignore[assignment]
     protocol.dropConnection(abort=False)
-    await asyncio.sleep(0.05)
-    assert descriptor.is_aborted is bool(waiting)
+    assert later == [(ws_protocol.PATIENCE_SECONDS, descriptor.abortConnection)] * waiting
 
 
 MANY = """
@@ -239,11 +238,7 @@ async def test_frames__are_whole_for_a_reader_in_fits_and_starts_among_pongs(sql
     """A small receive buffer makes partial writes; pings make Autobahn write in between."""
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("other", public=True)')
     served = sqlite_site.serve(PROGRESS_OUTBOX_BYTES="100000000", PROGRESS_SEND_SECONDS="60")
-    narrow = socket.create_connection(("127.0.0.1", served.port))
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    async with connect(
-        f"{served.ws_url}/progress/ws/other", sock=narrow, max_queue=1, ping_interval=None, max_size=None
-    ) as reader:
+    async with narrow_reader(served, "other") as reader:
         await asyncio.to_thread(sqlite_site.worker, MANY, "600")
         await reader.send('{"type": "subscribe", "job_id": "job-123", "since": {"epoch": "none", "seq": 0}}')
         epoch = None

@@ -22,6 +22,7 @@ from progress.transports.daphne.server import ProgressServer
 from progress.transports.daphne.ws_protocol import CLIENT_STEPS_A_TURN, STEPS_A_TURN, FrameProtocol, Turn
 from tests.certificates import certificate
 from tests.installation import Served, Site
+from tests.progress.transports.narrow import narrow_reader
 from tests.servers import free_port
 
 
@@ -133,11 +134,7 @@ async def test_slow_reader__learns_its_code_when_it_reads_again(sqlite_site: Sit
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
     # Without a deadline, so that only the bound of the outbox can close it.
     served = sqlite_site.serve(PROGRESS_OUTBOX_BYTES="100000", PROGRESS_SEND_SECONDS="3600", DJANGO_LOG_LEVEL="DEBUG")
-    narrow = socket.create_connection(("127.0.0.1", served.port))
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    async with connect(
-        f"{served.ws_url}/progress/ws/job-123", sock=narrow, max_queue=1, ping_interval=None, max_size=None
-    ) as reader:
+    async with narrow_reader(served, "job-123") as reader:
         await asyncio.to_thread(sqlite_site.worker, EVENTS, "500")
         await closed_as_too_slow(served, 1)
         await asyncio.sleep(1.5)  # Autobahn's own patience is 1 s
