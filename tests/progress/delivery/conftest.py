@@ -66,6 +66,12 @@ def hold(monkeypatch):
 
 
 @pytest.fixture
+def asked_by_hand(settings):
+    """The access guard asks when the test does."""
+    settings.PROGRESS_ACCESS_SECONDS = 60
+
+
+@pytest.fixture
 def quick_feed(monkeypatch):
     """A feed tells of a change at once, and waits for no other."""
     monkeypatch.setattr(feed, "GATHER_SECONDS", 0.001)
