@@ -104,6 +104,9 @@ class Publisher:
                     async with asyncio.timeout(LAYER_SEND_SECONDS):
                         await self._send(batch)
                 except (Exception, asyncio.CancelledError) as error:  # a channel layer may raise anything
+                    task = asyncio.current_task()
+                    if task is not None and task.cancelling():
+                        raise  # it was this that was cancelled, and not the layer's own work
                     self._dropped += len(batch)
                     self._complain(error)
 
