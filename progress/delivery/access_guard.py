@@ -121,7 +121,8 @@ class AccessGuard:
 
     async def check(self, connections: Collection[Connection] | None = None) -> None:
         """Ask once, about all connections or these, and act on the answers."""
-        present = [each for each in connections or self._connections if each.is_accepting]
+        asked = self._connections if connections is None else connections
+        present = [each for each in asked if each.is_accepting]
         await self._check_who_they_are(present)
         await self._check_what_they_see(present)
 
