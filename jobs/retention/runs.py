@@ -1,0 +1,100 @@
+"""Where each attempt lies in a job's log, and its course in a few points."""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import F, QuerySet
+
+from ..models import JobEvent, JobRun, ProcessingJob
+from ..states import TERMINAL, EventKind, Status
+from .curve import Point, candidates, simplified
+
+logger = logging.getLogger(__name__)
+
+Log = QuerySet[JobEvent]  # of one job
+
+
+class Run(NamedTuple):
+    """One attempt: its events are those with ``after < seq <= upto``."""
+
+    attempt: int
+    after: int
+    upto: int
+    outcome: str  # empty if it was given up
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def log_of(job: ProcessingJob, alias: str) -> Log:
+    """Return all the rows of a job's log, those below its floor among them."""
+    return JobEvent.objects.using(alias).filter(job_id=job.pk)
+
+
+def ticks_of(log: Log) -> Log:
+    """Return the ticks of a log."""
+    return log.filter(kind=EventKind.TICK)
+
+
+def present_run(job: ProcessingJob) -> Run:
+    """Return a job's present attempt, by its row alone."""
+    after = max(job.attempt_seq - 1, 0)
+    return Run(job.attempt, after, job.seq, job.status, job.started_at, job.finished_at)
+
+
+def earlier_runs(job: ProcessingJob, log: Log) -> list[Run]:
+    """Return the attempts before the present one, by the changes of status in the log."""
+    if not job.attempt_seq:
+        return []
+    changes = log.filter(kind=EventKind.STATUS, seq__lt=job.attempt_seq).order_by("seq")
+    runs = list(_runs(changes.values_list("seq", "status", "timestamp"), job.attempt_seq))
+    return [run._replace(attempt=job.attempt - len(runs) + number) for number, run in enumerate(runs)]
+
+
+def _runs(changes: "QuerySet[JobEvent, tuple[int, str, datetime]]", end: int) -> Iterator[Run]:
+    """Yield the attempts up to the event ``end``, which began another."""
+    after, before, started_at, finished_at = 0, "", None, None
+    for seq, status, at in [*changes, (end, Status.QUEUED, None)]:
+        if status == Status.QUEUED and (before == Status.IN_PROGRESS or before in TERMINAL):
+            yield Run(0, after, seq - 1, before if before in TERMINAL else "", started_at, finished_at)
+            after, started_at, finished_at = seq - 1, None, None
+        if status == Status.IN_PROGRESS and started_at is None:
+            started_at = at
+        if status in TERMINAL:
+            finished_at = at
+        before = status
+
+
+def first_and_last_tick(log: Log, run: Run) -> list[int]:
+    """Return the ``seq`` of the first and the last tick of an attempt, which no compaction takes."""
+    ticks = ticks_of(log).filter(seq__gt=run.after, seq__lte=run.upto).values_list("seq", flat=True)
+    return [*ticks.order_by("seq")[:1], *ticks.order_by("-seq")[:1]]
+
+
+def course(log: Log, run: Run) -> list[Point]:
+    """Return the curve of an attempt out of its rows: some hundreds that are looked up, however many there are."""
+    if run.started_at is None:
+        return []
+    seqs = {*candidates(run.after, run.upto), *first_and_last_tick(log, run), run.upto}
+    rows = log.filter(seq__in=seqs, timestamp__gte=run.started_at).order_by("seq").values_list("timestamp", "progress")
+    points = [(0.0, 0.0)]
+    for at, progress in rows:
+        if progress is not None and 0 <= progress <= 100:  # what an import has stored may be anything
+            points.append((round((at - run.started_at).total_seconds(), 3), round(progress, 2)))
+    return simplified(points)
+
+
+def curve_of(job: ProcessingJob) -> list[Point]:
+    """Return the curve of a job's present attempt: what was kept of it, or what its rows say."""
+    alias, run = job._state.db or "default", present_run(job)
+    kept = JobRun.objects.using(alias).filter(job_id=job.pk, attempt=run.attempt).values_list("curve", flat=True)
+    for points in kept:
+        return [(seconds, percent) for seconds, percent in points]
+    return course(log_of(job, alias), run)
+
+
+def superseded(log: Log, run: Run, *, after: int, upto: int, stride: int) -> Log:
+    """Return the ticks of an attempt between two positions that are neither candidates nor its first or last."""
+    ticks = ticks_of(log).filter(seq__gt=max(after, run.after), seq__lte=min(upto, run.upto))
+    return ticks.alias(rest=F("seq") % stride).filter(rest__gt=0).exclude(seq__in=first_and_last_tick(log, run))
