@@ -1,10 +1,12 @@
 """The course of an attempt in a few points: which events they are made of, and which of them are kept. Pure."""
 
+import math
 from collections.abc import Sequence
 
-MAX_POINTS = 200  # of a curve: 2 to 4 KB
-MAX_CANDIDATES = 2 * MAX_POINTS  # events to choose them from, so that a pause or a burst is off by half a point at most
+MAX_POINTS = 200  # of a curve: 4 KB at most
+MAX_CANDIDATES = 600  # events to choose them from; at least half as many, so a pause is off by a third of a percent
 CLOSE_ENOUGH = 0.01  # points of percent: to what a percentage is rounded
+INSTANT = 1e-9  # seconds between two events that have the same time
 
 Point = tuple[float, float]  # seconds since the attempt's start, percent
 
@@ -31,30 +33,37 @@ def candidates(after: int, upto: int) -> range:
 def simplified(points: Sequence[Point]) -> list[Point]:
     """Return at most `MAX_POINTS` of the points, the first and the last among them.
 
-    The lines between them stay close to those between all (Ramer, Douglas and Peucker): the point that is furthest
-    off is added, again and again.
+    The lines between them are off by as little as that allows: a pause or a burst takes two points, and what is
+    steady none.
     """
-    if len(points) <= 2:
-        return list(points)
-    chosen = {0, len(points) - 1}
-    spans = [_furthest(points, 0, len(points) - 1)]
-    while len(chosen) < MAX_POINTS:
-        worst = max(spans)
-        error, index, begin, end = worst
-        if error < CLOSE_ENOUGH:
+    tolerance = CLOSE_ENOUGH
+    while len(kept := _within(points, tolerance)) > MAX_POINTS:
+        tolerance *= 1.1
+    return kept
+
+
+def _within(points: Sequence[Point], tolerance: float) -> list[Point]:
+    """Return points between which the lines pass all others within a tolerance."""
+    kept, index = list(points[:1]), 0
+    while index < len(points) - 1:
+        index = _last_in_sight(points, index, tolerance)
+        kept.append(points[index])
+    return kept
+
+
+def _last_in_sight(points: Sequence[Point], begin: int, tolerance: float) -> int:
+    """Return the last point to which a line from one passes all between them within a tolerance.
+
+    Each point leaves a cone for the lines that pass it, and what is left of all cones has to hold the point itself.
+    """
+    begin_at, begin_percent = points[begin]
+    found, low, high = begin + 1, -math.inf, math.inf
+    for index in range(begin + 1, len(points)):
+        at, percent = points[index]
+        seconds, rise = max(at - begin_at, INSTANT), percent - begin_percent
+        if low <= rise / seconds <= high:
+            found = index
+        low, high = max(low, (rise - tolerance) / seconds), min(high, (rise + tolerance) / seconds)
+        if low > high:
             break
-        spans.remove(worst)
-        chosen.add(index)
-        spans += [_furthest(points, begin, index), _furthest(points, index, end)]
-    return [points[index] for index in sorted(chosen)]
-
-
-def _furthest(points: Sequence[Point], begin: int, end: int) -> tuple[float, int, int, int]:
-    """Return how far off the line between two points the furthest one between them is, and which that is."""
-    (first_at, first), (last_at, last) = points[begin], points[end]
-    slope = (last - first) / (last_at - first_at) if last_at > first_at else 0.0
-    error, index = max(
-        ((abs(first + slope * (points[i][0] - first_at) - points[i][1]), i) for i in range(begin + 1, end)),
-        default=(0.0, begin),
-    )
-    return error, index, begin, end
+    return found
