@@ -1,17 +1,15 @@
 """Where each attempt lies in a job's log, and its course in a few points."""
 
-import logging
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import F, QuerySet
 
-from ..models import JobEvent, JobRun, ProcessingJob
+from ..models import JobEvent, ProcessingJob
 from ..states import TERMINAL, EventKind, Status
 from .curve import Point, candidates, simplified
-
-logger = logging.getLogger(__name__)
 
 Log = QuerySet[JobEvent]  # of one job
 
@@ -87,11 +85,22 @@ def course(log: Log, run: Run) -> list[Point]:
 
 def curve_of(job: ProcessingJob) -> list[Point]:
     """Return the curve of a job's present attempt: what was kept of it, or what its rows say."""
-    alias, run = job._state.db or "default", present_run(job)
-    kept = JobRun.objects.using(alias).filter(job_id=job.pk, attempt=run.attempt).values_list("curve", flat=True)
-    for points in kept:
-        return [(seconds, percent) for seconds, percent in points]
-    return course(log_of(job, alias), run)
+    run = present_run(job)
+    for points in job.runs.filter(attempt=run.attempt).values_list("curve", flat=True):
+        return _points(points)
+    return course(log_of(job, job._state.db or DEFAULT_DB_ALIAS), run)
+
+
+def earlier_curves(job: ProcessingJob, most: int) -> list[tuple[Run, list[Point]]]:
+    """Return the curves that were kept of the attempts before the present one, the last one first."""
+    kept = job.runs.filter(attempt__lt=job.attempt).order_by("-attempt")[:most]
+    return [
+        (Run(run.attempt, 0, job.seq, run.outcome, run.started_at, run.finished_at), _points(run.curve)) for run in kept
+    ]
+
+
+def _points(stored: list[list[float]]) -> list[Point]:
+    return [(seconds, percent) for seconds, percent in stored]
 
 
 def superseded(log: Log, run: Run, *, after: int, upto: int, stride: int) -> Log:
