@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 COMPACT_SECONDS = 600.0  # unless ``JOBS_COMPACT_SECONDS`` says otherwise: who was away for a moment still gets a replay
 BATCH = 2_000  # rows deleted by one statement: 2 ms for which SQLite takes no other writer
-PAUSE_SECONDS = 0.005  # after a batch, or as long as it took: on SQLite, others get their turn in it
+WIDEST = 16 * BATCH  # positions looked at for them
+PAUSE_SECONDS = 0.004  # after a batch, or as long as it took: on SQLite, others get their turn in it
 PUT_OFF = timedelta(days=1)  # for what can't be compacted
 
 Pause = Callable[[float], Any]  # waits so many seconds; returns true to have the work ended
@@ -131,19 +132,37 @@ def _raise_floor(job: ProcessingJob, runs: list[Run], log: Log) -> bool:
 
 
 def _delete_ticks(job: ProcessingJob, log: Log, kept: set[int], pause: Pause) -> bool:
-    """Delete the ticks below the floor but for some, in batches; return whether none is left."""
-    after = 0
-    ticks = ticks_of(log).filter(seq__lte=job.seq)
-    while batch := list(ticks.filter(seq__gt=after).order_by("seq").values_list("seq", flat=True)[:BATCH]):
+    """Delete the ticks below the floor but for some, in batches; return whether none is left.
+
+    A batch is a range of positions, which grows where a trim has left little, after a look at what there is.
+    """
+    after, width = 0, BATCH
+    while after < job.seq:
+        upto = min(after + width, job.seq)
+        if width > BATCH:
+            found = _ticks_between(log, after, upto).order_by("seq").values_list("seq", flat=True)[:BATCH]
+            upto = found[BATCH - 1] if len(found) == BATCH else upto
         began = time.monotonic()
-        spared = [seq for seq in kept if after < seq <= batch[-1]]
-        # Asked by the same statement: a job of the same id that was made meanwhile has a log of its own.
-        below_floor = Exists(_jobs().filter(pk=job.pk, epoch=job.epoch, floor__gte=batch[-1]))
-        ticks.filter(below_floor, seq__gt=after, seq__lte=batch[-1]).exclude(seq__in=spared).delete()
-        after = batch[-1]
-        if pause(max(PAUSE_SECONDS, time.monotonic() - began)):
+        deleted = _delete(job, _ticks_between(log, after, upto), upto, [seq for seq in kept if after < seq <= upto])
+        width = BATCH if deleted > BATCH // 2 else min(2 * width, WIDEST)
+        if deleted and pause(max(PAUSE_SECONDS, time.monotonic() - began)):
             return False
+        after = upto
     return True
+
+
+def _ticks_between(log: Log, after: int, upto: int) -> Log:
+    return ticks_of(log).filter(seq__gt=after, seq__lte=upto)
+
+
+def _delete(job: ProcessingJob, ticks: Log, upto: int, kept: list[int]) -> int:
+    """Delete ticks of a stream whose floor is above them; return how many.
+
+    That is asked by the same statement: a job of the same id that was made meanwhile has a log of its own.
+    """
+    below_floor = Exists(_jobs().filter(pk=job.pk, epoch=job.epoch, floor__gte=upto))
+    deleted, _ = ticks.filter(below_floor).exclude(seq__in=kept).delete()
+    return deleted
 
 
 def _alias() -> str:

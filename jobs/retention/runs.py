@@ -5,11 +5,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import F, QuerySet
+from django.db.models import F, Max, Min, QuerySet
 
+from ..batches import batched
 from ..models import JobEvent, ProcessingJob
 from ..states import TERMINAL, EventKind, Status
 from .curve import Point, candidates, simplified
+
+LOOKUPS = 100  # rows in one query: of more at once, PostgreSQL may think it easier to read all that the job has
+RANGE = 500  # positions
 
 Log = QuerySet[JobEvent]  # of one job
 
@@ -27,7 +31,7 @@ class Run(NamedTuple):
 
 def log_of(job: ProcessingJob, alias: str) -> Log:
     """Return all the rows of a job's log, those below its floor among them."""
-    return JobEvent.objects.using(alias).filter(job_id=job.pk)
+    return JobEvent.objects.using(alias).filter(job_id=job.pk).order_by()
 
 
 def ticks_of(log: Log) -> Log:
@@ -66,20 +70,45 @@ def _runs(changes: "QuerySet[JobEvent, tuple[int, str, datetime]]", end: int) ->
 
 def first_and_last_tick(log: Log, run: Run) -> list[int]:
     """Return the ``seq`` of the first and the last tick of an attempt, which no compaction takes."""
-    ticks = ticks_of(log).filter(seq__gt=run.after, seq__lte=run.upto).values_list("seq", flat=True)
-    return [*ticks.order_by("seq")[:1], *ticks.order_by("-seq")[:1]]
+    found = []
+    for wanted, ranges in (Min, _from_begin(run)), (Max, _from_end(run)):
+        for after, upto in ranges:
+            seq = ticks_of(log).filter(seq__gt=after, seq__lte=upto).aggregate(seq=wanted("seq"))["seq"]
+            if seq is not None:
+                found.append(seq)
+                break
+    return found
+
+
+# Ranges of positions, of which the first is likely to hold what is looked for. Asked for the first tick of a job
+# without an end, PostgreSQL may sort all of them, as long as it has no statistics of the job.
+
+
+def _from_begin(run: Run) -> Iterator[tuple[int, int]]:
+    after, width = run.after, RANGE
+    while after < run.upto:
+        yield after, min(after + width, run.upto)
+        after, width = after + width, 2 * width
+
+
+def _from_end(run: Run) -> Iterator[tuple[int, int]]:
+    upto, width = run.upto, RANGE
+    while upto > run.after:
+        yield max(upto - width, run.after), upto
+        upto, width = upto - width, 2 * width
 
 
 def course(log: Log, run: Run) -> list[Point]:
     """Return the curve of an attempt out of its rows: some hundreds that are looked up, however many there are."""
     if run.started_at is None:
         return []
-    seqs = {*candidates(run.after, run.upto), *first_and_last_tick(log, run), run.upto}
-    rows = log.filter(seq__in=seqs, timestamp__gte=run.started_at).order_by("seq").values_list("timestamp", "progress")
+    seqs = sorted({*candidates(run.after, run.upto), run.upto - 1, run.upto})  # before an end comes the last report
     points = [(0.0, 0.0)]
-    for at, progress in rows:
-        if progress is not None and 0 <= progress <= 100:  # what an import has stored may be anything
-            points.append((round((at - run.started_at).total_seconds(), 3), round(progress, 2)))
+    for some in batched(seqs, LOOKUPS):
+        for at, progress in log.filter(seq__in=some).order_by("seq").values_list("timestamp", "progress"):
+            # What an import has stored may be anything, and no percentage is unknown progress.
+            if at >= run.started_at and progress is not None and 0 <= progress <= 100:
+                points.append((round((at - run.started_at).total_seconds(), 3), round(progress, 2)))
     return simplified(points)
 
 
