@@ -1,1 +1,1 @@
-"""How the log stays small: what is left out of it while a job runs, and after it has ended."""
+"""A log that stays small: what leaves it, when, and without anybody waiting."""

@@ -6,7 +6,7 @@ first row goes, and whatever is below the floor nobody reads any more.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +31,7 @@ WIDEST = 16 * BATCH  # positions looked at for them
 PAUSE_SECONDS = 0.004  # after a batch, or as long as it took: on SQLite, others get their turn in it
 PUT_OFF = timedelta(days=1)  # for what can't be compacted
 
+Steps = Generator[int, None, bool]
 Pause = Callable[[float], Any]  # waits so many seconds; returns true to have the work ended
 
 
@@ -46,36 +47,58 @@ def due_jobs() -> ProcessingJobQuerySet:
     return _jobs().filter(compact_after__lte=latest).order_by("compact_after")
 
 
-def compact_due(most: int = 100, *, pause: Pause = time.sleep) -> int:
-    """Compact the logs of jobs that ended long enough ago; return of how many.
+def compact_due(most: int = 100) -> Iterator[int]:
+    """Compact the logs of jobs that ended long enough ago, a batch at each step.
+
+    The caller pauses between two, and may give it up there.
 
     Args:
         most: How many jobs are looked at.
-        pause: Called after each batch with the seconds to wait; if it returns true, what is left is for another time.
 
     Raises:
         OperationalError: The database does not answer.
 
     """
-    done = 0
     for job_id in list(due_jobs().values_list("pk", flat=True)[:most]):
         try:
-            done += compact(job_id, pause=pause)
+            yield from compacting(job_id)
         except UNAVAILABLE:
             raise
         except Exception as error:  # whatever is wrong with a row, it harms its own job only
             logger.warning("The log of job %s can't be compacted: %r", job_id, error)
             _jobs().filter(pk=job_id).update(compact_after=with_retries(database.now) + PUT_OFF)
-        if pause(0):
-            break
-    return done
 
 
 def compact(job_id: str, *, pause: Pause = time.sleep) -> bool:
     """Compact the log of a job that has ended, however long ago.
 
+    Args:
+        job_id: The job.
+        pause: Called after each batch with the seconds to wait; if it returns true, what is left is for another time.
+
     Returns:
         Whether that is done; not if there is no such job, it was retried meanwhile, or ``pause`` has ended it.
+
+    """
+    steps = compacting(job_id)
+    while True:
+        began = time.monotonic()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
+        if pause(max(PAUSE_SECONDS, time.monotonic() - began)):
+            return False
+
+
+def compacting(job_id: str) -> Steps:
+    """Compact the log of a job that has ended, a batch at each step; it may be given up between two.
+
+    Yields:
+        How many rows were deleted.
+
+    Returns:
+        Whether it was done; not if there is no such job, or it was retried meanwhile.
 
     """
     job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("result").first()
@@ -86,9 +109,7 @@ def compact(job_id: str, *, pause: Pause = time.sleep) -> bool:
     if _is_worthwhile(job, log):
         if not _raise_floor(job, [run for run in runs if run.attempt not in _recorded(job)], log):
             return False
-        kept = {seq for run in runs for seq in first_and_last_tick(log, run)}
-        if not _delete_ticks(job, log, kept, pause):
-            return False
+        yield from _delete_ticks(job, log, {seq for run in runs for seq in first_and_last_tick(log, run)})
     # A retry has cleared it already, and another end has set another time.
     _jobs().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
     return True
@@ -131,8 +152,8 @@ def _raise_floor(job: ProcessingJob, runs: list[Run], log: Log) -> bool:
     return with_retries(record)
 
 
-def _delete_ticks(job: ProcessingJob, log: Log, kept: set[int], pause: Pause) -> bool:
-    """Delete the ticks below the floor but for some, in batches; return whether none is left.
+def _delete_ticks(job: ProcessingJob, log: Log, kept: set[int]) -> Iterator[int]:
+    """Delete the ticks below the floor but for some; yield how many each batch was.
 
     A batch is a range of positions, which grows where a trim has left little, after a look at what there is.
     """
@@ -142,13 +163,11 @@ def _delete_ticks(job: ProcessingJob, log: Log, kept: set[int], pause: Pause) ->
         if width > BATCH:
             found = _ticks_between(log, after, upto).order_by("seq").values_list("seq", flat=True)[:BATCH]
             upto = found[BATCH - 1] if len(found) == BATCH else upto
-        began = time.monotonic()
         deleted = _delete(job, _ticks_between(log, after, upto), upto, [seq for seq in kept if after < seq <= upto])
         width = BATCH if deleted > BATCH // 2 else min(2 * width, WIDEST)
-        if deleted and pause(max(PAUSE_SECONDS, time.monotonic() - began)):
-            return False
+        if deleted:
+            yield deleted
         after = upto
-    return True
 
 
 def _ticks_between(log: Log, after: int, upto: int) -> Log:

@@ -16,7 +16,7 @@ from jobs.retention import trimming
 from jobs.retention.curve import stride
 from jobs.selectors import Span
 from tests.jobs.records import log, row
-from tests.jobs.retention.conftest import CANDIDATES, EVERY, TAIL, report
+from tests.jobs.retention.small_logs import CANDIDATES, EVERY, TAIL, _small, report  # noqa: F401  (_small is a fixture)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_small")]
 
