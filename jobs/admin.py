@@ -22,6 +22,7 @@ from .exceptions import DuplicateJob, InvalidValue, JobError
 from .ids import is_job_id
 from .lifecycle import ProcessingJobLifecycle
 from .models import JobEvent, ProcessingJob
+from .retention.chart import course_chart, earlier_charts
 from .states import Status
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 AWAY = "the database does not answer now. What follows in the list was left as it was; try again."
 EVENTS_SHOWN = 100  # of a job's log, the most recent
 EMPTY_BAR = SafeString('<span class="job-bar"><progress max="100" value="0" aria-label="Progress"></progress></span>')
+KEPT_BELOW_FLOOR = "Of the first {:,}, only changes of status and stage, log lines and a few ticks are kept."
 RESULTS_SHOWN = 50  # messages of one action; the jobs beyond are counted
 
 
@@ -93,7 +95,7 @@ class ProcessingJobAdmin(ModelAdmin):
     list_filter = ("status", "public", "created_at")
     list_select_related = ("owner",)
     search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}")
-    readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "event_log")
+    readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "course", "event_log")
     actions = ("cancel_jobs", "retry_jobs")
 
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
@@ -114,7 +116,7 @@ class ProcessingJobAdmin(ModelAdmin):
                 )
             },
         ),
-        ("Log", {"fields": ("event_log",)}),
+        ("Log", {"fields": ("course", "event_log")}),
     )
 
     class Media:
@@ -198,10 +200,17 @@ class ProcessingJobAdmin(ModelAdmin):
             "", "<th>{}</th>", ((name,) for name in ("Seq", "Time", "Kind", "Status", "%", "Message"))
         )
         table = format_html('<table class="job-log"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, rows)
-        earlier = job.events.count() - len(events)
-        return table + format_html(
-            "<p>{}</p>", _counted(earlier, "earlier event is", "earlier events are") if earlier else ""
-        )
+        # What there ever was, by the last position: to count rows would be to read them all.
+        earlier = max(job.seq - len(events), 0)
+        words = _counted(earlier, "earlier event is", "earlier events are") if earlier else ""
+        if job.floor:
+            words += f" {KEPT_BELOW_FLOOR.format(job.floor)}"
+        return table + format_html("<p>{}</p>", words)
+
+    @admin.display(description="Progress over time")
+    def course(self, job: ProcessingJob) -> SafeString:
+        """Show how each attempt went, as far as its course is known."""
+        return course_chart(job) + earlier_charts(job) or SafeString("-")
 
     # Acting
 

@@ -13,3 +13,4 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks that run at start."""
         from . import access, database, threads  # noqa: F401
+        from .retention import compaction, trimming  # noqa: F401

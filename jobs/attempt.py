@@ -27,6 +27,7 @@ from .events import Event
 from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
 from .ids import birth
 from .models import JobEvent, ProcessingJob
+from .retention import trimming
 from .writes import Write, announce, is_logged, write, writes_in_one_statement
 
 Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
@@ -250,10 +251,12 @@ class Committed:
         self.attempt = attempt or _attempt_of(job)
 
     def __call__(self) -> None:
-        """Know and announce it."""
+        """Know and announce it; now and then, trim the log."""
         self.writer._settle(self.job, self.attempt)
         if self.event is not None:
             announce(self.event)
+            if self.job.seq % trimming.TRIM_EVERY == 0:
+                trimming.trim(self.job)
 
 
 def _attempt_of(job: ProcessingJob) -> Attempt:

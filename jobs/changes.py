@@ -10,9 +10,11 @@ from .exceptions import InvalidTransition, InvalidValue
 from .models import ProcessingJob
 from .progress_report import Report, measured
 from .rate import RateEstimator
+from .retention.curve import MAX_POINTS
 from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
+SEQ = object()  # in a change's fields: the position at which it is written
 OF_THE_MOMENT = frozenset({"rate", "eta_seconds"})  # true only while the job runs
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
@@ -27,9 +29,9 @@ class Change:
     level: str = ""
     rate: RateEstimator | None = None  # with what a progress report counted
 
-    def fields_at(self, now: datetime) -> dict[str, Any]:
-        """Return the new values, with the time filled in."""
-        return {name: now if value is NOW else value for name, value in self.fields.items()}
+    def fields_at(self, now: datetime, seq: int) -> dict[str, Any]:
+        """Return the new values, with the time and the position filled in."""
+        return {name: now if value is NOW else seq if value is SEQ else value for name, value in self.fields.items()}
 
 
 def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
@@ -160,6 +162,7 @@ def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | No
         shown={"attempt": attempt},
         kept=kept,
         attempt=attempt,
+        attempt_seq=SEQ,
         progress=0.0,
         error="",
         result=None,
@@ -189,6 +192,8 @@ def _to(
         "metadata": _merged(job, metadata, shown=shown or {}, kept=kept),
         "status_changed_at": NOW,
         "updated_at": NOW,
+        # A log of so few events is as small as what would be kept of it.
+        "compact_after": NOW if status in TERMINAL and job.seq > MAX_POINTS else None,
     }
     return Change(EventKind.STATUS, fields)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.functions import Least
 
 from . import changes, database, validation
 from .attempt import AttemptWriter, Committed
@@ -231,6 +232,7 @@ def renew_epoch(job_id: str, epoch: str) -> None:
         with transaction.atomic(using=connection.alias):
             free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
             if list(free.values_list("pk")):
-                jobs.update(epoch=renewed(epoch))
+                # All that follows is kept, whatever the floor was before.
+                jobs.update(epoch=renewed(epoch), floor=Least("floor", "seq"))
 
     with_retries(renew)

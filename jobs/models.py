@@ -63,6 +63,17 @@ class ProcessingJob(models.Model):
 
     epoch = models.CharField(max_length=16, default=new_epoch, editable=False)
     seq = models.BigIntegerField(default=0, editable=False)
+    attempt_seq = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="Which event began this attempt; 0 for the first attempt."
+    )
+    # No index may name `floor`, nor anything else that is written while a job runs, not even in a condition:
+    # PostgreSQL then makes a new index entry for each report (its updates are not HOT any more).
+    floor = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="Every event after this one is kept; of earlier ones, some."
+    )
+    compact_after = models.DateTimeField(
+        null=True, editable=False, help_text="When it ended, if its log is still to be compacted."
+    )
 
     created_at = models.DateTimeField(default=timezone.now)
     queued_at = models.DateTimeField(null=True, blank=True)
@@ -80,6 +91,9 @@ class ProcessingJob(models.Model):
             models.Index(fields=["-created_at"], name="job_created"),
             models.Index(fields=["owner", "-created_at"], name="job_owner_created"),
             models.Index(fields=["-created_at"], name="job_public_created", condition=models.Q(public=True)),
+            models.Index(
+                fields=["compact_after"], name="job_compact_after", condition=models.Q(compact_after__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -159,3 +173,23 @@ class JobEvent(models.Model):
             metadata=self.metadata,
             timestamp=self.timestamp,
         )
+
+
+class JobRun(models.Model):
+    """How one attempt of a job went, in a few points: what is left of its ticks once its log was compacted."""
+
+    job = models.ForeignKey(ProcessingJob, models.CASCADE, related_name="runs", db_index=False)
+    attempt = models.PositiveIntegerField()
+    outcome = models.CharField(
+        max_length=16, choices=STATUS_CHOICES, blank=True, help_text="Empty if it was given up for another attempt."
+    )
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    curve = models.JSONField(default=list, help_text="Points: seconds since its start, and percent.")
+
+    class Meta:
+        ordering = ["job_id", "attempt"]
+        constraints = [models.UniqueConstraint(fields=["job", "attempt"], name="run_of_attempt")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}, attempt {self.attempt}"

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import router
-from django.db.models import Q
+from django.db.models import F, Q
 
 from .access import policy, type_of_user
 from .batches import MAX_IDS, batched
@@ -75,13 +75,18 @@ def jobs_changed_since(since: datetime) -> list[tuple[str, str, str, datetime]]:
 
 
 def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
-    """Return the kept events of each job's span, in order; none of a job whose stream is another by now."""
+    """Return the kept events of each job's span, in order; none of a job whose stream is another by now.
+
+    What is not above the job's floor is left out by the same statement, even where rows of it are still there: an event
+    that is returned is followed by every later one.
+    """
     found: dict[str, list[JobEvent]] = {job_id: [] for job_id in spans}
     for some in batched(spans.items(), MAX_SPANS):
         wanted = [
             Q(job_id=job_id, job__epoch=span.epoch, seq__gt=span.after, seq__lte=span.upto) for job_id, span in some
         ]
-        events = JobEvent.objects.using(database_alias()).filter(Q(*wanted, _connector=Q.OR))
+        kept = JobEvent.objects.using(database_alias()).filter(seq__gt=F("job__floor"))
+        events = kept.filter(Q(*wanted, _connector=Q.OR))
         for event in events.order_by("job_id", "seq"):
             found[event.job_id].append(event)
     return found

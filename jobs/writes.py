@@ -41,7 +41,8 @@ class Write(NamedTuple):
         """
         # Never before the last change: a clock that was set back would put the end before the beginning.
         now = max(database.now(connection), job.updated_at)
-        fields = {**change.fields_at(now), "seq": max(job.seq, last_seq) + 1}
+        seq = max(job.seq, last_seq) + 1
+        fields = {**change.fields_at(now, seq), "seq": seq}
         after = ProcessingJob.__new__(ProcessingJob)  # the job itself stays as it is until the change has committed
         after.__dict__.update(job.__dict__)
         after.__dict__.update(fields)

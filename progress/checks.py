@@ -7,9 +7,11 @@ import sys
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 from .conf import PREFIX, conf, types
+from .source.store import log_tail
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ BOUNDS = {
     "DRAIN_SECONDS": Bounds(0.01, 600, "the machine is shut down meanwhile"),
     "TOKEN_SECONDS": Bounds(1, 31_536_000, "a client must have the time to use it, and nobody can take it back"),
 }
+REPLAY_MARGIN = 500  # events that are written while a client that is as far behind as may be gets its replay
 MODE = re.compile(r"0?[67][0-7]{2}")
 
 
@@ -68,6 +71,19 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     found = [name.removeprefix(PREFIX) for name in dir(settings) if name.startswith(PREFIX)]
     problems: list[CheckMessage] = [_unknown(name, list(known)) for name in found if name not in known]
     return problems + [problem for name, kind in known.items() if (problem := _wrong(name, kind))]
+
+
+@register()
+def check_replay(**_: Any) -> list[CheckMessage]:
+    """Check that what is replayed to clients is kept of a running job's log."""
+    tail, replay = log_tail(), conf.REPLAY_EVENTS
+    if not all(isinstance(each, int) for each in (tail, replay)) or tail >= replay + REPLAY_MARGIN:
+        return []
+    words = (
+        f"JOBS_LOG_TAIL = {tail:,} keeps less of a running job's log than PROGRESS_REPLAY_EVENTS = {replay:,} "
+        f"events and the {REPLAY_MARGIN:,} that may follow meanwhile: some clients get a snapshot for no other reason."
+    )
+    return [checks.Warning(words, hint="Keep more, or replay less.", id="progress.W001")]
 
 
 def _unknown(name: str, known: list[str]) -> Error:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from .conf import conf
 from .protocol.frames import encode, feed_entry
-from .source.store import selectors
+from .source.store import course_chart, selectors
 from .source.vocabulary import is_job_id
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     shown = _shown(job)
     if shown is None:
         return render(request, "progress/unavailable.html", status=503)
-    context = {**shown, "frame": _feed(shown["entry"]), "heartbeat": conf.HEARTBEAT_SECONDS}
+    context = {
+        **shown,
+        "course": course_chart(job) if job.is_finished else "",  # of a running job, the bar moves and this would not
+        "frame": _feed(shown["entry"]),
+        "heartbeat": conf.HEARTBEAT_SECONDS,
+    }
     return render(request, "progress/job.html", context)
 
 

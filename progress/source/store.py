@@ -6,6 +6,8 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
     from jobs.models import ProcessingJob
+    from jobs.retention.chart import course_chart
+    from jobs.retention.trimming import log_tail
     from jobs.selectors import Head, Span
     from jobs.signals import job_event_committed
     from jobs.threads import ThreadPool
@@ -13,6 +15,8 @@ else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
     from ...jobs.models import ProcessingJob
+    from ...jobs.retention.chart import course_chart
+    from ...jobs.retention.trimming import log_tail
     from ...jobs.selectors import Head, Span
     from ...jobs.signals import job_event_committed
     from ...jobs.threads import ThreadPool
@@ -23,8 +27,10 @@ __all__ = [
     "Span",
     "ThreadPool",
     "access",
+    "course_chart",
     "job_event_committed",
     "lifecycle",
+    "log_tail",
     "selectors",
     "type_of_user",
 ]

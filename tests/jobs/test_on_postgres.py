@@ -20,6 +20,8 @@ FILES = (
     "test_lost_connections",
     "test_ordinary_callers",
     "test_property",
+    "retention/test_compaction",
+    "retention/test_trimming",
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",
     "reporting/test_tracking",

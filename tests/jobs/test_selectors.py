@@ -175,6 +175,14 @@ def test_events_between__as_many_jobs_as_one_query_takes(make_job: Any) -> None:
     assert seqs(selectors.events_between({**spans, "a": Span(epoch, 0, 1)}))["a"] == [1]
 
 
+def test_events_between__of_what_lies_below_the_floor_nothing_even_if_it_is_there(make_job: Any) -> None:
+    epoch = make_job("a", status="completed").job.epoch
+    ProcessingJob.objects.update(floor=2)
+    assert seqs(selectors.events_between({"a": Span(epoch, 0, 3)})) == {"a": [3]}
+    ProcessingJob.objects.update(floor=3)
+    assert seqs(selectors.events_between({"a": Span(epoch, 0, 3)})) == {"a": []}
+
+
 def test_events_between__pruned_events_are_missing_not_made_up(make_job: Any) -> None:
     epoch = make_job("a", status="completed").job.epoch
     JobEvent.objects.filter(job_id="a", seq=2).delete()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from progress.checks import BOUNDS, check_settings
+from progress.checks import BOUNDS, check_replay, check_settings
 from progress.conf import types
 from tests.installation import ROOT
 
@@ -91,3 +91,17 @@ def test_start__on_a_server_that_sends_no_close_is_warned_of(server: str) -> Non
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "progress_site.settings", "DJANGO_DEBUG": "1"}
     done = subprocess.run([sys.executable, "-c", start], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert ("WARNING progress.checks: granian sends no close" in done.stderr) == (server == "granian")
+
+
+def test_check_replay__tells_of_a_log_that_is_shorter_than_a_replay(settings):
+    assert check_replay() == []
+    settings.PROGRESS_REPLAY_EVENTS = 5_500
+    assert check_replay() == []
+    settings.PROGRESS_REPLAY_EVENTS = 5_501
+    (problem,) = check_replay()
+    assert problem.id == "progress.W001"
+    assert "JOBS_LOG_TAIL = 6,000 keeps less" in problem.msg
+    settings.JOBS_LOG_TAIL = 6_001
+    assert check_replay() == []
+    settings.JOBS_LOG_TAIL = "6000"  # which another check tells of
+    assert check_replay() == []

@@ -1,8 +1,10 @@
 """The database: rows and log as the selectors show them at this moment, and all that was ever true."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
 from typing import Any, NamedTuple
 
 from jobs import selectors
@@ -83,7 +85,7 @@ class Database:
         self.commits: list[Commit] = []
         self.states: set[tuple[Any, ...]] = set()
         self.lineage: dict[tuple[str, str], dict[int, list[Commit]]] = {}  # what stood at each seq of a stream
-        self.pruned: dict[tuple[str, str], int] = {}  # the last seq that is not kept
+        self.pruned: dict[tuple[str, str], int] = {}  # the floor: every event after it is kept
         self.pruned_at: dict[tuple[str, str], float] = {}
         self.access: dict[str, list[tuple[float, Row | None]]] = {}  # who might see it from when on
         self.set_back_jobs: set[str] = set()
@@ -129,10 +131,29 @@ class Database:
         self._note_access(job_id)
 
     def prune(self, job_id: str, upto: int) -> None:
+        self.raise_floor(job_id, upto)
+        self.log[job_id] = [commit for commit in self.log[job_id] if commit.seq > upto]
+
+    def raise_floor(self, job_id: str, upto: int) -> None:
+        """Commit that not every event up to there is kept."""
         key = job_id, self.rows[job_id].epoch
         self.pruned[key] = max(upto, self.pruned.get(key, 0))
         self.pruned_at[key] = self._time()
-        self.log[job_id] = [commit for commit in self.log[job_id] if commit.seq > upto]
+        self.version += 1
+
+    def compaction(self, job_id: str, upto: int, chance: Random) -> list[Callable[[], None]]:
+        """Return the steps of `jobs.retention`: the floor, then the ticks, a few at a time."""
+        seqs = list(range(1, upto + 1))
+        chance.shuffle(seqs)
+        batches = set(seqs[: upto // 2]), set(seqs[upto // 2 :])
+        return [
+            partial(self.raise_floor, job_id, max(0, upto)),
+            *(partial(self.delete_ticks, job_id, batch) for batch in batches),
+        ]
+
+    def delete_ticks(self, job_id: str, seqs: set[int]) -> None:
+        """Delete some of the ticks below the floor, in any order."""
+        self.log[job_id] = [each for each in self.log[job_id] if each.kind != EventKind.TICK or each.seq not in seqs]
         self.version += 1
 
     def set_back(self, job_id: str, seq: int) -> None:
@@ -153,10 +174,11 @@ class Database:
         """Stand in for `jobs.lifecycle.renew_epoch`: give a row another epoch, if it still has this one."""
         row = self.rows.get(job_id)
         if row is not None and row.epoch == epoch:
+            floor = min(self.pruned.get((job_id, epoch), 0), row.seq)
             row = row._replace(epoch=self._new_epoch())
             kept = self.log[job_id]
             self.lineage[job_id, row.epoch] = {commit.seq: [commit] for commit in kept}
-            self.pruned[job_id, row.epoch] = kept[0].seq - 1 if kept else row.seq
+            self.pruned[job_id, row.epoch] = max(floor, kept[0].seq - 1 if kept else row.seq)
             self.past[job_id][-1] = row
             self._store(row)
             self._note_access(job_id)
@@ -229,6 +251,7 @@ class Database:
     def _between(self, job_id: str, epoch: str, after: int, upto: int | None) -> list[Commit]:
         if job_id not in self.rows or self.rows[job_id].epoch != epoch:
             return []
+        after = max(after, self.pruned.get((job_id, epoch), 0))
         return [each for each in self.log[job_id] if each.seq > after and (upto is None or each.seq <= upto)]
 
 

@@ -114,6 +114,14 @@ def _frees_nothing(pop: Any) -> Any:
     return popped
 
 
+def _rows_first(compaction: Any) -> Any:
+    def steps(*args: Any) -> Any:
+        floor, *deletions = compaction(*args)
+        return [*deletions, floor]
+
+    return steps
+
+
 FAULTS: dict[str, Fault] = {
     "left out": Fault(
         "what is written while a job is read for its first watcher is left out",
@@ -155,6 +163,10 @@ FAULTS: dict[str, Fault] = {
         WITH_LAYER,
     ),
     "frees nothing": Fault("the outbox frees nothing", {"progress.delivery.outbox:Outbox.pop": _frees_nothing}),
+    "rows first": Fault(
+        "a compaction deletes before it has committed the floor",
+        {"tests.simulation.database:Database.compaction": _rows_first},
+    ),
     "access": Fault(
         "who may no longer see a job still does",
         {"progress.delivery.watched_job:WatchedJob._stop": lambda _: lambda self: []},

@@ -194,7 +194,7 @@ async def _work(world: World, job_id: str) -> None:
 async def _harm(world: World, job_id: str, chance: Random) -> None:
     """Do to a job what no lifecycle does."""
     database = world.database
-    harm = chance.choice(("anew", "delete", "prune", "set back", "bad row", "access", "access"))
+    harm = chance.choice(("anew", "delete", "prune", "compact", "compact", "set back", "bad row", "access", "access"))
     if not world.has(harm):
         return
     world.tell(job_id, harm)
@@ -207,6 +207,10 @@ async def _harm(world: World, job_id: str, chance: Random) -> None:
         world.publish([first], here=chance.random() < 0.5, told=chance.random() < 0.9)
     elif harm == "prune":
         database.prune(job_id, chance.randint(0, row.seq))
+    elif harm == "compact":
+        for step in database.compaction(job_id, row.seq - chance.choice((0, 0, 3, 10)), chance):
+            step()
+            await asyncio.sleep(chance.choice((0, 0.01, 0.3)))
     elif harm == "set back" and row.seq > 1:
         database.set_back(job_id, chance.randint(max(1, row.seq - 8), row.seq - 1))
         await asyncio.sleep(PAUSE_SECONDS)

@@ -29,7 +29,19 @@ HAZARDS = frozenset(
         # the channel layer
         *("late", "lost", "repeated", "layer raises", "layer hangs", "layer deaf", "layer crash"),
         # the jobs
-        *("elsewhere", "untold", "burst", "anew", "delete", "prune", "set back", "bad row", "access", "policy raises"),
+        *(
+            "elsewhere",
+            "untold",
+            "burst",
+            "anew",
+            "delete",
+            "prune",
+            "compact",
+            "set back",
+            "bad row",
+            "access",
+            "policy raises",
+        ),
         # the sockets
         *("suspends", "send times", "send raises", "writer", "pauses"),
         # the clients

@@ -246,6 +246,20 @@ async def test_a_hole_at_once__is_a_snapshot():
     assert (snapshot["type"], snapshot["recovered"]) == ("snapshot", False)
 
 
+async def test_floor__within_a_page_that_a_client_above_it_needs():
+    job = await a_job()
+    await add_events(EVENTS)
+    floor = pages.PAGE_EVENTS + 7
+    await run(ProcessingJob.objects.update)(floor=floor)
+    async with watchers(2) as [above, below]:
+        await watch(above, Position(job.job.epoch, floor))
+        await watch(below, Position(job.job.epoch, floor - 1))
+    assert seqs(above) == [*range(floor + 1, EVENTS + 2), EVENTS + 1]
+    assert above.frames[-1]["recovered"] is True
+    (snapshot,) = below.frames  # though the rows are still there
+    assert (snapshot["type"], snapshot["recovered"]) == ("snapshot", False)
+
+
 @pytest.mark.parametrize("logs", [False, True])
 async def test_log_lines__only_where_asked_for(logs):
     job = await a_job()

@@ -1,0 +1,202 @@
+"""An ended job's log, compacted: its ticks go, and a curve of each attempt stays.
+
+Safe to run anywhere, at any time, twice at once, and to be killed: the curves and the floor are committed before the
+first row goes, and whatever is below the floor nobody reads any more.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Exists
+
+from .. import database
+from ..database import UNAVAILABLE, with_retries
+from ..models import JobRun, ProcessingJob, ProcessingJobQuerySet
+from ..states import TERMINAL
+from .curve import MAX_POINTS
+from .runs import Log, Run, course, earlier_runs, first_and_last_tick, log_of, present_run, ticks_of
+
+logger = logging.getLogger(__name__)
+
+COMPACT_SECONDS = 600.0  # unless ``JOBS_COMPACT_SECONDS`` says otherwise: who was away for a moment still gets a replay
+BATCH = 2_000  # rows deleted by one statement: 2 ms for which SQLite takes no other writer
+WIDEST = 16 * BATCH  # positions looked at for them
+PAUSE_SECONDS = 0.004  # after a batch, or as long as it took: on SQLite, others get their turn in it
+PUT_OFF = timedelta(days=1)  # for what can't be compacted
+
+Steps = Generator[int, None, bool]
+Pause = Callable[[float], Any]  # waits so many seconds; returns true to have the work ended
+
+
+def compact_seconds() -> float:
+    """Return how long the log of an ended job is left as it is."""
+    seconds: float = getattr(settings, "JOBS_COMPACT_SECONDS", COMPACT_SECONDS)
+    return seconds
+
+
+def due_jobs() -> ProcessingJobQuerySet:
+    """Return the jobs whose logs are to be compacted by now, those that ended first before others."""
+    latest = with_retries(database.now) - timedelta(seconds=compact_seconds())
+    return _jobs().filter(compact_after__lte=latest).order_by("compact_after")
+
+
+def compact_due(most: int = 100) -> Iterator[int]:
+    """Compact the logs of jobs that ended long enough ago, a batch at each step.
+
+    The caller pauses between two, and may give it up there.
+
+    Args:
+        most: How many jobs are looked at.
+
+    Raises:
+        OperationalError: The database does not answer.
+
+    """
+    for job_id in list(due_jobs().values_list("pk", flat=True)[:most]):
+        try:
+            yield from compacting(job_id)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:  # whatever is wrong with a row, it harms its own job only
+            logger.warning("The log of job %s can't be compacted: %r", job_id, error)
+            _jobs().filter(pk=job_id).update(compact_after=with_retries(database.now) + PUT_OFF)
+
+
+def compact(job_id: str, *, pause: Pause = time.sleep) -> bool:
+    """Compact the log of a job that has ended, however long ago.
+
+    Args:
+        job_id: The job.
+        pause: Called after each batch with the seconds to wait; if it returns true, what is left is for another time.
+
+    Returns:
+        Whether that is done; not if there is no such job, it was retried meanwhile, or ``pause`` has ended it.
+
+    """
+    steps = compacting(job_id)
+    while True:
+        began = time.monotonic()
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
+        if pause(max(PAUSE_SECONDS, time.monotonic() - began)):
+            return False
+
+
+def compacting(job_id: str) -> Steps:
+    """Compact the log of a job that has ended, a batch at each step; it may be given up between two.
+
+    Yields:
+        How many rows were deleted.
+
+    Returns:
+        Whether it was done; not if there is no such job, or it was retried meanwhile.
+
+    """
+    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("result").first()
+    if job is None:
+        return False
+    log = log_of(job, _alias())
+    runs = [*earlier_runs(job, log), present_run(job)]
+    if _is_worthwhile(job, log):
+        if not _raise_floor(job, [run for run in runs if run.attempt not in _recorded(job)], log):
+            return False
+        yield from _delete_ticks(job, log, {seq for run in runs for seq in first_and_last_tick(log, run)})
+    # A retry has cleared it already, and another end has set another time.
+    _jobs().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
+    return True
+
+
+def _is_worthwhile(job: ProcessingJob, log: Log) -> bool:
+    """Return whether rows are saved by it: so few ticks are as small as the curve, unless that was made already."""
+    return job.attempt in _recorded(job) or len(ticks_of(log).values_list("seq")[: MAX_POINTS + 1]) > MAX_POINTS
+
+
+def _recorded(job: ProcessingJob) -> set[int]:
+    return set(JobRun.objects.using(_alias()).filter(job_id=job.pk).values_list("attempt", flat=True))
+
+
+def _raise_floor(job: ProcessingJob, runs: list[Run], log: Log) -> bool:
+    """Record the course of each attempt and move the floor to the end of the log, unless the job was retried.
+
+    A run that is recorded stays as it is: it was made of what is gone by now.
+    """
+    made = [
+        JobRun(
+            job_id=job.pk,
+            attempt=run.attempt,
+            outcome=run.outcome,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            curve=course(log, run),
+        )
+        for run in runs
+    ]
+
+    def record(connection: BaseDatabaseWrapper) -> bool:
+        same = _jobs().filter(pk=job.pk, epoch=job.epoch, attempt=job.attempt, status__in=TERMINAL)
+        with transaction.atomic(using=connection.alias):
+            is_same = bool(same.filter(floor__lte=job.seq).update(floor=job.seq))
+            if is_same:
+                JobRun.objects.using(connection.alias).bulk_create(made, ignore_conflicts=True)
+        return is_same
+
+    return with_retries(record)
+
+
+def _delete_ticks(job: ProcessingJob, log: Log, kept: set[int]) -> Iterator[int]:
+    """Delete the ticks below the floor but for some; yield how many each batch was.
+
+    A batch is a range of positions, which grows where a trim has left little, after a look at what there is.
+    """
+    after, width = 0, BATCH
+    while after < job.seq:
+        upto = min(after + width, job.seq)
+        if width > BATCH:
+            found = _ticks_between(log, after, upto).order_by("seq").values_list("seq", flat=True)[:BATCH]
+            upto = found[BATCH - 1] if len(found) == BATCH else upto
+        deleted = _delete(job, _ticks_between(log, after, upto), upto, [seq for seq in kept if after < seq <= upto])
+        width = BATCH if deleted > BATCH // 2 else min(2 * width, WIDEST)
+        if deleted:
+            yield deleted
+        after = upto
+
+
+def _ticks_between(log: Log, after: int, upto: int) -> Log:
+    return ticks_of(log).filter(seq__gt=after, seq__lte=upto)
+
+
+def _delete(job: ProcessingJob, ticks: Log, upto: int, kept: list[int]) -> int:
+    """Delete ticks of a stream whose floor is above them; return how many.
+
+    That is asked by the same statement: a job of the same id that was made meanwhile has a log of its own.
+    """
+    below_floor = Exists(_jobs().filter(pk=job.pk, epoch=job.epoch, floor__gte=upto))
+    deleted, _ = ticks.filter(below_floor).exclude(seq__in=kept).delete()
+    return deleted
+
+
+def _alias() -> str:
+    return router.db_for_write(ProcessingJob)
+
+
+def _jobs() -> ProcessingJobQuerySet:
+    return ProcessingJob.objects.using(_alias())
+
+
+@checks.register()
+def check_compact_seconds(**_: object) -> list[checks.CheckMessage]:
+    """Check at start how long the logs of ended jobs are left as they are."""
+    seconds = getattr(settings, "JOBS_COMPACT_SECONDS", COMPACT_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 31_536_000:
+        words = f"JOBS_COMPACT_SECONDS = {seconds!r} must be a number from 0 to 31,536,000."
+        return [checks.Error(words, id="jobs.E006")]
+    return []
