@@ -5,7 +5,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-ANSWER_SECONDS = 20.0  # after which a server that says nothing, and does not end the connection, hangs
+ANSWER_SECONDS = 10.0  # after which a server that says nothing, and does not end the connection, hangs
 MASK = b"mask"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
