@@ -13,6 +13,9 @@ BIN := $(VENV)/bin
 SITE := $(VENV)/.installed-site
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
+# An environment of its own: what audits is not among what is audited.
+AUDIT := $(VENV)/.audit
+PIP_AUDIT := pip-audit==2.10.1
 # Where autobahn has no wheel for a Python (3.15), it is built, without its part in C: nobody needs a compiler.
 PIP := AUTOBAHN_USE_NVX=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -22,7 +25,7 @@ export SHOW_PATH := $(value RUN_PATH)
 unexport PORT RUN_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulate lint types format bench bench-quick clean
+.PHONY: help run test simulate fuzz lint types audit format bench bench-quick clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -46,6 +49,9 @@ test: $(DEV) ## Run the tests; ARGS goes to pytest: make test ARGS="-k replay"
 simulate: $(DEV) ## Run seeds of the simulation: make simulate ARGS="--mode redis-sqlite --seeds 0-10000"
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
+fuzz: $(DEV) ## Attack a server with frames and handshakes: make fuzz ARGS="--seconds 600"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 lint: $(DEV) ## Check the style of the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -53,6 +59,9 @@ lint: $(DEV) ## Check the style of the code
 types: export DJANGO_DEBUG = 1
 types: $(DEV) ## Check the types
 	@$(BIN)/mypy
+
+audit: $(DEV) $(AUDIT) ## Ask for known vulnerabilities of what is installed; needs the network
+	@.ci/audit $(AUDIT)/bin/pip-audit $(VENV) $(ARGS)
 
 format: $(DEV) ## Put the code into shape
 	@$(BIN)/ruff check --fix .
@@ -89,6 +98,11 @@ $(DEV): requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ $(SITE)
+
+$(AUDIT): | $(BIN)/python
+	@echo "Installing $(PIP_AUDIT)"
+	@$(BIN)/python -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_AUDIT) || { rm -rf $@; exit 1; }
 
 $(BENCH): benchmarks/requirements.txt $(DEV)
 	@echo "Installing benchmarks/requirements.txt"

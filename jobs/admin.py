@@ -1,4 +1,4 @@
-"""The admin: shows jobs and their log, edits nothing by hand; cancel, retry and create go through the lifecycle."""
+"""The admin: shows jobs and their log, edits nothing by hand; whatever is done to one goes through the lifecycle."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from . import validation
+from . import action_admin, validation
 from .access import policy
 from .database import UNAVAILABLE
 from .exceptions import DuplicateJob, InvalidValue, JobError
@@ -95,8 +95,8 @@ class ProcessingJobAdmin(ModelAdmin):
     list_filter = ("status", "public", "created_at")
     list_select_related = ("owner",)
     search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}")
-    readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "course", "event_log")
-    actions = ("cancel_jobs", "retry_jobs")
+    readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "action_log", "course", "event_log")
+    actions = ("cancel_jobs", "retry_jobs", "make_jobs_public", "make_jobs_private")
 
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
     fieldsets = (
@@ -116,7 +116,7 @@ class ProcessingJobAdmin(ModelAdmin):
                 )
             },
         ),
-        ("Log", {"fields": ("course", "event_log")}),
+        ("Log", {"fields": ("action_log", "course", "event_log")}),
     )
 
     class Media:
@@ -191,6 +191,11 @@ class ProcessingJobAdmin(ModelAdmin):
         """Show the metadata."""
         return _in_json(job, "metadata")
 
+    @admin.display(description="Who did what, newest first")
+    def action_log(self, job: ProcessingJob) -> SafeString:
+        """Show who has cancelled, retried or edited it."""
+        return action_admin.table_of_actions(job.pk)
+
     @admin.display(description="Events, newest first")
     def event_log(self, job: ProcessingJob) -> SafeString:
         """Show the most recent events as a table, and how many came before."""
@@ -217,22 +222,33 @@ class ProcessingJobAdmin(ModelAdmin):
     @admin.action(description="Cancel", permissions=["control"])
     def cancel_jobs(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
         """Ask for the chosen jobs to be cancelled."""
-        self._act(request, queryset, _cancel)
+        self._act(request, queryset, action_admin.cancel)
 
     @admin.action(description="Retry", permissions=["control"])
     def retry_jobs(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
         """Queue the chosen jobs again."""
-        self._act(request, queryset, _retry)
+        self._act(request, queryset, action_admin.retry)
+
+    @admin.action(description="Make public", permissions=["control"])
+    def make_jobs_public(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
+        """Let anyone watch the chosen jobs."""
+        self._act(request, queryset, action_admin.make_public)
+
+    @admin.action(description="Make private", permissions=["control"])
+    def make_jobs_private(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
+        """Let nobody but owners and staff watch the chosen jobs."""
+        self._act(request, queryset, action_admin.make_private)
 
     def _act(
-        self, request: HttpRequest, jobs: "QuerySet[ProcessingJob]", act: Callable[[ProcessingJobLifecycle], str]
+        self, request: HttpRequest, jobs: "QuerySet[ProcessingJob]", act: Callable[[ProcessingJobLifecycle, Any], str]
     ) -> None:
-        """Do something to each job by its lifecycle, and show a message for each."""
+        """Do something to each job by its lifecycle, in the user's name, and show a message for each."""
         not_shown = 0
         for number, job in enumerate(jobs):
             try:
                 # It begins with a word of ours: the admin writes the first letter of a message large, of an id as well.
-                level, outcome = messages.SUCCESS, f"Job {str(job)!r}: {act(ProcessingJobLifecycle(job.pk))}"
+                outcome = act(ProcessingJobLifecycle(job.pk), request.user)
+                level, outcome = messages.SUCCESS, f"Job {str(job)!r}: {outcome}"
                 self.log_change(request, job, outcome)
             except JobError as error:
                 level, outcome = messages.ERROR, str(error)
@@ -249,18 +265,6 @@ class ProcessingJobAdmin(ModelAdmin):
                 not_shown += 1
         if not_shown:
             self.message_user(request, f"{not_shown:,} more were asked for; see the list.", messages.INFO)
-
-
-def _cancel(lifecycle: ProcessingJobLifecycle) -> str:
-    lifecycle.request_cancel()
-    if lifecycle.job.status == Status.CANCELLED:
-        return "cancelled."
-    return "asked to cancel; its worker stops at its next report."
-
-
-def _retry(lifecycle: ProcessingJobLifecycle) -> str:
-    lifecycle.retry()
-    return f"queued again, as attempt {lifecycle.job.attempt}."
 
 
 def _cells(event: JobEvent) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import OuterRef, Subquery
 
 from . import database, validation
+from .actions import Action
 from .changes import Change
 from .database import connection_to_write, with_retries
 from .events import Event
@@ -34,10 +35,11 @@ Attempt = tuple[str, int]  # which job, of all that ever had its id, and which r
 
 
 class Decision(NamedTuple):
-    """What a method was asked for: a function of `changes`, and all its arguments but the job."""
+    """What a method was asked for: a function of `changes`, all its arguments but the job, and who it was, if kept."""
 
     decide: Callable[..., Change | None]
     arguments: dict[str, Any]
+    action: Action | None = None
 
     def on(self, job: ProcessingJob) -> Change | None:
         """Return what is to change in a job as it is now."""
@@ -88,26 +90,21 @@ class AttemptWriter:
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
-    def _read_again(self) -> None:
-        """Know the row as it is now: what is no event may have changed in it."""
-        self._known = None
-        connection = connection_to_write()
-        if (pending := self._uncommitted(connection)) is not None:
-            committed = Committed(self, self._read(connection), attempt=pending.attempt)
-            connection.on_commit(committed, robust=True)
-
-    def _write(self, decide: Callable[..., Change | None], /, **arguments: Any) -> Change | None:
+    def _write(
+        self, decide: Callable[..., Change | None], action: Action | None = None, /, **arguments: Any
+    ) -> Change | None:
         """Decide on a change, apply it and log it, all in one transaction; return it, or None if nothing is to change.
 
         Args:
             decide: A function of `changes`, which gets the job as it is. It may run more than once for a change, so
                 it must have no side effects.
+            action: What is kept of who asked for it, in the same transaction.
             arguments: What it gets besides.
 
         """
         own: list[Unclear] = []
         try:
-            return with_retries(partial(self._write_once, Decision(decide, arguments), own))
+            return with_retries(partial(self._write_once, Decision(decide, arguments, action), own))
         except BaseException:
             self._leave(own)  # to the caller, who may repeat the call
             raise
@@ -144,7 +141,7 @@ class AttemptWriter:
     ) -> Change | None:
         """Write without a read if nobody else has written since; else return None, having changed nothing."""
         known = self._known
-        if known is None or _attempt_of(known) != self._attempt:
+        if known is None or _attempt_of(known) != self._attempt or decision.action is not None:
             return None
         try:
             change = decision.on(known)
@@ -184,6 +181,8 @@ class AttemptWriter:
         sent.append(Write.of(connection, job, change, last_seq=getattr(job, "last_seq", None) or 0))
         written = self._apply(connection, sent[-1])
         assert written, "the row is locked"
+        if decision.action is not None:
+            decision.action.record(connection, job, sent[-1].after, sent[-1].event.timestamp)
         return change
 
     def _apply(self, connection: BaseDatabaseWrapper, prepared: Write) -> bool:

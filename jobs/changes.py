@@ -128,6 +128,15 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
     return Change(EventKind.STATUS, fields)
 
 
+def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
+    """Have another name, owner (``owner_id``) or visibility; None where it is so already.
+
+    For lists, that is a change like one of status: they ask again who may see the job.
+    """
+    fields = {name: value for name, value in wanted.items() if getattr(job, name) != value}
+    return Change(EventKind.EDIT, {**fields, "status_changed_at": NOW, "updated_at": NOW}) if fields else None
+
+
 def log_line(_: ProcessingJob, text: str, level: str) -> Change:
     """Say something; nothing else changes."""
     return Change(EventKind.LOG, text=text, level=level)

@@ -10,15 +10,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Least
 
 from . import changes, database, validation
+from .actions import Action
+from .actors import By, saved_user_id
 from .attempt import AttemptWriter, Committed
 from .changes import Change
 from .database import connection_to_write, with_retries
-from .exceptions import DuplicateJob, JobNotFound
+from .exceptions import DuplicateJob, InvalidValue
 from .ids import renewed
 from .models import ProcessingJob
 from .progress_report import Report
 from .rate import RateEstimator
-from .states import EventKind
+from .states import ActionKind, EventKind
 from .threads import in_thread
 from .writes import append, event_of
 
@@ -50,6 +52,9 @@ class ProcessingJobLifecycle(AttemptWriter):
     Every method raises `JobNotFound`, `StaleAttempt`, `InvalidTransition` or `InvalidValue` for the
     caller's own mistakes, and then has changed nothing. Within a transaction of the caller's, the
     change is sent to watchers after it commits, and never if it is rolled back.
+
+    Who asks for a change is named by ``by``: a user, an `Actor`, or None for the site's own code. It is kept, and shown
+    in the admin alone.
 
     Args:
         job_or_id: A job, or the id of one.
@@ -172,40 +177,50 @@ class ProcessingJobLifecycle(AttemptWriter):
         given = changes.checked(message, metadata)
         self._write(changes.failed, error=changes.error_text(error), **given)
 
-    def mark_cancelled(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
-        """Record that the job was given up on request."""
-        self._write(changes.cancelled, **changes.checked(message, metadata))
+    def mark_cancelled(self, message: str = "", *, metadata: dict[str, Any] | None = None, by: By = None) -> None:
+        """Record that the job was given up on request. Who asked for that is known from the request, unless named."""
+        given = changes.checked(message, metadata)
+        action = None if by is None else Action.of(ActionKind.CANCEL, by, given["message"])
+        self._write(changes.cancelled, action, **given)
 
-    def request_cancel(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
+    def request_cancel(self, message: str = "", *, metadata: dict[str, Any] | None = None, by: By = None) -> None:
         """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once."""
-        self._write(changes.cancel_requested, **changes.checked(message, metadata))
+        given = changes.checked(message, metadata)
+        self._write(changes.cancel_requested, Action.of(ActionKind.CANCEL, by, given["message"]), **given)
 
-    def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
+    def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None, by: By = None) -> None:
         """Queue a failed or cancelled job again, as a new attempt, to which this object is then bound."""
-        self._write(changes.retried, **changes.checked(message, metadata))
+        given = changes.checked(message, metadata)
+        self._write(changes.retried, Action.of(ActionKind.RETRY, by, given["message"]), **given)
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
         line = validation.text(text, "log line", validation.MAX_LOG_LINE)
         self._write(changes.log_line, text=line, level=changes.log_level(level))
 
-    def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP) -> None:
-        """Change what the job is called, whose it is, or whether anyone may watch it. That makes no event.
+    def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP, by: By = None) -> None:
+        """Change what the job is called, whose it is, or whether anyone may watch it.
 
-        Watchers who may no longer see the job are turned away when their server next reads the row.
+        Watchers who may no longer see the job are turned away, and see nothing of what comes after.
+
+        Args:
+            name: At most 200 characters.
+            owner: A user who is saved, or None.
+            public: Whether anyone may watch it.
+            by: Who does it.
+
         """
-        fields = {"owner": owner} if owner is not KEEP else {}
+        wanted: dict[str, Any] = {} if public is KEEP else {"public": bool(public)}
         if name is not KEEP:
-            fields["name"] = validation.text(name, "name", validation.MAX_NAME)
-        if public is not KEEP:
-            fields["public"] = bool(public)
-
-        def update(connection: BaseDatabaseWrapper) -> int:
-            return ProcessingJob.objects.using(connection.alias).filter(pk=self.job_id).update(**fields)
-
-        if fields and not with_retries(update):
-            raise JobNotFound(self.job_id)
-        self._read_again()
+            wanted["name"] = validation.text(name, "name", validation.MAX_NAME)
+        if owner is not KEEP:
+            wanted["owner_id"] = None if owner is None else saved_user_id(owner, "owner")
+        try:
+            self._write(changes.edited, Action.of(ActionKind.EDIT, by), **wanted)
+        except IntegrityError:
+            if wanted.get("owner_id") is None:
+                raise
+            raise InvalidValue("The owner is not a user who is there.") from None
 
     acreate = classmethod(async_twin(create.__func__))  # type: ignore[attr-defined]
     amark_queued = async_twin(mark_queued)

@@ -12,12 +12,14 @@ from . import validation
 from .events import Event
 from .exceptions import InvalidValue
 from .ids import new_epoch, new_job_id
-from .states import TERMINAL, EventKind, Status
+from .states import TERMINAL, ActionKind, ActorKind, EventKind, Status
 
 logger = logging.getLogger(__name__)
 
 STATUS_CHOICES = [(status.value, status.label) for status in Status]
 KIND_CHOICES = [(kind.value, kind.value.capitalize()) for kind in EventKind]
+ACTION_CHOICES = [(kind.value, kind.value.capitalize()) for kind in ActionKind]
+ACTOR_CHOICES = [(kind.value, kind.value.capitalize()) for kind in ActorKind]
 
 
 EDITABLE = frozenset({"name", "owner", "owner_id", "public"})  # what anybody may save; the rest is the lifecycle's
@@ -193,3 +195,34 @@ class JobRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job_id}, attempt {self.attempt}"
+
+
+class JobAction(models.Model):
+    """What somebody did to a job. It outlives the job, and by the actor's name the user as well."""
+
+    time = models.DateTimeField()
+    action = models.CharField(max_length=8, choices=ACTION_CHOICES)
+    kind = models.CharField("kind of actor", max_length=8, choices=ACTOR_CHOICES)
+    actor = models.CharField(max_length=validation.MAX_ACTOR, blank=True)
+    # Without a constraint in the database: what is kept of a change must never be why it can't be made.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", db_constraint=False
+    )
+    job_id = models.CharField("job", max_length=64)
+    seq = models.BigIntegerField(help_text="The event that it made; of a deletion, the last that the job had.")
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-time", "-id"]
+        indexes = [
+            models.Index(fields=["-time", "-id"], name="action_time"),
+            models.Index(fields=["job_id", "-time"], name="action_job"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.job_id} by {self.who}"
+
+    @property
+    def who(self) -> str:
+        """The actor in words."""
+        return f"{self.kind} {self.actor}".rstrip()

@@ -15,13 +15,14 @@ MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 dee
 
 
 class Head(NamedTuple):
-    """Where a job stands, since when, and what decides who may see it."""
+    """Where a job stands, since when, what decides who may see it, and its name."""
 
     epoch: str
     seq: int
     updated_at: datetime
     owner_id: Any
     public: bool
+    name: str
 
 
 class Span(NamedTuple):

@@ -28,6 +28,28 @@ class EventKind(StrEnum):
     STAGE = "stage"
     TICK = "tick"
     LOG = "log"
+    EDIT = "edit"  # another name, owner or visibility; what is shown of the run stays as it was
+
+
+class ActionKind(StrEnum):
+    """What somebody does to a job, other than to run it."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    EDIT = "edit"
+    DELETE = "delete"
+
+
+class ActorKind(StrEnum):
+    """Who does something."""
+
+    USER = "user"
+    TOKEN = "token"  # noqa: S105  # the word, and no token
+    COMMAND = "command"
+    SYSTEM = "system"
+
+
+LISTED = frozenset({EventKind.STATUS, EventKind.EDIT})  # what lists of jobs show
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})

@@ -12,6 +12,7 @@ from .exceptions import InvalidValue
 from .ids import is_job_id
 
 MAX_NAME = 200  # characters
+MAX_ACTOR = 255  # characters; longer names are cut
 MAX_MESSAGE = MAX_LOG_LINE = 2_000  # characters
 MAX_STAGE = 200  # characters
 MAX_ERROR = 10_000  # characters; longer errors are cut, since a failing job must be able to say so

@@ -13,7 +13,7 @@ import pytest
 from django.contrib.staticfiles import finders
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import JobEvent, ProcessingJob
+from jobs.models import JobAction, JobEvent, ProcessingJob
 from progress.identity.tokens import verify
 from tests.documents import FENCE, PAGES, rows, section
 from tests.installation import ROOT, Served
@@ -88,9 +88,17 @@ def test_logging__runs() -> None:
         logger.setLevel(before)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_usage__who_did_it(make_job: Any, rf: Any, django_user_model: Any) -> None:
+    request, job = rf.get("/"), make_job(status="in_progress", public=True)
+    request.user = django_user_model.objects.create(username="ann")
+    run(snippet_with(USAGE, "request_cancel"), job=job, request=request)
+    assert list(JobAction.objects.values_list("action", "actor")) == [("edit", "hide_jobs"), ("cancel", "ann")]
+
+
 def test_python__all_of_it_is_run() -> None:
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 3, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 4, "docs/troubleshooting.md": 1}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from django.conf import settings
 
 from ..conf import conf
-from ..source.vocabulary import Event, EventKind
+from ..source.vocabulary import LISTED, Event
 from . import layers
 from .messages import FEED_GROUP, Publication, encoded, feed_message, job_group, job_message
 
@@ -123,7 +123,7 @@ class Publisher:
         for publication in encoded(batch):
             by_job.setdefault(publication.job_id, []).append(publication)
         messages = [(job_group(job_id), job_message(publications)) for job_id, publications in by_job.items()]
-        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
+        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind in LISTED))
         if changed:
             messages.append((FEED_GROUP, feed_message(changed)))
         await _send_all(layer, messages)

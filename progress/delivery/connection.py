@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from ..conf import conf
 from ..identity.identity import ANYBODY
 from ..protocol.codes import CloseCode
 from ..protocol.frames import Frame
-from .chunks import Chunk
+from .chunks import Chunk, chunks
 from .outbox import Outbox
 
 logger = logging.getLogger(__name__)
@@ -222,3 +223,11 @@ class Connection:
             self._code = CloseCode.TOO_SLOW
         self._enter(CLOSED)
         self._sender.abort(self._code)
+
+
+def fan_out(connections: Collection[Connection], frames: Sequence[Frame]) -> None:
+    """Send frames to many, in chunks that are made once for all of them."""
+    if connections and frames:
+        for chunk in chunks(frames):
+            for connection in connections:
+                connection.send_chunk(chunk)

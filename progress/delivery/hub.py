@@ -22,7 +22,7 @@ from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
 from ..protocol.position import Position
-from ..source.vocabulary import Event, EventKind, is_job_id
+from ..source.vocabulary import LISTED, Event, EventKind, is_job_id
 from .access_guard import AccessGuard
 from .admission import admit
 from .connection import Connection
@@ -211,7 +211,7 @@ class Hub:
 
     def wants(self, job_id: str, kind: EventKind) -> bool:
         """Return whether an event would be of use; may be asked from any thread."""
-        return job_id in self.jobs or (kind is EventKind.STATUS and self.feed.is_watched)
+        return job_id in self.jobs or (kind in LISTED and self.feed.is_watched)
 
     def put(self, event: Event) -> None:
         """Have an event dispatched, from any thread; those that are put before the loop's turn go together."""
@@ -245,7 +245,7 @@ class Hub:
         by_job: dict[str, list[Publication]] = {}
         for publication in publications:
             by_job.setdefault(publication.job_id, []).append(publication)
-            if publication.kind == EventKind.STATUS:
+            if publication.kind in LISTED:
                 self.feed.mark(publication.job_id)
         for job_id, of_job in by_job.items():
             job = self.jobs.get(job_id)

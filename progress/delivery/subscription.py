@@ -17,7 +17,7 @@ class Subscription:
 
     """
 
-    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "stopped_at")
+    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "name", "stopped_at")
 
     def __init__(self, connection: Connection, *, logs: bool = False, is_required: bool = False) -> None:
         self.connection = connection
@@ -25,6 +25,7 @@ class Subscription:
         self.is_required = is_required
         self.begin: Position | None = None  # after which it was sent every event
         self.has_skipped_events = False  # a snapshot was sent instead of events
+        self.name: str | None = None  # of the job, as it was sent
         self.stopped_at: Position | None = None  # after which nothing is sent, until the access policy was asked again
 
     def note_sent(self, position: Position) -> None:

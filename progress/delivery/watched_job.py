@@ -1,10 +1,10 @@
 """One watched job in one process: its window of the log, and the connections that watch it."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..broker.messages import Publication
 from ..conf import conf
@@ -15,7 +15,8 @@ from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
 from .chunks import Chunk, chunks, visible
-from .connection import Connection
+from .connection import Connection, fan_out
+from .facts import Facts
 from .reads import Shared
 from .replay import Replay
 from .subscription import Subscription
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from ..source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
-
-
-class AccessFacts(NamedTuple):
-    """What decides who may watch a job: which stream it is, and what the access policy goes by."""
-
-    epoch: str
-    owner_id: Any
-    public: bool
 
 
 class WatchedJob:
@@ -57,8 +50,9 @@ class WatchedJob:
     ) -> None:
         self.job_id = job_id
         self.row: ProcessingJob | None = None  # as it was last read; None where there is no such job
-        self.facts: AccessFacts | None = None  # as they were last read
+        self.facts: Facts | None = None  # as they were last read
         self.needs_row = True
+        self._known_upto = 0  # the position at which `facts` were last read: an edit beyond may have changed them
         self.has_hole = False  # the log no longer has the events that come next
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
@@ -87,8 +81,11 @@ class WatchedJob:
     # What the log reader brings
 
     def is_continued_by(self, head: Head) -> bool:
-        """Return whether it is enough to read on in the log; otherwise the row has to be read, and given to `take`."""
-        return self.facts == AccessFacts(head.epoch, head.owner_id, head.public) and self._can_read_on_to(head)
+        """Take note of a head. Return whether it is enough to read on in the log; otherwise `take` needs the row."""
+        is_known = self.facts == Facts.of(head)
+        if is_known:
+            self._known_upto = head.seq
+        return is_known and self._can_read_on_to(head)
 
     def _can_read_on_to(self, head: "Head | ProcessingJob") -> bool:
         """Return whether the events up to there can be read: they are of this stream, kept, and not too many."""
@@ -121,7 +118,7 @@ class WatchedJob:
         if row is None:
             self._end()
             return
-        facts, stopped = AccessFacts(row.epoch, row.owner_id, row.public), []
+        facts, stopped = Facts.of(row), []
         loaded = self._loaded(row)
         if facts != self.facts:
             stopped = self._stop()  # before anything is sent that they may no longer see
@@ -131,7 +128,10 @@ class WatchedJob:
             for subscription in self.subscriptions.values():
                 subscription.begin, subscription.has_skipped_events = loaded.position, True
             self._send([loaded.snapshot(recovered=False)])
+        elif self._window is not None:
+            self._window.rename(row.name)
         self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
+        self._known_upto = row.seq
         if stopped:
             self._admit_again(self, stopped)
 
@@ -158,7 +158,11 @@ class WatchedJob:
             self.turn_away(subscription, job_not_found(self.job_id))
 
     def offer(self, publications: Sequence[Publication]) -> bool:
-        """Take those events that come next, and send them together; return False if one is missing before any."""
+        """Take those events that come next, and send them together; return False if one is missing before any.
+
+        An edit counts as missing until the row was read after it: who may not see the job since then gets neither it
+        nor what follows.
+        """
         window = self._window
         if window is None:
             return False
@@ -166,6 +170,8 @@ class WatchedJob:
         has_no_gap = True
         for publication in publications:
             verdict = window.verdict(publication.seq) if publication.epoch == window.position.epoch else Verdict.GAP
+            if verdict is Verdict.FRESH and publication.kind == EventKind.EDIT and publication.seq > self._known_upto:
+                verdict = Verdict.GAP
             if verdict is Verdict.FRESH:
                 frame = event_frame(publication.job_id, publication.seq, publication.kind, publication.text)
                 window.append(frame, is_log=publication.kind == EventKind.LOG)
@@ -177,8 +183,8 @@ class WatchedJob:
 
     def _send(self, frames: list[Frame]) -> None:
         """Send frames to all who watch."""
-        _fan_out(self._with_logs, frames)
-        _fan_out(self._plain, visible(frames, logs=False))
+        fan_out(self._with_logs, frames)
+        fan_out(self._plain, visible(frames, logs=False))
 
     # Who watches
 
@@ -246,18 +252,20 @@ class WatchedJob:
             )
         if not was_stopped or missed is None:
             subscription.begin = self.position if missed is None else since
+        assert self._window is not None
+        knows_name, subscription.name = subscription.name == self._window.name, self._window.name
         subscription.stopped_at = None
         self.subscriptions[connection] = subscription
         connection.watched[self.job_id] = None
-        for chunk in self._answer(missed, logs=subscription.logs, is_asked=not was_stopped):
+        for chunk in self._answer(missed, logs=subscription.logs, with_snapshot=not knows_name):
             connection.send_chunk(chunk, lasting=True)
         (self._with_logs if subscription.logs else self._plain)[connection] = None
 
-    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, is_asked: bool) -> Sequence[Chunk]:
+    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, with_snapshot: bool) -> Sequence[Chunk]:
         """Return what a subscription is sent first, in chunks, made once for all who resume from the same event."""
         assert self._window is not None
         frames = visible(missed or (), logs=logs)
-        if is_asked or missed is None:
+        if missed is None or with_snapshot:
             frames.append(self._window.snapshot(recovered=missed is not None))
         made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
         if self._last_answer is None or self._last_answer[0] != made_of:  # each ends at the same event
@@ -290,10 +298,3 @@ class WatchedJob:
     def _check_idle(self) -> None:
         if self.is_idle:
             self._on_idle(self)
-
-
-def _fan_out(connections: Collection[Connection], frames: list[Frame]) -> None:
-    if connections and frames:
-        for chunk in chunks(frames):
-            for connection in connections:
-                connection.send_chunk(chunk)

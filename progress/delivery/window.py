@@ -70,6 +70,12 @@ class Window:
         if not is_log:
             self._shown = frame
 
+    def rename(self, name: str) -> None:
+        """Show the job under this name from here on."""
+        if name != self.name:
+            self.name = name
+            self._snapshots.clear()
+
     def fill(self, older: Sequence[Frame]) -> None:
         """Add older events in front, as far as they join on and there is room."""
         self.is_filled = True

@@ -83,5 +83,6 @@ CHANGES: dict[str, tuple[str, Callable[[ProcessingJobLifecycle], None]]] = {
     "mark_cancelled": ("in_progress", lambda job: job.mark_cancelled()),
     "request_cancel": ("in_progress", lambda job: job.request_cancel()),
     "retry": ("failed", lambda job: job.retry()),
+    "edit": ("in_progress", lambda job: job.edit(name="a", public=True)),
     "log": ("in_progress", lambda job: job.log("a line")),
 }

@@ -48,7 +48,7 @@ def test_cancel__a_database_that_does_not_answer_is_said_and_not_asked_again(mak
         make_job(name)
     asked = []
 
-    def locked(self: Any) -> None:
+    def locked(self: Any, **_: Any) -> None:
         asked.append(self.job_id)
         raise OperationalError("database is locked")
 

@@ -9,10 +9,12 @@ import pytest
 from tests.installation import ROOT
 
 FILES = (
+    "test_actions",
     "test_attempts",
     "test_changes",
     "test_clocks",
     "test_conflicts",
+    "test_edit",
     "test_events",
     "test_in_users_tests",
     "test_lifecycle",

@@ -100,27 +100,6 @@ def test_a_row_that_was_set_back__is_written_where_its_log_goes_on(
     assert_whole(lifecycle.job_id)
 
 
-def test_edit__is_for_everybody_and_no_event(make_job: Any) -> None:
-    lifecycle = make_job(status="in_progress")
-    owner = User.objects.create(username="ann")
-    lifecycle.edit(name="first")
-    assert (row(lifecycle.job_id)["public"], row(lifecycle.job_id)["owner_id"]) == (False, None)
-    lifecycle.edit(name="renamed", owner=owner, public=True)
-    after = row(lifecycle.job_id)
-    assert (after["public"], after["name"], after["owner_id"], after["seq"]) == (True, "renamed", owner.pk, 2)
-    assert lifecycle.job.name == "renamed"
-    lifecycle.edit(owner=None)
-    assert row(lifecycle.job_id)["owner_id"] is None
-    assert row(lifecycle.job_id)["name"] == "renamed"
-    lifecycle.edit()
-    with pytest.raises(InvalidValue):
-        lifecycle.edit(name="x" * 201)
-    with pytest.raises(JobNotFound):
-        ProcessingJobLifecycle("nowhere").edit(name="a")
-    lifecycle.mark_completed()
-    assert_whole(lifecycle.job_id)
-
-
 # Sending
 
 

@@ -141,7 +141,7 @@ def test_heads__of_more_jobs_than_one_query_takes(
     with django_assert_num_queries(2):
         found = selectors.heads(["a", "b", "c", "unknown"])
     assert found == {
-        name: Head(job.epoch, 1, job.updated_at, owner.pk if name == "b" else None, name == "c")
+        name: Head(job.epoch, 1, job.updated_at, owner.pk if name == "b" else None, name == "c", "")
         for name, job in made.items()
     }
 

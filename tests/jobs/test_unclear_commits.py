@@ -125,10 +125,10 @@ def test_unclear__a_late_repetition_is_still_of_its_attempt(make_job: Any, away:
 
 
 def test_unclear__a_new_attempt_is_the_callers_own(make_job: Any, away: Any) -> None:
-    lifecycle = make_job(status="failed")
+    lifecycle = make_job(status="in_progress")
     with away("after"):
-        lifecycle.retry()
-    lifecycle.retry()
+        lifecycle.mark_queued()
+    lifecycle.mark_queued()
     lifecycle.mark_started()
     assert row(lifecycle.job_id)["attempt"] == 2
     assert_whole(lifecycle.job_id)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jobs import selectors
 from jobs.events import Event
 from jobs.models import JobEvent, ProcessingJob
-from jobs.states import EventKind
+from jobs.states import LISTED, EventKind
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 STATUSES = "queued", "in_progress", "failed"  # one after the other, again and again: watchers do not judge
@@ -34,6 +34,10 @@ class Row(NamedTuple):
     def model(self) -> ProcessingJob:
         fields = self._asdict()
         return ProcessingJob(id=fields.pop("job_id"), name="", metadata={}, **fields)
+
+    @property
+    def head(self) -> selectors.Head:
+        return selectors.Head(self.epoch, self.seq, self.updated_at, self.owner_id, self.public, "")
 
     @property
     def state(self) -> tuple[Any, ...]:
@@ -88,6 +92,7 @@ class Database:
         self.pruned: dict[tuple[str, str], int] = {}  # the floor: every event after it is kept
         self.pruned_at: dict[tuple[str, str], float] = {}
         self.access: dict[str, list[tuple[float, Row | None]]] = {}  # who might see it from when on
+        self.edits: dict[tuple[str, str], list[tuple[int, float]]] = {}  # of a stream: where and when
         self.set_back_jobs: set[str] = set()
         self.spoiled_jobs: set[str] = set()
 
@@ -111,7 +116,7 @@ class Database:
         row = row._replace(seq=commit.seq)
         if kind is not EventKind.LOG:
             row = row._replace(status=status, progress=shown, message=commit.text, updated_at=commit.at)
-        if kind is EventKind.STATUS:
+        if kind in LISTED:
             row = row._replace(status_changed_at=commit.at)
         self.commits.append(commit)
         self.log[job_id].append(commit)
@@ -170,6 +175,15 @@ class Database:
         self._store(self.past[job_id][-1])
         self._note_access(job_id)
 
+    def edit(self, job_id: str, owner_id: int | None, *, public: bool) -> Commit:
+        """Do the same by an event."""
+        self.admit(job_id, owner_id, public=public)
+        self.access[job_id].pop()
+        commit = self.commit(job_id, EventKind.EDIT)
+        self.edits.setdefault((job_id, self.rows[job_id].epoch), []).append((commit.seq, self._time()))
+        self._note_access(job_id)
+        return commit
+
     def renew_epoch(self, job_id: str, epoch: str, *_: Any, **__: Any) -> None:
         """Stand in for `jobs.lifecycle.renew_epoch`: give a row another epoch, if it still has this one."""
         row = self.rows.get(job_id)
@@ -203,6 +217,10 @@ class Database:
         before = [row for at, row in history if at < begin][-1:] or [None]
         return before + [row for at, row in history if at >= begin]
 
+    def last_edit(self, job_id: str, epoch: str, upto: int) -> float:
+        """Return when the last edit up to a position was committed."""
+        return max((at for seq, at in self.edits.get((job_id, epoch), ()) if seq <= upto), default=float("-inf"))
+
     def kinds_at(self, job_id: str, epoch: str, seq: int) -> set[EventKind]:
         return {commit.kind for commit in self.lineage.get((job_id, epoch), {}).get(seq, ())}
 
@@ -218,10 +236,7 @@ class Database:
         return {row.job_id: (row.epoch, row.seq) for row in self._find(job_ids)}
 
     def heads(self, job_ids: Iterable[str]) -> dict[str, Any]:
-        found = self._find(job_ids)
-        return {
-            row.job_id: selectors.Head(row.epoch, row.seq, row.updated_at, row.owner_id, row.public) for row in found
-        }
+        return {row.job_id: row.head for row in self._find(job_ids)}
 
     def events_after(self, cursors: dict[str, tuple[str, int]], limit: int) -> list[Event]:
         found: list[Event] = []

@@ -122,6 +122,14 @@ def _rows_first(compaction: Any) -> Any:
     return steps
 
 
+def _asks_nobody(offer: Any) -> Any:
+    def offered(self: Any, publications: Any) -> Any:
+        self._known_upto = publications[-1].seq if publications else 0
+        return offer(self, publications)
+
+    return offered
+
+
 FAULTS: dict[str, Fault] = {
     "left out": Fault(
         "what is written while a job is read for its first watcher is left out",
@@ -170,6 +178,10 @@ FAULTS: dict[str, Fault] = {
     "access": Fault(
         "who may no longer see a job still does",
         {"progress.delivery.watched_job:WatchedJob._stop": lambda _: lambda self: []},
+    ),
+    "edit": Fault(
+        "an edit goes out before the row was read after it",
+        {"progress.delivery.watched_job:WatchedJob.offer": _asks_nobody},
     ),
 }
 

@@ -217,7 +217,10 @@ async def _harm(world: World, job_id: str, chance: Random) -> None:
     elif harm == "bad row":
         database.spoil(job_id)
     elif harm == "access":
-        database.admit(job_id, chance.choice((None, 1, 2)), public=chance.random() < 0.4)
+        change = database.edit if chance.random() < 0.5 else database.admit
+        edit = change(job_id, chance.choice((None, 1, 2)), public=chance.random() < 0.4)
+        if edit is not None:
+            world.publish([edit], here=chance.random() < 0.5, told=chance.random() < 0.9)
 
 
 async def _weather(world: World) -> None:

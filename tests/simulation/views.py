@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.states import EventKind
 from progress.conf import conf
-from tests.simulation.database import BEGIN, Row
+from tests.simulation.database import BEGIN, Commit, Row
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Client
 
 GRACE_SECONDS = 4.0  # for which what was true, or allowed, may still be shown: PROGRESS_SYNC_SECONDS and a round
 ADMISSION_SECONDS = 0.0  # how old the row may be on which an admission is decided, when it was asked for
+EPSILON = 1e-9  # seconds: after what happens at the same moment
 
 Judge = Callable[[Row | None], bool]
 
@@ -81,6 +82,7 @@ class View:
         self.claim(any(commit in stream.get(seq, ()) for stream in streams), f"event {seq} of another stream")
         self._order(seq, asked)
         self._may_see("an event", asked)
+        self._not_past_an_edit(commit)
         if not is_log:
             self.shown = frame["message"]
         self.number = commit.number
@@ -210,6 +212,14 @@ class View:
         self.claim(
             any(row is not None and world.allows(self.client.user, row) for row in rows), f"{what} behind a closed door"
         )
+
+    def _not_past_an_edit(self, commit: Commit) -> None:
+        """Check that nobody gets what an edit hides from them, nor the edit itself: at once, whatever the trouble."""
+        edited_at = self.database.last_edit(self.job_id, self.epoch, commit.seq)
+        if edited_at > float("-inf") and self.job_id not in self.database.set_back_jobs:
+            rows = self.database.since(self.job_id, edited_at + EPSILON)
+            may_see = any(row is not None and self.client.world.allows(self.client.user, row) for row in rows)
+            self.claim(may_see, f"event {commit.seq}, though an edit before has hidden the job")
 
     def _recent(self, asked: Request | None) -> list[Row | None]:
         """Return what the job was while what is sent now was decided."""

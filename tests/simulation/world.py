@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import OperationalError
 
-from jobs.states import EventKind
+from jobs.states import LISTED, EventKind
 from progress.broker.messages import FEED_GROUP, feed_message, job_group, job_message, publication_of
 from progress.delivery import hubs
 from tests.simulation.clients import Client
@@ -212,7 +212,7 @@ class World:
                 hubs.deliver(None, event)
         if told and self.layer is not None:
             self.layer.group_send(job_group(job_id), job_message([publication_of(event) for event in events]))
-            if any(event.kind is EventKind.STATUS for event in events):
+            if any(event.kind in LISTED for event in events):
                 self.layer.group_send(FEED_GROUP, feed_message([job_id]))
 
     # Sockets

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import connections
 
+from jobs.actors import Actor
 from jobs.exceptions import JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.client.connection import ConnectionState, Frame, WatchError
@@ -17,6 +18,7 @@ from progress.management.printing import PrintingCommand
 
 from ...simulation import Plan, run
 
+ACTOR = Actor.command("demo_progress")
 STAGES = 4
 STEPS = 80
 
@@ -87,13 +89,13 @@ class Command(PrintingCommand):
             words, code = explain(error, url)
             if code is Exit.NOT_FOUND:
                 words = f"The server at {url} does not know the job: does it use the same database?"
-            lifecycle.request_cancel("Nobody could watch")
+            lifecycle.request_cancel("Nobody could watch", by=ACTOR)
             raise CommandError(words, returncode=code) from error
         except BrokenPipeError:
-            lifecycle.request_cancel("Nobody could watch")
+            lifecycle.request_cancel("Nobody could watch", by=ACTOR)
             raise
         except KeyboardInterrupt:
-            lifecycle.request_cancel("Interrupted")
+            lifecycle.request_cancel("Interrupted", by=ACTOR)
             raise SystemExit(Exit.INTERRUPTED) from None
         self.stdout.write("The job has ended. Its page stays at /jobs/" + lifecycle.job_id + "/")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from jobs.actors import Actor
 from jobs.exceptions import DuplicateJob, JobError
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporting import Reporter
@@ -72,7 +73,7 @@ class Command(PrintingCommand):
                 lifecycle.mark_failed(reason, error=reason)
                 raise CommandError(reason) from error
             except KeyboardInterrupt:
-                lifecycle.mark_cancelled("The worker was stopped")
+                lifecycle.mark_cancelled("The worker was stopped", by=Actor.command("hash_folder"))
                 sys.exit(INTERRUPTED)
             report.summary, report.result = result.summary(), result.as_json()
         if lifecycle.job.status == Status.CANCELLED:

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 
+from jobs.actors import Actor
 from jobs.exceptions import JobError
 from jobs.ids import new_job_id
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -140,7 +141,7 @@ class Command(PrintingCommand):
                 await self.watch(worker, f"ws://{HOST}:{port}", job_id)
         finally:  # in case the worker was stopped before it could end the job
             with suppress(JobError):
-                await lifecycle.amark_cancelled("Stopped")
+                await lifecycle.amark_cancelled("Stopped", by=Actor.command("showcase"))
 
     async def watch(self, worker: "Child", url: str, job_id: str) -> None:
         """Show the job until it and its worker have ended."""

@@ -25,6 +25,7 @@ LONG_MESSAGE_BYTES = 4_096
 PATIENCE_SECONDS = 10.0  # in which a client that is behind may read what was sent, then the close and its code
 REFUSED_SECONDS = 1.0  # in which any other client may answer the close
 BEHIND = frozenset({CloseCode.TOO_SLOW, CloseCode.RESYNC, CloseCode.GOING_AWAY})
+SUBPROTOCOLS = "sec-websocket-protocol"
 FLOODING = frozenset({CloseCode.TOO_MANY_MESSAGES, 1002, 1007, 1009})  # the last three: broke the WebSocket protocol
 
 
@@ -106,6 +107,8 @@ class FrameProtocol(WebSocketProtocol):
     def onConnect(self, request: Any) -> Any:  # noqa: N802
         """Begin a connection; refuse it with 503 while the server is stopping."""
         self.transport.bufferSize = READ_BYTES
+        if not request.headers.get(SUBPROTOCOLS, "").isascii():
+            del request.headers[SUBPROTOCOLS]  # no name of one could be (RFC 6455, 4.1), and Daphne would fail on it
         handshake = super().onConnect(request)
         address = self.client_addr[0] if self.client_addr else None
         self._allowance, self.turn = self.server.allowance_of(address), self.server.turn_of(address)
@@ -164,7 +167,8 @@ class FrameProtocol(WebSocketProtocol):
             if not self._control_rate.allows(now):
                 self.sendCloseFrame(code=CloseCode.TOO_MANY_MESSAGES)
                 return
-        if wait := self._allowance.spend(1 + frame.length / COST_BYTES, now):
+        taken = min(frame.length, conf.MAX_MESSAGE_BYTES)  # of a frame that says it is longer, nothing is
+        if wait := self._allowance.spend(1 + taken / COST_BYTES, now):
             self.hold(self.OWING)
             asyncio.get_running_loop().call_later(wait, self.release, self.OWING)
 

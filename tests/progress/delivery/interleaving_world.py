@@ -111,7 +111,7 @@ class World:
         return [ProcessingJob(**{field: getattr(self.job, field) for field in fields}) for _ in job_ids]
 
     def heads(self, job_ids: Any) -> Any:
-        return dict.fromkeys(job_ids, Head(self.job.epoch, self.job.seq, self.job.updated_at, None, True))
+        return dict.fromkeys(job_ids, Head(self.job.epoch, self.job.seq, self.job.updated_at, None, True, ""))
 
     def events_between(self, spans: Any) -> Any:
         (span,) = spans.values()

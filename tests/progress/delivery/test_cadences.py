@@ -49,7 +49,7 @@ class Database:
 
     def heads(self, job_ids: Any) -> Any:
         self.looks += 1
-        return {each: Head("e", self.job.seq, self.job.updated_at, None, True) for each in job_ids}
+        return {each: Head("e", self.job.seq, self.job.updated_at, None, True, "") for each in job_ids}
 
     def get_jobs(self, job_ids: Any) -> Any:
         fields = ("id", "public", "epoch", "seq", "status", "created_at", "updated_at", "status_changed_at")

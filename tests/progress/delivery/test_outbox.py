@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from progress.delivery.outbox import Outbox
 from progress.protocol.frames import Frame, event_frame, heartbeat
 
-KINDS = ["tick", "tick", "tick", "status", "stage", "log"]
+KINDS = ["tick", "tick", "tick", "status", "stage", "log", "edit"]
 puts = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(0, 9)), max_size=40)
 
 

@@ -30,7 +30,7 @@ async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sw
         answers = []
         for logs in (False, False, True):
             missed = await watched.missed_since(since)
-            answers.append(watched._answer(missed, logs=logs, is_asked=True))
+            answers.append(watched._answer(missed, logs=logs, with_snapshot=True))
         assert answers[0] is answers[1]
 
 
@@ -179,12 +179,11 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
         watched = hubs.current().jobs[JOB]
         events = await watched.missed_since(Position(job.job.epoch, 2))
         with watched.subscribing():
-            for missed, is_asked in ((events, False), (events[:1], True), (events, False)):
-                frames = [
-                    frame for chunk in watched._answer(missed, logs=False, is_asked=is_asked) for frame in chunk.frames
-                ]
+            for missed, with_snapshot in ((events, False), (events[:1], True), (events, False)):
+                answer = watched._answer(missed, logs=False, with_snapshot=with_snapshot)
+                frames = [frame for chunk in answer for frame in chunk.frames]
                 assert [frame.seq for frame in frames] == [3, 4]
-                assert ('"snapshot"' in frames[-1].text) is is_asked
+                assert ('"snapshot"' in frames[-1].text) is with_snapshot
 
 
 async def test_answer__with_log_lines_is_none_without(no_sweep):

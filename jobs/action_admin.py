@@ -1,0 +1,89 @@
+"""In the admin: what may be done to jobs, in the name of who is signed in, and the list of who did what."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from .lifecycle import ProcessingJobLifecycle
+from .models import JobAction
+from .states import Status
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[JobAction]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+ACTIONS_SHOWN = 50  # on a job's page, the most recent
+
+
+@admin.register(JobAction)
+class JobActionAdmin(ModelAdmin):
+    """Who did what, newest first; the rows of deleted jobs stay. Nobody adds, changes or deletes one."""
+
+    list_display = ("time", "action", "job_id", "seq", "who", "detail")
+    list_filter = ("action", "kind", "time")
+    search_fields = ("job_id", "actor")
+    search_help_text = "A job's id, or who did it: a part is enough."
+    readonly_fields = ("time", "action", "job_id", "seq", "who", "user", "detail")
+    fields = readonly_fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds one by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: JobAction | None = None) -> bool:
+        """Nobody changes one."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: JobAction | None = None) -> bool:
+        """Nobody deletes one in the admin: whoever did something could take the trace of it away."""
+        return False
+
+
+def table_of_actions(job_id: str) -> SafeString:
+    """Return the last actions on a job as a table."""
+    actions = list(JobAction.objects.filter(job_id=job_id)[: ACTIONS_SHOWN + 1])
+    if not actions:
+        return SafeString("-")
+    head = format_html_join("", "<th>{}</th>", ((name,) for name in ("Time", "Who", "What", "Seq", "Detail")))
+    rows = format_html_join("", "<tr>" + "<td>{}</td>" * 5 + "</tr>", map(_cells, actions[:ACTIONS_SHOWN]))
+    table = format_html('<table class="job-log"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, rows)
+    return table + format_html("<p>{}</p>", "Earlier ones are not shown." if actions[ACTIONS_SHOWN:] else "")
+
+
+def _cells(action: JobAction) -> tuple[Any, ...]:
+    time = timezone.localtime(action.time).isoformat(sep=" ", timespec="milliseconds")
+    return time, action.who, action.get_action_display(), action.seq, action.detail
+
+
+# What may be done: each says what came of it
+
+
+def cancel(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+    """Ask for a job to be cancelled."""
+    lifecycle.request_cancel(by=user)
+    if lifecycle.job.status == Status.CANCELLED:
+        return "cancelled."
+    return "asked to cancel; its worker stops at its next report."
+
+
+def retry(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+    """Queue a job again."""
+    lifecycle.retry(by=user)
+    return f"queued again, as attempt {lifecycle.job.attempt}."
+
+
+def make_public(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+    """Let anyone watch a job."""
+    lifecycle.edit(public=True, by=user)
+    return "public: anyone may watch it."
+
+
+def make_private(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+    """Let nobody watch a job but its owner and the staff."""
+    lifecycle.edit(public=False, by=user)
+    return "private: only its owner and the staff may watch it."
