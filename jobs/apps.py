@@ -11,5 +11,8 @@ class JobsConfig(AppConfig):
     verbose_name = "Background jobs"
 
     def ready(self) -> None:
-        """Register the checks that run at start."""
+        """Register the checks that run at start, and hear of deletions."""
         from . import access, database, threads  # noqa: F401
+        from .retention import deletion, housekeeping, pruning  # noqa: F401
+
+        deletion.listen()

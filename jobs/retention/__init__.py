@@ -1,0 +1,1 @@
+"""A log that stays small: what leaves it, when, and without anybody waiting."""

@@ -1,0 +1,154 @@
+"""Retention: which ended jobs are deleted by themselves, and when."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import partial, reduce
+from operator import or_
+from typing import Any, NamedTuple, Self
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import ProtectedError, Q, QuerySet, RestrictedError
+
+from .. import database
+from ..database import connection_to_write, with_retries
+from ..models import ProcessingJob
+from ..states import TERMINAL
+from . import deletion
+
+logger = logging.getLogger(__name__)
+
+BATCH_JOBS = 100
+MIN_DAYS, MAX_DAYS = 0.01, 36_500.0  # who looks at a job that has just ended needs some minutes; a century
+MAX_COUNT = 1_000_000_000
+
+Place = tuple[datetime, str]  # of an ended job in the order of pruning: when it ended, and its id
+
+
+class Retention(NamedTuple):
+    """What keeps an ended job, apart from its own ``keep``. It is kept as long as anything keeps it.
+
+    Args:
+        days: How long after its end a job of each status is kept; of a status that is not named, for ever.
+        latest: How many of the latest jobs of these statuses are kept, however old they are.
+
+    """
+
+    days: Mapping[str, float]
+    latest: int = 0
+
+    @classmethod
+    def of(
+        cls, days: float | Mapping[str, float] | None, latest: int | None, statuses: Iterable[str] = ()
+    ) -> Self | None:
+        """Return what is asked for; None if nothing is.
+
+        Args:
+            days: For all ended jobs, or by status.
+            latest: How many are kept in any case.
+            statuses: Those whose jobs may go, if not those of all that have ended.
+
+        """
+        if days is None and latest is None:
+            return None
+        if not isinstance(days, Mapping):
+            days = dict.fromkeys(statuses or TERMINAL, days or 0.0)
+        return cls(days, latest or 0)
+
+    @classmethod
+    def of_settings(cls) -> Self | None:
+        """Return what ``JOBS_KEEP_DAYS`` and ``JOBS_KEEP_COUNT`` say; None if neither is set."""
+        return cls.of(getattr(settings, "JOBS_KEEP_DAYS", None), getattr(settings, "JOBS_KEEP_COUNT", None))
+
+    def prunable(self, connection: BaseDatabaseWrapper) -> "QuerySet[ProcessingJob]":
+        """Return the jobs that nothing keeps now."""
+        now = database.now(connection)
+        ended = {status: now - timedelta(days=days) for status, days in self.days.items()}
+        ways = [Q(status=status, status_changed_at__lt=before) for status, before in ended.items()]
+        jobs = ProcessingJob.objects.using(connection.alias).filter(
+            keep=False, status_changed_at__lt=max(ended.values())
+        )
+        jobs = jobs.filter(reduce(or_, ways))
+        if not self.latest:
+            return jobs
+        all_of_them = ProcessingJob.objects.using(connection.alias).filter(keep=False, status__in=list(self.days))
+        newest = all_of_them.order_by("-status_changed_at", "-pk").values_list("status_changed_at", "pk")
+        oldest_kept = newest[self.latest - 1 : self.latest].first()
+        return jobs.none() if oldest_kept is None else jobs.filter(_before(oldest_kept))
+
+
+def prune(retention: Retention) -> Iterator[int]:
+    """Delete the jobs that nothing keeps, the oldest first; yield how many went after each batch.
+
+    Those are chosen outside of a transaction and looked at again within: a job that is retried in between stays.
+    """
+    jobs = retention.prunable(connection_to_write())
+    places: QuerySet[ProcessingJob, Any] = jobs.order_by("status_changed_at", "pk").only("status_changed_at", "seq")
+    after: Place | None = None
+    while batch := _of_bounded_size(places if after is None else places.filter(_after(after))):
+        after = batch[-1].status_changed_at, batch[-1].pk
+        yield with_retries(partial(_delete_batch, jobs, [job.pk for job in batch]))
+
+
+def _of_bounded_size(places: "QuerySet[ProcessingJob]") -> list[ProcessingJob]:
+    """Return the next jobs: at most as many as have few events together, or one that has many."""
+    batch: list[ProcessingJob] = []
+    events = 0
+    for job in places[:BATCH_JOBS]:
+        events += deletion.size(connection_to_write(), job)
+        if batch and events > deletion.AT_ONCE:
+            break
+        batch.append(job)
+    return batch
+
+
+def _before(place: Place) -> Q:
+    """Return the condition of the jobs that are pruned before one: the first part alone lets an index be used."""
+    at, job_id = place
+    return Q(status_changed_at__lte=at) & (Q(status_changed_at__lt=at) | Q(pk__lt=job_id))
+
+
+def _after(place: Place) -> Q:
+    at, job_id = place
+    return Q(status_changed_at__gte=at) & (Q(status_changed_at__gt=at) | Q(pk__gt=job_id))
+
+
+def _delete_batch(jobs: "QuerySet[ProcessingJob]", job_ids: list[str], connection: BaseDatabaseWrapper) -> int:
+    """Delete those of the jobs that are still to go and that nobody is writing; return how many."""
+    skip_locked = connection.features.has_select_for_update_skip_locked
+    chosen = jobs.filter(pk__in=job_ids).only(*deletion.NEEDED).select_for_update(skip_locked=skip_locked)
+    try:
+        with transaction.atomic(using=connection.alias):
+            locked = list(chosen)
+            deletion.delete_locked(connection, locked)
+            return len(locked)
+    except (ProtectedError, RestrictedError) as error:
+        if len(job_ids) > 1:
+            return sum(_delete_batch(jobs, [job_id], connection) for job_id in job_ids)
+        logger.debug("Job %s stays: %s", job_ids[0], error)
+        return 0
+
+
+@register()
+def check_retention(**_: Any) -> list[CheckMessage]:
+    """Check the settings at start."""
+    days, count = getattr(settings, "JOBS_KEEP_DAYS", None), getattr(settings, "JOBS_KEEP_COUNT", None)
+    problems: list[CheckMessage] = []
+    by_status = days if isinstance(days, Mapping) and days else dict.fromkeys(TERMINAL, days)
+    if days is not None and not (by_status.keys() <= TERMINAL and all(map(_is_days, by_status.values()))):
+        words = (
+            f"JOBS_KEEP_DAYS = {days!r:.100} must be None, a number of days from {MIN_DAYS:g} to {MAX_DAYS:,.0f}, or a "
+            f"dictionary of such numbers by status: {', '.join(sorted(TERMINAL))}."
+        )
+        problems.append(Error(words, id="jobs.E021"))
+    if count is not None and not (type(count) is int and 1 <= count <= MAX_COUNT):
+        words = f"JOBS_KEEP_COUNT = {count!r:.50} must be None or a whole number from 1 to {MAX_COUNT:,}."
+        problems.append(Error(words, id="jobs.E022"))
+    return problems
+
+
+def _is_days(value: Any) -> bool:
+    return type(value) in (int, float) and MIN_DAYS <= value <= MAX_DAYS
