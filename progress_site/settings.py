@@ -221,5 +221,5 @@ LOGGING = {
     },
 }
 
-# Every PROGRESS_* setting can be given in the environment under its own name.
+# Every PROGRESS_* setting, and those of the jobs app that are numbers, can be given in the environment.
 globals().update(settings_from_environment(env))

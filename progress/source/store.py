@@ -6,15 +6,17 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
     from jobs.models import ProcessingJob
+    from jobs.retention import housekeeping
     from jobs.selectors import Head, Span
-    from jobs.signals import job_event_committed
+    from jobs.signals import job_deleted, job_event_committed
     from jobs.threads import ThreadPool
 else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
     from ...jobs.models import ProcessingJob
+    from ...jobs.retention import housekeeping
     from ...jobs.selectors import Head, Span
-    from ...jobs.signals import job_event_committed
+    from ...jobs.signals import job_deleted, job_event_committed
     from ...jobs.threads import ThreadPool
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "Span",
     "ThreadPool",
     "access",
+    "housekeeping",
+    "job_deleted",
     "job_event_committed",
     "lifecycle",
     "selectors",
