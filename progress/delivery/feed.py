@@ -224,12 +224,16 @@ class Feed:
         self._go_on(asked, changed)
 
     def _tell_of_deletions(self, job_ids: set[str]) -> None:
-        """Have jobs that are gone leave the lists that show them."""
+        """Have jobs that are gone leave the lists that show them.
+
+        Who watches such a job hears of it there: an error sent here would end what goes on there.
+        """
         for job_id in job_ids:
             self._sent.pop(job_id, None)
         for watcher in list(self._watchers.values()) if job_ids else ():
             for job_id in job_ids & watcher.shown.keys():
-                watcher.connection.send(error(job_not_found(job_id)))
+                if job_id not in watcher.connection.watched:
+                    watcher.connection.send(error(job_not_found(job_id)))
                 self.forget(watcher.connection, job_id)
 
     def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 from django.db import OperationalError
 
 from jobs.states import EventKind
-from progress.broker.messages import FEED_GROUP, feed_message, job_group, job_message, publication_of
+from progress.broker.messages import (
+    FEED_GROUP,
+    Deletion,
+    deletion_message,
+    feed_message,
+    job_group,
+    job_message,
+    publication_of,
+)
 from progress.delivery import hubs
 from tests.simulation.clients import Client
 from tests.simulation.clock import VirtualLoop
@@ -29,7 +37,19 @@ HAZARDS = frozenset(
         # the channel layer
         *("late", "lost", "repeated", "layer raises", "layer hangs", "layer deaf", "layer crash"),
         # the jobs
-        *("elsewhere", "untold", "burst", "anew", "delete", "prune", "set back", "bad row", "access", "policy raises"),
+        *(
+            "elsewhere",
+            "untold",
+            "burst",
+            "anew",
+            "delete",
+            "false word",
+            "prune",
+            "set back",
+            "bad row",
+            "access",
+            "policy raises",
+        ),
         # the sockets
         *("suspends", "send times", "send raises", "writer", "pauses"),
         # the clients
@@ -202,6 +222,14 @@ class World:
             self.layer.group_send(job_group(job_id), job_message([publication_of(event) for event in events]))
             if any(event.kind is EventKind.STATUS for event in events):
                 self.layer.group_send(FEED_GROUP, feed_message([job_id]))
+
+    def publish_deletion(self, job_id: str, *, here: bool, told: bool) -> None:
+        """Tell of a job that it was deleted, truly or not."""
+        if here:
+            hubs.compare(None, job_id)
+        if told and self.layer is not None:
+            self.layer.group_send(job_group(job_id), deletion_message(Deletion(job_id)))
+            self.layer.group_send(FEED_GROUP, feed_message([job_id]))
 
     # Sockets
 

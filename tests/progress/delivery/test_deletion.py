@@ -123,3 +123,19 @@ async def test_feed__is_told_of_a_deleted_job_once_however_often_it_is_said():
         await watcher.until(lambda frames: frames[-1]["type"] == "feed")
     assert refusals(watcher.frames) == [GONE]
     assert await run(ProcessingJob.objects.count)() == 1
+
+
+async def test_delete__of_a_job_that_is_watched_and_listed_is_told_once():
+    job, other = await feeds.a_job(), await feeds.a_job("job-2")
+    async with watchers() as [watcher]:
+        await feeds.watch(watcher)
+        await watch(watcher)
+        hubs.current().reader.mark = lambda *_, **__: None  # type: ignore[method-assign]  # which comes later
+        await job.adelete()
+        await other.amark_started()
+        await watcher.until(lambda frames: frames[-1]["type"] == "feed" and len(frames) > 2)
+        assert not refusals(watcher.frames)
+        del hubs.current().reader.mark  # type: ignore[method-assign]
+        hubs.compare(None, JOB)
+        await watcher.until(refusals)
+    assert refusals(watcher.frames) == [GONE]
