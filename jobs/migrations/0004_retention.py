@@ -34,6 +34,21 @@ class Migration(migrations.Migration):
                 help_text="Never pruned, however old it is.",
             ),
         ),
+        migrations.RemoveIndex(model_name="processingjob", name="job_created"),
+        migrations.AddIndex(
+            model_name="processingjob",
+            index=models.Index(
+                fields=["-created_at"], name="job_created", condition=models.Q(("deleted_at__isnull", True))
+            ),
+        ),
+        # Made anew, since of two indexes that would do SQLite takes the younger.
+        migrations.RemoveIndex(model_name="processingjob", name="job_public_created"),
+        migrations.AddIndex(
+            model_name="processingjob",
+            index=models.Index(
+                fields=["-created_at"], name="job_public_created", condition=models.Q(("public", True))
+            ),
+        ),
         migrations.AddIndex(
             model_name="processingjob",
             index=models.Index(
