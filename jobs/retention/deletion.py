@@ -25,7 +25,12 @@ AT_ONCE = 1_000  # events that are deleted in one transaction, with their jobs
 # Events in a batch. PostgreSQL locks no other writer out; SQLite's file is locked for about 1 ms.
 BATCH_EVENTS = {"postgresql": 5_000}
 DEFAULT_BATCH_EVENTS = 1_000
-NEEDED = ("pk", "seq", "deleted_at")  # of a job that is deleted: what else is stored of it may not even be readable
+NEEDED = (
+    "pk",
+    "seq",
+    "status_changed_at",
+    "deleted_at",
+)  # of a job that is deleted: what else is stored of it may not even be readable
 
 
 class JobCollector(Collector):
@@ -90,16 +95,24 @@ def delete_job(job_id: str, born: str | None) -> None:
     with_retries(delete_once)
 
 
-def delete_locked(connection: BaseDatabaseWrapper, jobs: Sequence[ProcessingJob]) -> None:
-    """Delete jobs that the open transaction has locked: together if they have few events, else each is marked."""
-    few = [job for job in jobs if size(connection, job) <= AT_ONCE]
-    collected(connection.alias, few).delete()
-    for job in jobs:
-        if job not in few:
-            collected(connection.alias, [job])  # what forbids it, forbids it now
-            marked = {"deleted_at": database.now(connection), "epoch": new_epoch()}
-            ProcessingJob.objects.using(connection.alias).filter(pk=job.pk).update(**marked)
-            connection.on_commit(partial(announce, job.pk), robust=True)
+def delete_locked(
+    connection: BaseDatabaseWrapper, jobs: Sequence[ProcessingJob], prepared: JobCollector | None = None
+) -> None:
+    """Delete jobs that the open transaction has locked: together if they have few events, else the only one is marked.
+
+    Args:
+        connection: Where the transaction is open.
+        jobs: One job, or several that have few events together.
+        prepared: What was collected of them before the transaction, which is the shorter for it.
+
+    """
+    doomed = prepared or collected(connection.alias, jobs)  # what forbids it, forbids it now
+    if len(jobs) == 1 and size(connection, jobs[0]) > AT_ONCE:
+        marked = {"deleted_at": database.now(connection), "epoch": new_epoch()}
+        ProcessingJob.objects.using(connection.alias).filter(pk=jobs[0].pk).update(**marked)
+        connection.on_commit(partial(announce, jobs[0].pk), robust=True)
+    else:
+        doomed.delete()
 
 
 def size(connection: BaseDatabaseWrapper, job: ProcessingJob) -> int:

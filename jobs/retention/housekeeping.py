@@ -90,7 +90,7 @@ class Housekeeper:
         if any(holds):
             for task in TASKS:
                 self._attempt(task.__name__, partial(self._work, task))
-        connection_to_write().close()
+        self._attempt("closing the connection", connection_to_write().close)
         return any(holds)
 
     def finish(self) -> None:

@@ -21,7 +21,7 @@ from . import deletion
 
 logger = logging.getLogger(__name__)
 
-BATCH_JOBS = 100
+BATCH_JOBS = 50  # SQLite is locked for 2 ms, and a process that is not given the processor then holds it for longer
 MIN_DAYS, MAX_DAYS = 0.01, 36_500.0  # who looks at a job that has just ended needs some minutes; a century
 MAX_COUNT = 1_000_000_000
 
@@ -85,12 +85,11 @@ def prune(retention: Retention) -> Iterator[int]:
 
     Those are chosen outside of a transaction and looked at again within: a job that is retried in between stays.
     """
-    jobs = retention.prunable(connection_to_write())
-    places: QuerySet[ProcessingJob, Any] = jobs.order_by("status_changed_at", "pk").only("status_changed_at", "seq")
+    places = retention.prunable(connection_to_write()).order_by("status_changed_at", "pk").only(*deletion.NEEDED)
     after: Place | None = None
     while batch := _of_bounded_size(places if after is None else places.filter(_after(after))):
         after = batch[-1].status_changed_at, batch[-1].pk
-        yield with_retries(partial(_delete_batch, jobs, [job.pk for job in batch]))
+        yield _delete(batch)
 
 
 def _of_bounded_size(places: "QuerySet[ProcessingJob]") -> list[ProcessingJob]:
@@ -116,20 +115,29 @@ def _after(place: Place) -> Q:
     return Q(status_changed_at__gte=at) & (Q(status_changed_at__gt=at) | Q(pk__gt=job_id))
 
 
-def _delete_batch(jobs: "QuerySet[ProcessingJob]", job_ids: list[str], connection: BaseDatabaseWrapper) -> int:
-    """Delete those of the jobs that are still to go and that nobody is writing; return how many."""
-    skip_locked = connection.features.has_select_for_update_skip_locked
-    chosen = jobs.filter(pk__in=job_ids).only(*deletion.NEEDED).select_for_update(skip_locked=skip_locked)
+def _delete(batch: list[ProcessingJob]) -> int:
+    """Delete jobs, but for those that another table protects; return how many went."""
+    places = {job.pk: job.status_changed_at for job in batch}
     try:
-        with transaction.atomic(using=connection.alias):
-            locked = list(chosen)
-            deletion.delete_locked(connection, locked)
-            return len(locked)
+        prepared = deletion.collected(connection_to_write().alias, batch)
+        return with_retries(partial(_delete_unchanged, places, prepared))
     except (ProtectedError, RestrictedError) as error:
-        if len(job_ids) > 1:
-            return sum(_delete_batch(jobs, [job_id], connection) for job_id in job_ids)
-        logger.debug("Job %s stays: %s", job_ids[0], error)
+        if len(batch) > 1:
+            return sum(_delete([job]) for job in batch)
+        logger.debug("Job %s stays: %s", batch[0].pk, error)
         return 0
+
+
+def _delete_unchanged(
+    places: dict[str, datetime], prepared: deletion.JobCollector, connection: BaseDatabaseWrapper
+) -> int:
+    """Delete those of the jobs that nobody has changed since they were chosen, nor is changing; return how many."""
+    jobs = ProcessingJob.objects.using(connection.alias).filter(pk__in=list(places), keep=False).only(*deletion.NEEDED)
+    locked = jobs.order_by().select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+    with transaction.atomic(using=connection.alias):
+        same = [job for job in locked if job.status_changed_at == places[job.pk]]
+        deletion.delete_locked(connection, same, prepared if len(same) == len(places) else None)
+    return len(same)
 
 
 @register()

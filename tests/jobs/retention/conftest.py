@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import ProtectedError
 from django.utils import timezone
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
+from jobs.retention import deletion
 from jobs.signals import job_deleted
 
 
@@ -34,6 +36,20 @@ def large(make_job: Callable[..., ProcessingJobLifecycle]) -> ProcessingJobLifec
     make_job("large", status="in_progress")
     lengthen("large", 2_500)
     return ProcessingJobLifecycle("large")
+
+
+@pytest.fixture
+def protected(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a job that a table of the host's refers to, and so protects."""
+    collect = deletion.JobCollector.collect
+
+    def refuse(self: Any, jobs: Any, *args: Any, **options: Any) -> None:
+        if any(getattr(job, "pk", None) == "protected" for job in jobs):
+            raise ProtectedError("Cannot delete it: an invoice refers to it.", set())
+        collect(self, jobs, *args, **options)
+
+    monkeypatch.setattr(deletion.JobCollector, "collect", refuse)
+    return "protected"
 
 
 @pytest.fixture

@@ -111,6 +111,14 @@ def test_delete_job__that_is_not_there(make_job: Any) -> None:
     assert not ProcessingJob.objects.exists()
 
 
+def test_delete_job__that_another_table_protects(make_job: Any, protected: str) -> None:
+    make_job(protected)
+    errors = StringIO()
+    with pytest.raises(CommandError, match="1 of 1"):
+        call_command("delete_job", protected, stderr=errors)
+    assert "an invoice refers to it" in errors.getvalue()
+
+
 def test_housekeeping__once(large: Any) -> None:
     large.delete()
     assert said("housekeeping", "--once") == ""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import ProtectedError
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext
 
@@ -135,6 +136,19 @@ def test_delete__events_are_never_loaded_whatever_listens(large: ProcessingJobLi
         pre_delete.disconnect(receive)
     table = JobEvent._meta.db_table
     assert not [query["sql"] for query in queries if f'SELECT "{table}"."id", "{table}"."job_id"' in query["sql"]]
+
+
+@pytest.mark.parametrize("events", [3, 1_500])
+def test_delete__what_another_table_protects_is_refused_at_once(
+    make_job: Any, protected: str, told: list[str], events: int
+) -> None:
+    """Nor is it marked, and found to be protected when all of its events are gone."""
+    make_job(protected, status="in_progress")
+    lengthen(protected, events)
+    with pytest.raises(ProtectedError):
+        ProcessingJobLifecycle(protected).delete()
+    ProcessingJobLifecycle(protected).mark_progress(5)
+    assert (JobEvent.objects.count(), told) == (events + 1, [])
 
 
 def test_delete__by_others_is_announced(make_job: Any, told: list[str]) -> None:

@@ -150,6 +150,14 @@ def test_prune__a_retry_in_between_wins(make_job: Any, monkeypatch: Any) -> None
     ProcessingJobLifecycle("job-1").mark_started()
 
 
+def test_prune__what_another_table_protects_stays_and_harms_no_other(make_job: Any, protected: str) -> None:
+    for days, name in enumerate(("a", protected, "z"), 5):
+        make_job(name, status="completed")
+        age(days, name)
+    assert pruned(1) == [2]
+    assert left() == [protected]
+
+
 @pytest.mark.postgres
 def test_prune__passes_over_what_somebody_is_writing(make_job: Any) -> None:
     for name in ("job-1", "job-2"):

@@ -75,6 +75,15 @@ def test_delete__of_what_the_policy_hides(large: ProcessingJobLifecycle) -> None
     assert ProcessingJob.objects.exists()
 
 
+def test_delete__of_what_another_table_protects(make_job: Any, protected: str) -> None:
+    make_job(protected)
+    make_job("other")
+    client = staff("view", "delete")
+    assert "an invoice refers to it" in page(client, f"{LIST}protected/delete/")
+    act(client, "delete_selected", "protected", "other", post="yes")
+    assert ProcessingJob.objects.count() == 2
+
+
 def test_delete__by_two_at_once(large: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     client = staff("view", "delete")
     delete = ProcessingJobLifecycle.delete
