@@ -41,7 +41,8 @@ class Action(NamedTuple):
 
         """
         kind, name, user_id = self.actor
-        shown = {"detail": self.detail or edit_in_words(before, after), "job_id": after.pk, "seq": after.seq}
+        detail = self.detail if before is after else self.detail or edit_in_words(before, after)
+        shown = {"detail": detail, "job_id": after.pk, "seq": after.seq}
         done = JobAction(time=at, action=self.kind, kind=kind, actor=name, user_id=user_id, **shown)
         done.save(force_insert=True, using=connection.alias)
 
@@ -55,6 +56,8 @@ def edit_in_words(before: ProcessingJob, after: ProcessingJob) -> str:
         changes.append(f"owner: {_user_in_words(before)} → {_user_in_words(after)}")
     if before.public != after.public:
         changes.append(f"public: {_yes(before.public)} → {_yes(after.public)}")
+    if before.keep != after.keep:
+        changes.append(f"keep: {_yes(before.keep)} → {_yes(after.keep)}")
     return "; ".join(changes)
 
 

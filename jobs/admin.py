@@ -1,4 +1,4 @@
-"""The admin: shows jobs and their log, edits nothing by hand; whatever is done to one goes through the lifecycle."""
+"""The admin: shows jobs and their log, edits nothing by hand; all that it does goes through the lifecycle."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import ProtectedError, QuerySet, RestrictedError
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -23,13 +23,13 @@ from .ids import is_job_id
 from .lifecycle import ProcessingJobLifecycle
 from .models import JobEvent, ProcessingJob
 from .retention.chart import course_chart, earlier_charts
+from .retention.retention_admin import RetentionAdmin
 from .states import Status
 
 if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[ProcessingJob]
     ModelForm = forms.ModelForm[ProcessingJob]
 else:
-    ModelAdmin, ModelForm = admin.ModelAdmin, forms.ModelForm
+    ModelForm = forms.ModelForm
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class AddJobForm(ModelForm):
 
     class Meta:
         model = ProcessingJob
-        fields = ("id", "name", "owner", "public", "metadata")
+        fields = ("id", "name", "owner", "public", "keep", "metadata")
 
     def clean_id(self) -> str | None:
         """Check the id, if one is given."""
@@ -65,7 +65,7 @@ class AddJobForm(ModelForm):
         """Make the job, if all the fields are good."""
         cleaned = super().clean() or self.cleaned_data
         if not self.errors:
-            arguments = {name: cleaned[name] for name in ("name", "owner", "public", "metadata")}
+            arguments = {name: cleaned[name] for name in ("name", "owner", "public", "keep", "metadata")}
             try:
                 self.instance = ProcessingJobLifecycle.create(cleaned["id"], **arguments).job
             except DuplicateJob as error:
@@ -86,21 +86,29 @@ def _checked(check: Callable[[Any], Any], value: Any) -> Any:
 
 
 @admin.register(ProcessingJob)
-class ProcessingJobAdmin(ModelAdmin):
+class ProcessingJobAdmin(RetentionAdmin):
     """Jobs, newest first, and the log of each."""
 
     form = AddJobForm
     raw_id_fields = ("owner",)
     list_display = ("__str__", "status_badge", "bar", "owner", "public", "created_at", "started_at", "finished_at")
-    list_filter = ("status", "public", "created_at")
+    list_filter = ("status", "public", "keep", "created_at")
     list_select_related = ("owner",)
     search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}")
     readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "action_log", "course", "event_log")
-    actions = ("cancel_jobs", "retry_jobs", "make_jobs_public", "make_jobs_private")
+    actions = (
+        "cancel_jobs",
+        "retry_jobs",
+        "make_jobs_public",
+        "make_jobs_private",
+        "keep_jobs",
+        "let_go",
+        "delete_selected",
+    )
 
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
     fieldsets = (
-        (None, {"fields": ("id", "name", "owner", "public", "status_badge", "bar", "message", "attempt")}),
+        (None, {"fields": ("id", "name", "owner", "public", "keep", "status_badge", "bar", "message", "attempt")}),
         ("Outcome", {"fields": ("error", "result_json", "metadata_json")}),
         (
             "Times",
@@ -138,10 +146,6 @@ class ProcessingJobAdmin(ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
         """Whoever may view or control jobs; which of them, the policy says."""
         return super().has_view_permission(request, obj) or self.has_control_permission(request)
-
-    def has_delete_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
-        """Nobody deletes a job by hand: its watchers would wait for ever."""
-        return False
 
     def has_control_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may cancel and retry jobs."""
@@ -240,7 +244,12 @@ class ProcessingJobAdmin(ModelAdmin):
         self._act(request, queryset, action_admin.make_private)
 
     def _act(
-        self, request: HttpRequest, jobs: "QuerySet[ProcessingJob]", act: Callable[[ProcessingJobLifecycle, Any], str]
+        self,
+        request: HttpRequest,
+        jobs: "QuerySet[ProcessingJob]",
+        act: Callable[[ProcessingJobLifecycle, Any], str],
+        *,
+        logs: bool = True,
     ) -> None:
         """Do something to each job by its lifecycle, in the user's name, and show a message for each."""
         not_shown = 0
@@ -249,8 +258,9 @@ class ProcessingJobAdmin(ModelAdmin):
                 # It begins with a word of ours: the admin writes the first letter of a message large, of an id as well.
                 outcome = act(ProcessingJobLifecycle(job.pk), request.user)
                 level, outcome = messages.SUCCESS, f"Job {str(job)!r}: {outcome}"
-                self.log_change(request, job, outcome)
-            except JobError as error:
+                if logs:
+                    self.log_change(request, job, outcome)
+            except (JobError, ProtectedError, RestrictedError) as error:
                 level, outcome = messages.ERROR, str(error)
             except UNAVAILABLE as error:  # for the others as well, and each try may take long
                 logger.warning("Job %s can't be written: %s", job.pk, error)

@@ -11,6 +11,8 @@ class JobsConfig(AppConfig):
     verbose_name = "Background jobs"
 
     def ready(self) -> None:
-        """Register the checks that run at start."""
+        """Register the checks that run at start, and hear of deletions."""
         from . import access, database, threads  # noqa: F401
-        from .retention import compaction, trimming  # noqa: F401
+        from .retention import compaction, deletion, housekeeping, pruning, trimming  # noqa: F401  # noqa: F401
+
+        deletion.listen()

@@ -129,7 +129,7 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
 
 
 def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
-    """Have another name, owner (``owner_id``) or visibility; None where it is so already.
+    """Have another name, owner (``owner_id``), visibility or ``keep``; None where it is so already.
 
     For lists, that is a change like one of status: they ask again who may see the job.
     """

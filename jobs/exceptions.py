@@ -28,13 +28,16 @@ class JobNotFound(JobError):
 
 
 class DuplicateJob(JobError):
-    """A job with this id exists already."""
+    """A job with this id exists already, or is still being deleted."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id)
+    def __init__(self, job_id: str, is_being_deleted: bool = False) -> None:
+        super().__init__(job_id, is_being_deleted)
         self.job_id = job_id
+        self.is_being_deleted = is_being_deleted
 
     def __str__(self) -> str:
+        if self.is_being_deleted:
+            return f"Job {self.job_id!r} is still being deleted; its id is free once its log is gone. Give another id."
         return f"A job {self.job_id!r} exists already; give another id, or none to have one generated."
 
 

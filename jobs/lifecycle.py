@@ -20,6 +20,7 @@ from .ids import renewed
 from .models import ProcessingJob
 from .progress_report import Report
 from .rate import RateEstimator
+from .retention.deletion import delete_job
 from .states import ActionKind, EventKind
 from .threads import in_thread
 from .writes import append, event_of
@@ -73,6 +74,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         name: str = "",
         owner: Any = None,
         public: bool = False,
+        keep: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> Self:
         """Make a pending job.
@@ -82,10 +84,11 @@ class ProcessingJobLifecycle(AttemptWriter):
             name: What people call it, at most 200 characters.
             owner: The user who may watch it.
             public: Whether anyone may watch it.
+            keep: Whether it is never pruned, however old it gets.
             metadata: JSON that every event of the job carries, at most 16 KiB.
 
         Raises:
-            DuplicateJob: The id is taken.
+            DuplicateJob: The id is taken, or that of a job whose log is still being deleted.
             InvalidValue: An argument is out of its bounds.
 
         """
@@ -96,6 +99,7 @@ class ProcessingJobLifecycle(AttemptWriter):
             name=validation.text(name, "name", validation.MAX_NAME),
             owner=owner,
             public=bool(public),
+            keep=bool(keep),
             metadata={**validation.metadata(metadata or {}), "attempt": 1},
             created_at=now,
             status_changed_at=now,
@@ -114,11 +118,11 @@ class ProcessingJobLifecycle(AttemptWriter):
         try:
             with_retries(insert)
         except IntegrityError:
-            there = ProcessingJob.objects.using(connection_to_write().alias).filter(pk=job.pk).first()
+            there = ProcessingJob.stored.using(connection_to_write().alias).filter(pk=job.pk).first()
             if there is None:
                 raise
             if there.epoch != job.epoch:
-                raise DuplicateJob(job.pk) from None
+                raise DuplicateJob(job.pk, there.deleted_at is not None) from None
             Committed(lifecycle, job, event)()  # this insert had committed before the connection was lost
         return lifecycle
 
@@ -198,8 +202,10 @@ class ProcessingJobLifecycle(AttemptWriter):
         line = validation.text(text, "log line", validation.MAX_LOG_LINE)
         self._write(changes.log_line, text=line, level=changes.log_level(level))
 
-    def edit(self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP, by: By = None) -> None:
-        """Change what the job is called, whose it is, or whether anyone may watch it.
+    def edit(
+        self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP, keep: bool = KEEP, by: By = None
+    ) -> None:
+        """Change what the job is called, whose it is, whether anyone may watch it, or whether it is never pruned.
 
         Watchers who may no longer see the job are turned away, and see nothing of what comes after.
 
@@ -207,10 +213,12 @@ class ProcessingJobLifecycle(AttemptWriter):
             name: At most 200 characters.
             owner: A user who is saved, or None.
             public: Whether anyone may watch it.
+            keep: Whether it is never pruned, however old it gets.
             by: Who does it.
 
         """
-        wanted: dict[str, Any] = {} if public is KEEP else {"public": bool(public)}
+        flags = {"public": public, "keep": keep}
+        wanted: dict[str, Any] = {flag: bool(value) for flag, value in flags.items() if value is not KEEP}
         if name is not KEEP:
             wanted["name"] = validation.text(name, "name", validation.MAX_NAME)
         if owner is not KEEP:
@@ -221,6 +229,24 @@ class ProcessingJobLifecycle(AttemptWriter):
             if wanted.get("owner_id") is None:
                 raise
             raise InvalidValue("The owner is not a user who is there.") from None
+
+    def delete(self, *, by: By = None) -> None:
+        """Delete the job with its log, however large that is and whatever its status; this object is then of no use.
+
+        Watchers are told at once, and a worker gets `JobNotFound` at its next report. A log of more than 1,000 events
+        is deleted later, by the housekeeping in `serve`; until then the id is taken.
+
+        Args:
+            by: Who does it.
+
+        Raises:
+            JobNotFound: There is no such job, or it is another by now.
+            ProtectedError: A table of the host's refers to it, and forbids it.
+
+        """
+        action = Action.of(ActionKind.DELETE, by)
+        delete_job(self.job_id, None if self._attempt is None else self._attempt[0], action)
+        self._known = None
 
     acreate = classmethod(async_twin(create.__func__))  # type: ignore[attr-defined]
     amark_queued = async_twin(mark_queued)
@@ -233,6 +259,7 @@ class ProcessingJobLifecycle(AttemptWriter):
     aretry = async_twin(retry)
     alog = async_twin(log)
     aedit = async_twin(edit)
+    adelete = async_twin(delete)
 
 
 def renew_epoch(job_id: str, epoch: str) -> None:

@@ -22,7 +22,8 @@ ACTION_CHOICES = [(kind.value, kind.value.capitalize()) for kind in ActionKind]
 ACTOR_CHOICES = [(kind.value, kind.value.capitalize()) for kind in ActorKind]
 
 
-EDITABLE = frozenset({"name", "owner", "owner_id", "public"})  # what anybody may save; the rest is the lifecycle's
+# What anybody may save; the rest is the lifecycle's.
+EDITABLE = frozenset({"name", "owner", "owner_id", "public", "keep"})
 
 
 class ProcessingJobQuerySet(models.QuerySet["ProcessingJob"]):
@@ -41,12 +42,22 @@ class ProcessingJobQuerySet(models.QuerySet["ProcessingJob"]):
 def _editable(fields: Iterable[str]) -> list[str]:
     names = list(fields)
     if owned := set(names) - EDITABLE:
-        raise InvalidValue(f"Only jobs.lifecycle writes a job's {min(owned)!r}; save may write name, owner and public.")
+        raise InvalidValue(
+            f"Only jobs.lifecycle writes a job's {min(owned)!r}; save may write name, owner, public, keep."
+        )
     return names
 
 
+class PresentJobs(models.Manager["ProcessingJob"]):
+    """The jobs that there are: one that is being deleted is none of them, whoever asks."""
+
+    def get_queryset(self) -> "models.QuerySet[ProcessingJob]":
+        """Leave out what is marked as deleted."""
+        return super().get_queryset().filter(deleted_at=None)
+
+
 class ProcessingJob(models.Model):
-    """The present state of a background job. Only ``jobs.lifecycle`` writes it, but for name, owner and ``public``."""
+    """The present state of a background job. Only ``jobs.lifecycle`` writes it, but for what is `EDITABLE`."""
 
     id = models.CharField(primary_key=True, max_length=64, default=new_job_id)
     name = models.CharField(max_length=validation.MAX_NAME, blank=True)
@@ -54,6 +65,7 @@ class ProcessingJob(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="processing_jobs"
     )
     public = models.BooleanField(default=False, help_text="Anyone may watch it, without signing in.")
+    keep = models.BooleanField(default=False, db_default=False, help_text="Never pruned, however old it is.")
 
     status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
     progress = models.FloatField(null=True, default=0.0, help_text="Percent; unknown while indeterminate.")
@@ -84,25 +96,31 @@ class ProcessingJob(models.Model):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     status_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(
+        null=True, editable=False
+    )  # since then it is gone, but for what is left of its log
 
-    objects = ProcessingJobQuerySet.as_manager()
+    objects = PresentJobs.from_queryset(ProcessingJobQuerySet)()
+    stored = ProcessingJobQuerySet.as_manager()  # every row that is there, those of deleted jobs as well
 
     class Meta:
         ordering = ["-created_at"]
         indexes = [
-            models.Index(fields=["-created_at"], name="job_created"),
+            # Counts the jobs as well: no table is read for that.
+            models.Index(fields=["-created_at"], name="job_created", condition=models.Q(deleted_at__isnull=True)),
             models.Index(fields=["owner", "-created_at"], name="job_owner_created"),
             models.Index(fields=["-created_at"], name="job_public_created", condition=models.Q(public=True)),
             models.Index(
                 fields=["compact_after"], name="job_compact_after", condition=models.Q(compact_after__isnull=False)
             ),
+            models.Index(fields=["deleted_at"], name="job_deleted", condition=models.Q(deleted_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
         return self.name or self.id
 
     def save(self, *args: Any, **options: Any) -> None:
-        """Save name, owner and ``public``: an object that was read a while ago knows nothing of the reports since.
+        """Save what is `EDITABLE`: an object that was read a while ago knows nothing of the reports since.
 
         Raises:
             InvalidValue: ``update_fields`` names another field; but for times, which `update_or_create` adds to any.
@@ -111,7 +129,9 @@ class ProcessingJob(models.Model):
         if not self._state.adding and not options.get("force_insert"):
             given = options.get("update_fields")
             times = {field.name for field in self._meta.fields if isinstance(field, models.DateTimeField)}
-            options["update_fields"] = _editable({"name", "owner", "public"} if given is None else set(given) - times)
+            options["update_fields"] = _editable(
+                {"name", "owner", "public", "keep"} if given is None else set(given) - times
+            )
         super().save(*args, **options)
 
     @property
@@ -226,3 +246,14 @@ class JobAction(models.Model):
     def who(self) -> str:
         """The actor in words."""
         return f"{self.kind} {self.actor}".rstrip()
+
+
+class Lease(models.Model):
+    """What one process at a time may do, until a moment by the database's clock."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    holder = models.CharField(max_length=32)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder}"

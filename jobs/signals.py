@@ -5,3 +5,6 @@ from django.dispatch import Signal
 # Sent after the commit of each event, in the thread that wrote it, with ``event: jobs.events.Event``.
 # Receivers must be quick; what they raise is logged and harms no job.
 job_event_committed = Signal()
+
+# Sent after the commit of a job's deletion, in the thread that deleted it, with ``job_id: str``. The same holds.
+job_deleted = Signal()

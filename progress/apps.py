@@ -10,14 +10,16 @@ class ProgressConfig(AppConfig):
     verbose_name = "Live progress"
 
     def ready(self) -> None:
-        """Connect to the signal of committed events, and register the checks that run at start."""
+        """Connect to the signals of committed events and deletions, and register the checks that run at start."""
         from . import checks
         from .broker import layers
-        from .broker.publisher import publish
-        from .delivery.hubs import deliver
-        from .source.store import job_event_committed
+        from .broker.publisher import publish, publish_deletion
+        from .delivery.hubs import compare, deliver
+        from .source.store import job_deleted, job_event_committed
 
         layers.load()
         checks.warn_of_server()
         job_event_committed.connect(deliver, dispatch_uid="progress.hub")
         job_event_committed.connect(publish, dispatch_uid="progress.publisher")
+        job_deleted.connect(compare, dispatch_uid="progress.hub")
+        job_deleted.connect(publish_deletion, dispatch_uid="progress.publisher")

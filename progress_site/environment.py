@@ -1,4 +1,4 @@
-"""The settings of the progress app, as the environment gives them."""
+"""The settings of the two apps, as the environment gives them."""
 
 import os
 from typing import Any
@@ -8,10 +8,16 @@ from environs import Env
 from progress.conf import PREFIX, types
 
 OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # read by watch_job and by the tests
+OF_JOBS: dict[str, type] = {
+    "JOBS_MAX_THREADS": int,
+    "JOBS_KEEP_DAYS": float,
+    "JOBS_KEEP_COUNT": int,
+    "JOBS_HOUSEKEEPING_SECONDS": float,
+}
 
 
 def settings_from_environment(env: Env) -> dict[str, Any]:
-    """Return the ``PROGRESS_*`` settings in the environment, parsed to their types.
+    """Return the ``PROGRESS_*`` and ``JOBS_*`` settings in the environment, parsed to their types.
 
     Raises:
         environs.EnvError: A value does not parse; the message names the variable.
@@ -19,7 +25,7 @@ def settings_from_environment(env: Env) -> dict[str, Any]:
     """
     known = types()
     parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {name: parsers[kind](name) for name, kind in OF_JOBS.items() if name in os.environ}
     for variable in os.environ:
         name = variable.removeprefix(PREFIX)
         if name != variable and variable not in OTHERS:

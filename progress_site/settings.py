@@ -100,7 +100,8 @@ def database() -> dict[str, Any]:
             # timeout; an immediate one waits its turn.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,  # seconds to wait for another writer
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            # A new file can give its space back (`jobs.retention.space`); for one with tables, the first has no effect.
+            "init_command": "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
     return config
 
@@ -220,5 +221,5 @@ LOGGING = {
     },
 }
 
-# Every PROGRESS_* setting can be given in the environment under its own name.
+# Every PROGRESS_* setting, and those of the jobs app that are numbers, can be given in the environment.
 globals().update(settings_from_environment(env))

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        (LABEL, "0003_log_floor"),
+        (LABEL, "0004_retention"),
     ]
 
     operations = [

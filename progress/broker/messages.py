@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 FEED_GROUP = "progress.feed"  # is sent the id of every job that is new or has changed its status
 EVENTS = "progress.events"
 CHANGED = "progress.changed"
+DELETED = "progress.deleted"
 
 
 def job_group(job_id: str) -> str:
@@ -29,6 +30,12 @@ class Publication(NamedTuple):
     seq: int
     kind: str
     text: str
+
+
+class Deletion(NamedTuple):
+    """A job that was deleted, on its way. It only wakes: whether the job is gone, the database says."""
+
+    job_id: str
 
 
 def publication_of(event: Event) -> Publication:
@@ -50,6 +57,11 @@ def encoded(events: Iterable[Event]) -> list[Publication]:
 def job_message(publications: list[Publication]) -> dict[str, Any]:
     """Return the message that carries events to a job's group."""
     return {"type": EVENTS, "events": [list(publication) for publication in publications]}
+
+
+def deletion_message(deletion: Deletion) -> dict[str, Any]:
+    """Return the message that tells a job's group of its end."""
+    return {"type": DELETED, "job_id": deletion.job_id}
 
 
 def feed_message(job_ids: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sends committed events to other processes, through the channel layer.
+"""Sends committed events and deletions to other processes, through the channel layer.
 
 The worker's thread only puts an event into a queue. A thread of its own encodes and sends what is there. Its event loop
 runs all the time, since a channel layer may have connections and tasks that need that. Whatever goes wrong is logged
@@ -20,7 +20,16 @@ from django.conf import settings
 from ..conf import conf
 from ..source.vocabulary import LISTED, Event
 from . import layers
-from .messages import FEED_GROUP, Publication, encoded, feed_message, job_group, job_message
+from .messages import (
+    FEED_GROUP,
+    Deletion,
+    Publication,
+    deletion_message,
+    encoded,
+    feed_message,
+    job_group,
+    job_message,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +41,18 @@ LAYER_SEND_SECONDS = 5.0  # after which a send counts as failed
 
 def publish(sender: Any, event: Event, **_: Any) -> None:
     """Receive `jobs.signals.job_event_committed`."""
+    _put(event)
+
+
+def publish_deletion(sender: Any, job_id: str, **_: Any) -> None:
+    """Receive `jobs.signals.job_deleted`."""
+    _put(Deletion(job_id))
+
+
+def _put(news: Event | Deletion) -> None:
     # The layer itself is looked up in the thread: to import one takes longer than the job should wait.
     if getattr(settings, "CHANNEL_LAYERS", None):
-        Publisher.of_this_process().put(event)
+        Publisher.of_this_process().put(news)
 
 
 class Publisher:
@@ -57,7 +75,7 @@ class Publisher:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._queue: deque[Event] = deque()
+        self._queue: deque[Event | Deletion] = deque()
         self._lock = threading.Lock()  # for the queue: whoever finds it empty wakes the thread
         self._dropped = 0  # events, so far
         self._complained_at = float("-inf")
@@ -68,14 +86,14 @@ class Publisher:
         self._thread.start()
         atexit.register(self.flush)
 
-    def put(self, event: Event) -> None:
-        """Have an event sent soon. When too many wait, the oldest is dropped: the log has it."""
+    def put(self, news: Event | Deletion) -> None:
+        """Have it sent soon. When too many wait, the oldest is dropped: the log has it."""
         with self._lock:
             was_empty = not self._queue
             if len(self._queue) >= conf.PUBLISH_QUEUE:
                 self._queue.popleft()
                 self._dropped += 1
-            self._queue.append(event)
+            self._queue.append(news)
         if was_empty:  # else the thread still has some to send, and will find this one as well
             self._loop.call_soon_threadsafe(self._filled.set)
 
@@ -110,20 +128,22 @@ class Publisher:
                     self._dropped += len(batch)
                     self._complain(error)
 
-    def _take(self) -> list[Event]:
+    def _take(self) -> list[Event | Deletion]:
         """Take up to a batch of events from the queue."""
         with self._lock:
             return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
 
-    async def _send(self, batch: list[Event]) -> None:
+    async def _send(self, batch: list[Event | Deletion]) -> None:
         layer = layers.configured()
         if layer is None:
             return
         by_job: dict[str, list[Publication]] = {}
-        for publication in encoded(batch):
+        for publication in encoded(news for news in batch if isinstance(news, Event)):
             by_job.setdefault(publication.job_id, []).append(publication)
         messages = [(job_group(job_id), job_message(publications)) for job_id, publications in by_job.items()]
-        changed = list(dict.fromkeys(event.job_id for event in batch if event.kind in LISTED))
+        deletions = [news for news in batch if isinstance(news, Deletion)]
+        messages += [(job_group(deletion.job_id), deletion_message(deletion)) for deletion in deletions]
+        changed = list(dict.fromkeys(news.job_id for news in batch if _is_for_feeds(news)))
         if changed:
             messages.append((FEED_GROUP, feed_message(changed)))
         await _send_all(layer, messages)
@@ -137,6 +157,10 @@ class Publisher:
                 error,
                 self._dropped,
             )
+
+
+def _is_for_feeds(news: Event | Deletion) -> bool:
+    return isinstance(news, Deletion) or news.kind in LISTED
 
 
 async def _send_all(layer: Any, messages: list[tuple[str, dict[str, Any]]]) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ..conf import conf
-from ..protocol.frames import FEEDS, FeedName, encode, feed, feed_entry
+from ..protocol.exceptions import job_not_found
+from ..protocol.frames import FEEDS, FeedName, encode, error, feed, feed_entry
 from ..source.store import access, selectors, type_of_user
 from . import reads
 from .connection import Connection
@@ -202,13 +203,14 @@ class Feed:
             del self._changed[job_id]  # before it is read: what changes from here on has to be read again
         try:
             proofs = {watcher: watcher.connection.identity.proof for watcher in asked.values()}
-            changes, entries, views = await reads.in_thread(_read, list(asked.values()), list(wanted))
+            gone, changes, entries, views = await reads.in_thread(_read, list(asked.values()), list(wanted))
         except Exception:
             self._changed = changed | self._changed
             raise
         # Not what was sent before: a job is marked twice if a publication and a sweep show the same change.
         news = {job_id for job_id, change in changes.items() if self._sent.get(job_id) != change}
         self._sent |= changes
+        self._tell_of_deletions(gone)
         for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
             if self._watchers.get(key) is not watcher:
                 continue
@@ -220,6 +222,19 @@ class Feed:
                 watcher.owed |= changed
                 self._due.set()
         self._go_on(asked, changed)
+
+    def _tell_of_deletions(self, job_ids: set[str]) -> None:
+        """Have jobs that are gone leave the lists that show them.
+
+        Who watches such a job hears of it there: an error sent here would end what goes on there.
+        """
+        for job_id in job_ids:
+            self._sent.pop(job_id, None)
+        for watcher in list(self._watchers.values()) if job_ids else ():
+            for job_id in job_ids & watcher.shown.keys():
+                if job_id not in watcher.connection.watched:
+                    watcher.connection.send(error(job_not_found(job_id)))
+                self.forget(watcher.connection, job_id)
 
     def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:
         """Have the rest done: more changes, watchers who came meanwhile, jobs on which a policy has failed."""
@@ -245,14 +260,17 @@ def _recent(user: type_of_user, name: FeedName) -> tuple[list[str], dict[str, Ch
 
 def _read(
     watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
-) -> tuple[dict[str, Change], dict[str, str], list[tuple[list[str], list[str]]]]:
-    """Return jobs' last changes, their entries, and for each watcher those it sees, and those its policy failed on."""
+) -> tuple[set[str], dict[str, Change], dict[str, str], list[tuple[list[str], list[str]]]]:
+    """Return which jobs are gone, the last changes of the others, their entries, and for each watcher what it sees.
+
+    To that belong those jobs that it sees, and those that its policy failed on.
+    """
     found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
     jobs = [job for job in found.values() if not isinstance(job, Exception)]
     jobs.sort(key=lambda job: job.status_changed_at)
     entries = _entries(jobs)
     shown = [job for job in jobs if job.pk in entries]
-    return _changes_of(jobs), entries, [_view(watcher, shown) for watcher in watchers]
+    return set(job_ids) - found.keys(), _changes_of(jobs), entries, [_view(watcher, shown) for watcher in watchers]
 
 
 def _changes_of(jobs: "Iterable[ProcessingJob]") -> dict[str, Change]:

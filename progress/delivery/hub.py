@@ -15,7 +15,7 @@ from typing import Any
 from django.db import Error
 
 from ..broker import layers
-from ..broker.messages import CHANGED, EVENTS, FEED_GROUP, Publication, encoded, job_group, publications_of
+from ..broker.messages import CHANGED, DELETED, EVENTS, FEED_GROUP, Publication, encoded, job_group, publications_of
 from ..broker.subscriber import Subscriber
 from ..conf import conf
 from ..protocol import frames
@@ -220,6 +220,17 @@ class Hub:
             self._is_scheduled = True
             self.loop.call_soon_threadsafe(self._dispatch_queue)
 
+    def compare(self, job_id: str) -> None:
+        """Have a job compared with the database, from any thread, since it was deleted."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._compare, job_id)
+
+    def _compare(self, job_id: str) -> None:
+        job = self.jobs.get(job_id)
+        if job is not None:
+            self.reader.mark(job)
+        self.feed.mark(job_id)
+
     def _dispatch_queue(self) -> None:
         self._is_scheduled = False  # before any is taken: an event that is put later schedules again
         events: list[Event] = []
@@ -236,6 +247,8 @@ class Hub:
         elif message.get("type") == CHANGED:
             for job_id in message["job_ids"]:
                 self.feed.mark(job_id)
+        elif message.get("type") == DELETED:
+            self._compare(message["job_id"])
 
     def dispatch(self, publications: Sequence[Publication]) -> None:
         """Give events to the jobs and feeds that are watched; they may come more than once and in any order.

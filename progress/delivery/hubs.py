@@ -30,6 +30,12 @@ def deliver(sender: Any, event: Event, **_: Any) -> None:
         hub.put(event)
 
 
+def compare(sender: Any, job_id: str, **_: Any) -> None:
+    """Receive `jobs.signals.job_deleted`, in any thread."""
+    for hub in interested(job_id, EventKind.STATUS):
+        hub.compare(job_id)
+
+
 def interested(job_id: str, kind: EventKind) -> list[Hub]:
     """Return the hubs to which an event is of use; from any thread."""
     if not _hubs:

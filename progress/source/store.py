@@ -6,19 +6,21 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
     from jobs.models import ProcessingJob
+    from jobs.retention import housekeeping
     from jobs.retention.chart import course_chart
     from jobs.retention.trimming import log_tail
     from jobs.selectors import Head, Span
-    from jobs.signals import job_event_committed
+    from jobs.signals import job_deleted, job_event_committed
     from jobs.threads import ThreadPool
 else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
     from ...jobs.models import ProcessingJob
+    from ...jobs.retention import housekeeping
     from ...jobs.retention.chart import course_chart
     from ...jobs.retention.trimming import log_tail
     from ...jobs.selectors import Head, Span
-    from ...jobs.signals import job_event_committed
+    from ...jobs.signals import job_deleted, job_event_committed
     from ...jobs.threads import ThreadPool
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "ThreadPool",
     "access",
     "course_chart",
+    "housekeeping",
+    "job_deleted",
     "job_event_committed",
     "lifecycle",
     "log_tail",

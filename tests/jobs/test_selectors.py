@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from jobs import selectors
 from jobs.access import AccessPolicy
@@ -187,3 +188,20 @@ def test_events_between__pruned_events_are_missing_not_made_up(make_job: Any) ->
     epoch = make_job("a", status="completed").job.epoch
     JobEvent.objects.filter(job_id="a", seq=2).delete()
     assert seqs(selectors.events_between({"a": Span(epoch, 0, 3)})) == {"a": [1, 3]}
+
+
+@pytest.mark.parametrize("way", ["all", "own", "public", "changed", "count"])
+def test_queries__leave_out_deleted_jobs_and_use_an_index(make_job: Any, way: str) -> None:
+    """The planner is free to use another index once there is another condition."""
+    jobs = ProcessingJob.objects.all()
+    found = {
+        "all": jobs.order_by("-created_at")[:50],
+        "own": jobs.filter(owner_id=1).order_by("-created_at")[:50],
+        "public": jobs.filter(public=True).order_by("-created_at")[:50],
+        "changed": jobs.filter(status_changed_at__gte=timezone.now()).order_by("status_changed_at"),
+        "count": jobs.order_by("-created_at").values("created_at"),
+    }
+    index = {"own": "job_owner_created", "public": "job_public_created", "changed": "jobs_processingjob_status_chan"}
+    plan = found[way].explain()
+    assert index.get(way, "job_created") in plan
+    assert "ORDER BY" not in plan

@@ -253,6 +253,8 @@ class Client:
         self.tell(f"gets {summary(frame)}")
         if kind in ("progress", "log", "snapshot", "error") and subject in self.world.job_ids:
             view = self.views.get(subject)
+            if kind == "error" and not (view is not None and view.may_be_refused) and self._left_lists(subject, frame):
+                return
             self.claim(view is not None, f"{kind} of {subject}, which nobody asked for")
             assert view is not None
             if kind == "error":
@@ -275,6 +277,13 @@ class Client:
             self.asked_feeds[str(subject)] -= 1
             self.feeds.pop(str(subject), None)
             self.claim(frame["code"] in ("unavailable", "not_authenticated"), f"refused: {frame}")
+
+    def _left_lists(self, job_id: str, frame: dict[str, Any]) -> bool:
+        """Note that a job may no longer be seen, which is told of what only a feed has shown as well."""
+        shown = [feed for feed in self.feeds.values() if job_id in feed.jobs]
+        for feed in shown:
+            feed.forget(job_id)
+        return bool(shown) and frame["code"] == "job_not_found"
 
     def _refused(self, view: View, frame: dict[str, Any]) -> None:
         view.error(frame)

@@ -194,17 +194,21 @@ async def _work(world: World, job_id: str) -> None:
 async def _harm(world: World, job_id: str, chance: Random) -> None:
     """Do to a job what no lifecycle does."""
     database = world.database
-    harm = chance.choice(("anew", "delete", "prune", "compact", "compact", "set back", "bad row", "access", "access"))
+    harms = ("anew", "delete", "false word", "prune", "compact", "compact", "set back", "bad row", "access", "access")
+    harm = chance.choice(harms)
     if not world.has(harm):
         return
     world.tell(job_id, harm)
     row = database.rows[job_id]
     if harm in ("anew", "delete"):
         database.delete(job_id)
+        world.publish_deletion(job_id, here=chance.random() < 0.3, told=chance.random() < 0.6)
         if harm == "delete":
             await asyncio.sleep(chance.expovariate(1))
         first = database.create(job_id, chance.choice((None, 1, 2)), public=chance.random() < 0.6)
         world.publish([first], here=chance.random() < 0.5, told=chance.random() < 0.9)
+    elif harm == "false word":
+        world.publish_deletion(job_id, here=True, told=True)
     elif harm == "prune":
         database.prune(job_id, chance.randint(0, row.seq))
     elif harm == "compact":

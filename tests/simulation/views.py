@@ -54,6 +54,11 @@ class View:
         return self.requests[0] if self.requests and self.requests[0].taken_at is not None else None
 
     @property
+    def may_be_refused(self) -> bool:
+        """Whether there is a subscription, or one was asked for."""
+        return self.is_live or self.asked is not None or self.doubtful
+
+    @property
     def is_lenient(self) -> bool:
         """Whether the log itself has been tampered with, so that nothing can be said about gaps."""
         return self.job_id in self.database.set_back_jobs | self.database.spoiled_jobs
@@ -185,7 +190,7 @@ class View:
     def error(self, frame: dict[str, Any]) -> None:
         """Note that a subscription was refused, or is over."""
         asked, user = self.asked, self.client.user
-        self.claim(self.is_live or asked is not None or self.doubtful, f"an error without a subscription: {frame}")
+        self.claim(self.may_be_refused, f"an error without a subscription: {frame}")
         if frame["code"] == "job_not_found":
             may_not: Judge = lambda row: row is None or not self.client.world.allows(user, row)  # noqa: E731
             was_anew = len({row.epoch if row else "" for row in self._recent(asked)}) > 1
@@ -272,6 +277,14 @@ class FeedView:
             is_back = before is not None and before[2] > number and job_id not in world.database.set_back_jobs
             self.client.claim(not is_back, f"feed {self.name}: {job_id} goes back to {number}")
             self.jobs[job_id] = entry["epoch"], entry["status"], number
+
+    def forget(self, job_id: str) -> None:
+        """Note that a job is no longer for them; whether that is so now, or was a moment ago."""
+        world = self.client.world
+        rows = world.database.since(job_id, world.loop.time() - GRACE_SECONDS - conf.SEND_SECONDS)
+        was_hidden = any(row is None or not world.allows(self.client.user, row) for row in rows)
+        self.client.claim(was_hidden, f"feed {self.name}: {job_id} leaves it, though they may see it")
+        del self.jobs[job_id]
 
     def shows(self, row: Row) -> bool:
         user = self.client.user

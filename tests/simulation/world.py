@@ -10,7 +10,15 @@ from typing import Any
 from django.db import OperationalError
 
 from jobs.states import LISTED, EventKind
-from progress.broker.messages import FEED_GROUP, feed_message, job_group, job_message, publication_of
+from progress.broker.messages import (
+    FEED_GROUP,
+    Deletion,
+    deletion_message,
+    feed_message,
+    job_group,
+    job_message,
+    publication_of,
+)
 from progress.delivery import hubs
 from tests.simulation.clients import Client
 from tests.simulation.clock import VirtualLoop
@@ -35,6 +43,7 @@ HAZARDS = frozenset(
             "burst",
             "anew",
             "delete",
+            "false word",
             "prune",
             "compact",
             "set back",
@@ -214,6 +223,14 @@ class World:
             self.layer.group_send(job_group(job_id), job_message([publication_of(event) for event in events]))
             if any(event.kind in LISTED for event in events):
                 self.layer.group_send(FEED_GROUP, feed_message([job_id]))
+
+    def publish_deletion(self, job_id: str, *, here: bool, told: bool) -> None:
+        """Tell of a job that it was deleted, truly or not."""
+        if here:
+            hubs.compare(None, job_id)
+        if told and self.layer is not None:
+            self.layer.group_send(job_group(job_id), deletion_message(Deletion(job_id)))
+            self.layer.group_send(FEED_GROUP, feed_message([job_id]))
 
     # Sockets
 

@@ -18,6 +18,7 @@ from twisted.internet import defer, interfaces, tcp, unix
 
 from ...conf import conf
 from ...identity.limits import Allowances, MessageRate, network_of
+from ...source.store import housekeeping
 from ..asgi import SENDER
 from .frame_writer import FrameWriter
 from .http_protocol import BoundedHTTPFactory
@@ -39,6 +40,7 @@ class ProgressServer(Server):
         self._ports: list[Any] = []
         self._allowances = Allowances(BURST_SECONDS)
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+        self._housekeeper = housekeeping.Housekeeper()
 
     def _set_options(self) -> None:
         # What is loaded by now stays for good. Each full garbage collection would go through it and stop the event loop
@@ -64,8 +66,10 @@ class ProgressServer(Server):
         return Turn() if address is None else self._turns.setdefault(network_of(address), Turn())
 
     def listen_success(self, port: Any) -> None:
-        """Keep the port, to stop listening later; accept one connection at a time."""
+        """Keep the port, to stop listening later; accept one connection at a time. The first starts housekeeping."""
         super().listen_success(port)
+        if not self._ports:
+            self._housekeeper.start()
         port.doRead = partial(_accept_one, port, port.doRead)
         self._ports.append(port)
 
@@ -110,11 +114,13 @@ class ProgressServer(Server):
         end = loop.time() + conf.DRAIN_SECONDS
         # From here on no application begins: one that runs when the reactor stops can end the process with SIGSEGV.
         self.is_draining = True
+        self._housekeeper.stop()
         closing = [defer.maybeDeferred(port.stopListening) for port in self._ports]
         await defer.DeferredList(closing, consumeErrors=True).asFuture(loop)
         await self._say_goodbye()
         with contextlib.suppress(TimeoutError):  # after which what still runs, such as a page, is cancelled
             await asyncio.wait_for(asyncio.gather(*self._running(), return_exceptions=True), end - loop.time())
+        await asyncio.to_thread(self._housekeeper.join)  # it has had the time meanwhile
 
     async def _say_goodbye(self) -> None:
         """Cancel each WebSocket's application, which closes it with a code, one after the other."""

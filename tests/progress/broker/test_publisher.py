@@ -151,3 +151,17 @@ def test_feed__learns_once_of_each_job_that_changed_its_status(own, layer):
     assert [message for group, message in layer.sent if group == FEED_GROUP] == [
         {"type": "progress.changed", "job_ids": ["job-1"]}
     ]
+
+
+def test_publish_deletion__wakes_watchers_and_feeds(own, layer):
+    publisher.publish_deletion(None, "job-1")
+    own.flush()
+    assert layer.sent == [
+        ("progress.job.job-1", {"type": "progress.deleted", "job_id": "job-1"}),
+        (FEED_GROUP, {"type": "progress.changed", "job_ids": ["job-1"]}),
+    ]
+
+
+def test_publish_deletion__without_a_layer_starts_nothing(monkeypatch):
+    monkeypatch.setattr(publisher.Publisher, "of_this_process", lambda: pytest.fail("started for nobody"))
+    publisher.publish_deletion(None, "job-1")

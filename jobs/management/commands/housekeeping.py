@@ -1,0 +1,34 @@
+"""``manage.py housekeeping``: the loop that `serve` runs, for sites on another server."""
+
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from ...retention.housekeeping import Housekeeper
+
+
+class Command(BaseCommand):
+    """Run the housekeeping in the foreground."""
+
+    help = (
+        "Deletes what is left of deleted jobs and prunes by the settings, every JOBS_HOUSEKEEPING_SECONDS, until it is "
+        "stopped. 'manage.py serve' does that by itself; of several processes, one at a time does."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--once", action="store_true", help="run one pass and end, as for cron")
+
+    def handle(self, *, once: bool, **_: Any) -> None:
+        """Run until SIGTERM or Ctrl-C, or once."""
+        housekeeper = Housekeeper()
+        for kind in signal.SIGINT, signal.SIGTERM:
+            signal.signal(kind, lambda *_: housekeeper.stop())
+        if not once:
+            housekeeper.run()
+        elif not housekeeper.tidy():
+            self.stdout.write("Nothing was done: another process does it now, or the database does not answer.")
+        else:
+            housekeeper.finish()

@@ -1,0 +1,138 @@
+"""The loop that keeps the tables small: in a thread of its own, in one process at a time, never in a hurry.
+
+Each pass deletes what is left of deleted jobs, compacts the logs of ended ones, prunes by the settings, and has other
+tables forget what has expired.
+All of it may end at any moment, and the next pass goes on; two processes at once would do no harm either.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.db import connections
+
+from ..database import connection_to_write
+from . import deletion, space
+from .compaction import compact_due
+from .lease import LeaseHolder
+from .pace import paced
+from .pruning import Retention, prune
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 10.0  # between two passes, unless ``JOBS_HOUSEKEEPING_SECONDS`` says otherwise
+MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
+STOP_SECONDS = 5.0  # for which a process that ends waits for the batch under way
+
+Task = Callable[[], Iterable[object]]  # does a batch at each step
+
+
+def finish_deletions() -> Iterator[object]:
+    """Delete what is left of jobs that were deleted."""
+    connection = connection_to_write()
+    return chain.from_iterable(deletion.delete_left(connection, job_id) for job_id in deletion.left(connection))
+
+
+def prune_by_settings() -> Iterable[object]:
+    """Delete the ended jobs that the settings do not keep."""
+    retention = Retention.of_settings()
+    return () if retention is None else prune(retention)
+
+
+def forget_expired() -> Iterator[object]:
+    """Have other tables forget what has expired."""
+    return (forget() for forget in _expiries)
+
+
+TASKS: tuple[Task, ...] = (finish_deletions, compact_due, prune_by_settings, forget_expired)
+_expiries: dict[Callable[[], object], None] = {}
+
+
+def on_each_pass(forget: Callable[[], object]) -> None:
+    """Have a function called in each pass, which deletes some rows of another table that have expired."""
+    _expiries[forget] = None
+
+
+class Housekeeper:
+    """Runs the passes, until it is stopped."""
+
+    def __init__(self) -> None:
+        self._lease = LeaseHolder("housekeeping")
+        self._stopping = threading.Event()
+        self._failing: set[str] = set()  # what has failed and was logged, until it works again
+        self._thread = threading.Thread(target=self.run, name="jobs-housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Run in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin no other batch; from any thread, or a signal's handler."""
+        self._stopping.set()
+
+    def join(self) -> None:
+        """Wait until the batch under way is done and the lease is given back."""
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(STOP_SECONDS)
+
+    def run(self) -> None:
+        """Run a pass every ``JOBS_HOUSEKEEPING_SECONDS``, until stopped."""
+        while not self._stopping.wait(seconds()):
+            self.tidy()
+        self.finish()
+
+    def tidy(self) -> bool:
+        """Run one pass, unless another process does that; return whether it ran."""
+        holds: list[bool] = []
+        self._attempt("the lease", lambda: holds.append(self._lease.take()))
+        if any(holds):
+            for task in TASKS:
+                self._attempt(task.__name__, partial(self._work, task))
+        self._attempt("closing the connection", connection_to_write().close)
+        return any(holds)
+
+    def finish(self) -> None:
+        """Let another process take over at once."""
+        self._attempt("giving back the lease", self._lease.give_back)
+        connections.close_all()
+
+    def _work(self, task: Task) -> None:
+        if self._may_go_on():
+            for _ in paced(task(), self._stopping.wait):
+                space.give_back(connection_to_write())
+                if not self._may_go_on():
+                    return
+
+    def _may_go_on(self) -> bool:
+        return not self._stopping.is_set() and self._lease.keep()
+
+    def _attempt(self, name: str, work: Callable[[], None]) -> None:
+        """Do something that the next pass does again if it fails; log that it does, once."""
+        try:
+            work()
+        except Exception as error:  # whatever it is: the other tasks go on, and so does the process
+            if name not in self._failing:
+                logger.warning("Housekeeping (%s) fails: %r. It is tried again.", name, error)
+            self._failing.add(name)
+        else:
+            self._failing.discard(name)
+
+
+def seconds() -> float:
+    """Return the seconds between two passes."""
+    value: float = getattr(settings, "JOBS_HOUSEKEEPING_SECONDS", SECONDS)
+    return value
+
+
+@register()
+def check_seconds(**_: object) -> list[CheckMessage]:
+    """Check the setting at start."""
+    value = getattr(settings, "JOBS_HOUSEKEEPING_SECONDS", SECONDS)
+    if type(value) in (int, float) and MIN_SECONDS <= value <= MAX_SECONDS:
+        return []
+    words = f"JOBS_HOUSEKEEPING_SECONDS = {value!r:.50} must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:,.0f}."
+    return [Error(words, id="jobs.E023")]

@@ -1,0 +1,148 @@
+"""The loop: what a pass does, what it survives, when it ends."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import override_settings
+
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import JobEvent, Lease, ProcessingJob
+from jobs.retention import housekeeping, pace
+from jobs.retention.housekeeping import Housekeeper, check_seconds
+from tests.jobs.retention.conftest import age
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(pace, "REST", 0)
+
+
+def test_pass__deletes_what_is_left_and_prunes(large: ProcessingJobLifecycle, make_job: Any, settings: Any) -> None:
+    settings.JOBS_KEEP_DAYS = 30
+    make_job("old", status="completed")
+    age(31, "old")
+    large.delete()
+    assert Housekeeper().tidy()
+    assert not ProcessingJob.stored.exists()
+    assert not JobEvent.objects.exists()
+
+
+def test_pass__by_default_prunes_nothing(make_job: Any) -> None:
+    make_job("old", status="completed")
+    age(10_000, "old")
+    assert Housekeeper().tidy()
+    assert ProcessingJob.objects.exists()
+
+
+def test_pass__has_others_forget_what_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[int] = []
+    monkeypatch.setattr(housekeeping, "_expiries", {})
+    housekeeping.on_each_pass(lambda: forgotten.append(1))
+    Housekeeper().tidy()
+    assert forgotten == [1]
+
+
+def test_pass__is_one_process_s(large: ProcessingJobLifecycle) -> None:
+    first, second = Housekeeper(), Housekeeper()
+    large.delete()
+    first._lease.take()
+    assert not second.tidy()
+    assert ProcessingJob.stored.exists()
+    first.finish()
+    assert second.tidy()
+
+
+def test_pass__ends_once_another_holds_the_lease(
+    large: ProcessingJobLifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large.delete()
+    housekeeper = Housekeeper()
+    monkeypatch.setattr(housekeeper._lease, "keep", lambda: False)
+    housekeeper.tidy()
+    assert JobEvent.objects.exists()
+
+
+def test_pass__a_task_that_fails_harms_no_other_and_is_logged_once(
+    large: ProcessingJobLifecycle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_away = True
+
+    def task() -> Iterator[object]:
+        if is_away:
+            raise OperationalError("the database is away")
+        yield 1
+
+    monkeypatch.setattr(housekeeping, "TASKS", (task, housekeeping.finish_deletions))
+    logging.getLogger("jobs").addHandler(caplog.handler)
+    try:
+        large.delete()
+        housekeeper = Housekeeper()
+        for _ in range(3):
+            housekeeper.tidy()
+        assert not ProcessingJob.stored.exists()
+        assert [record.message for record in caplog.records if "away" in record.message] == [caplog.records[0].message]
+        is_away = False
+        housekeeper.tidy()
+        is_away = True
+        housekeeper.tidy()
+        assert len(caplog.records) == 2
+    finally:
+        logging.getLogger("jobs").removeHandler(caplog.handler)
+
+
+def test_stop__ends_after_the_batch_and_gives_the_lease_back(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.JOBS_HOUSEKEEPING_SECONDS = 0.1
+    working, batches = threading.Event(), []
+
+    def task() -> Iterator[object]:
+        while True:
+            batches.append(1)
+            working.set()
+            yield 1
+
+    monkeypatch.setattr(pace, "PAUSE_SECONDS", 60)
+    monkeypatch.setattr(pace, "MAX_PAUSE_SECONDS", 60)
+    monkeypatch.setattr(housekeeping, "TASKS", (task,))
+    housekeeper = Housekeeper()
+    housekeeper.start()
+    assert working.wait(10)
+    housekeeper.stop()
+    housekeeper.join()
+    assert not housekeeper._thread.is_alive()
+    assert batches == [1]
+    assert not Lease.objects.exists()
+
+
+def test_stop__of_one_that_never_began() -> None:
+    housekeeper = Housekeeper()
+    housekeeper.stop()
+    housekeeper.join()
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "10", None, 1e9])
+def test_check__says_what_is_wrong(value: Any) -> None:
+    with override_settings(JOBS_HOUSEKEEPING_SECONDS=value):
+        (problem,) = check_seconds()
+    assert "JOBS_HOUSEKEEPING_SECONDS" in problem.msg
+    assert not check_seconds()
+
+
+def test_paced__pauses_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    now, pauses = [0.0], []
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+
+    def work() -> Iterator[int]:
+        for seconds in (0.001, 0.05, 3.0):
+            now[0] += seconds
+            yield 1
+
+    assert list(pace.paced(work(), pauses.append)) == [1, 1, 1]
+    assert pauses == pytest.approx([0.02, 0.45, 1.0])

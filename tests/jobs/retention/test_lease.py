@@ -1,0 +1,70 @@
+"""The lease: one holder at a time, by the database's clock."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from jobs.models import Lease
+from jobs.retention import lease
+from jobs.retention.lease import LeaseHolder
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_take__one_at_a_time() -> None:
+    first, second = LeaseHolder("work"), LeaseHolder("work")
+    assert first.take()
+    assert not second.take()
+    assert first.take()
+    assert LeaseHolder("other work").take()
+
+
+def test_take__once_the_holder_is_silent() -> None:
+    first, second = LeaseHolder("work"), LeaseHolder("work")
+    first.take()
+    Lease.objects.update(until=timezone.now() - timedelta(milliseconds=1))
+    assert second.take()
+    assert not first.take()
+
+
+def test_take__holds_for_so_long() -> None:
+    LeaseHolder("work").take()
+    left = Lease.objects.get().until - timezone.now()
+    assert abs(left.total_seconds() - lease.LEASE_SECONDS) < 5
+
+
+def test_give_back__lets_another_take_it_at_once() -> None:
+    first, second = LeaseHolder("work"), LeaseHolder("work")
+    first.take()
+    second.give_back()  # what it does not hold
+    assert not second.take()
+    first.give_back()
+    assert second.take()
+
+
+def test_keep__asks_the_database_when_it_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = LeaseHolder("work"), LeaseHolder("work")
+    assert first.keep()
+    Lease.objects.update(holder=second.holder)
+    assert first.keep()  # not asked: it was held a moment ago
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0)
+    assert not first.keep()
+
+
+def test_take__of_many_at_once_one_gets_it() -> None:
+    start, taken = threading.Barrier(8), []
+
+    def take() -> None:
+        start.wait()
+        taken.append(LeaseHolder("work").take())
+        connections.close_all()
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [False] * 7 + [True]
