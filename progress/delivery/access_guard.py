@@ -23,7 +23,7 @@ from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..source.store import access, type_of_user
-from ..source.vocabulary import MAX_IDS, batched
+from ..source.vocabulary import MANY_IDS, MAX_IDS, batched
 from . import reads
 from .connection import Connection
 from .feed import Feed
@@ -83,7 +83,7 @@ class Questions(Generic[K, V, A]):
             if took > SLOW_SECONDS:
                 self._size = max(1, len(batch) // 2)
             elif took < QUICK_SECONDS:
-                self._size = min(MAX_IDS, self._size * 2)
+                self._size = min(MANY_IDS, self._size * 2)
         return answers
 
 

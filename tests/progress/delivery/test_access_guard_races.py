@@ -223,6 +223,7 @@ async def test_queries__are_as_few_for_many_users_as_for_one(monkeypatch):
         socket = await Socket(f"/progress/ws/job-{number}", *await cookie(user)).open()
         assert (await socket.next())["type"] == "snapshot"
         sockets.append(socket)
+    await asked()  # after which what their sessions hold is known
     monkeypatch.setattr(reads, "in_thread", counting)
     await asked()
     assert counted == [2, 1]
