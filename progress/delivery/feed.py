@@ -182,9 +182,7 @@ class Feed:
             fresh = {job_id: entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed}
             if watcher.connection.identity.proof == proofs[watcher]:
                 watcher.send_changes(fresh)
-                watcher.owed = {
-                    job_id: None for job_id in (*owed, *watcher.owed) if job_id in owed or job_id not in wanted
-                }
+                watcher.still_owe(owed, asked=wanted)
             else:  # it is another user's by now, who has to be asked about
                 watcher.owed |= changed
                 self._due.set()
