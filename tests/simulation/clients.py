@@ -253,6 +253,10 @@ class Client:
         self.tell(f"gets {summary(frame)}")
         if kind in ("progress", "log", "snapshot", "error") and subject in self.world.job_ids:
             view = self.views.get(subject)
+            if kind == "error" and self._left_lists(subject, frame):
+                if view is None or not view.may_be_refused:
+                    return
+                view.doubtful = True  # whether that was the answer to what was asked, or of a feed alone
             self.claim(view is not None, f"{kind} of {subject}, which nobody asked for")
             assert view is not None
             if kind == "error":
@@ -275,6 +279,13 @@ class Client:
             self.asked_feeds[str(subject)] -= 1
             self.feeds.pop(str(subject), None)
             self.claim(frame["code"] in ("unavailable", "not_authenticated"), f"refused: {frame}")
+
+    def _left_lists(self, job_id: str, frame: dict[str, Any]) -> bool:
+        """Note that a job may no longer be seen, which is told of what only a feed has shown as well."""
+        shown = [feed for feed in self.feeds.values() if job_id in feed.jobs and frame["code"] == "job_not_found"]
+        for feed in shown:
+            feed.forget(job_id)
+        return bool(shown)
 
     def _refused(self, view: View, frame: dict[str, Any]) -> None:
         view.error(frame)

@@ -64,6 +64,9 @@ class OrderedSet(MutableSet[Any]):
     def discard(self, item: Any) -> None:
         self._items.pop(item, None)
 
+    def update(self, items: Any) -> None:
+        self._items |= dict.fromkeys(items)
+
 
 def modules() -> dict[str, ModuleType]:
     """Return the modules of the read path."""
