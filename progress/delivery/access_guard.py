@@ -174,8 +174,8 @@ class AccessGuard:
     def _end_unseen(
         self, connection: Connection, jobs: Mapping[str, Subscription | None], seen: set[str], undecided: set[str]
     ) -> None:
-        for job_id in jobs.keys() - seen:
-            if self._subscription(connection, job_id) is not jobs[job_id]:
+        for job_id, subscription in jobs.items():
+            if job_id in seen or self._subscription(connection, job_id) is not subscription:
                 continue  # admitted meanwhile, on what is newer
             self._end(connection, job_id, unavailable(job_id) if job_id in undecided else job_not_found(job_id))
 
