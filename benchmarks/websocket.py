@@ -18,8 +18,10 @@ HEAD_BYTES = 4096
 READ_BYTES = 65_536  # at a time, once it is open
 
 
-async def connect(url: str, made: socket.socket | None = None) -> tuple[socket.socket, bytes]:
+async def connect(url: str, made: socket.socket | None = None, headers: str = "") -> tuple[socket.socket, bytes]:
     """Open a WebSocket; return it, not blocking, and what came behind the handshake.
+
+    ``headers`` are whole lines to add to the request.
 
     Raises:
         RuntimeError: The server answered with something else.
@@ -31,7 +33,7 @@ async def connect(url: str, made: socket.socket | None = None) -> tuple[socket.s
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     request = (
         f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY.decode()}\r\n\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY.decode()}\r\n{headers}\r\n"
     )
     loop, head = asyncio.get_running_loop(), b""
     async with asyncio.timeout(HANDSHAKE_SECONDS):

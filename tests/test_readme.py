@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.staticfiles import finders
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobAction, JobEvent, ProcessingJob
+from progress import access
 from progress.identity.tokens import verify
 from tests.documents import FENCE, PAGES, rows, section
 from tests.installation import ROOT, Served
@@ -71,6 +73,32 @@ def test_watch__runs(serve: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "completed 100.0 Done\n"
 
 
+@pytest.mark.django_db
+def test_policy__runs_and_its_methods_agree(django_user_model: Any) -> None:
+    policy = run(snippet_with("docs/access.md", "TeamPolicy"))["TeamPolicy"]()  # type: ignore[operator]
+    ann, bob, cat = (django_user_model.objects.create(username=name) for name in ("ann", "bob", "cat"))
+    for team, members in (("one", [ann, bob]), ("two", [ann, bob]), ("three", [cat])):
+        Group.objects.create(name=team).user_set.set(members)
+    for name, owner in (("of-ann", ann), ("of-cat", cat), ("of-nobody", None)):
+        ProcessingJob.objects.create(id=name, owner=owner)
+    seen = {ann: {"of-ann"}, bob: {"of-ann"}, cat: {"of-cat"}, AnonymousUser(): set()}
+    jobs = ProcessingJob.objects.all()
+    for user, expected in seen.items():
+        assert {job.pk for job in jobs if policy.may_view(user, job)} == expected
+        assert [job.pk for job in policy.visible(user, jobs)] == list(expected)
+        assert not policy.may_view(user, ProcessingJob())
+    assert policy.viewable({user: [job.pk for job in jobs] for user in seen}) == seen
+    assert {user: set(found) for user, found in policy.newest(list(seen), 9, own=False).items()} == seen
+
+
+@pytest.mark.django_db(transaction=True)
+def test_access_changed__runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(access, "_tell", lambda: told.append(True))
+    run(snippet_with("docs/access.md", "access_changed"))
+    assert told == [True]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_tokens__runs(django_user_model: Any) -> None:
     user = django_user_model.objects.create_user("anna")
@@ -98,7 +126,7 @@ def test_usage__who_did_it(make_job: Any, rf: Any, django_user_model: Any) -> No
 
 def test_python__all_of_it_is_run() -> None:
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 4, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 4, "docs/access.md": 2, "docs/troubleshooting.md": 1}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

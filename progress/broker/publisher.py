@@ -21,9 +21,11 @@ from ..conf import conf
 from ..source.vocabulary import LISTED, Event
 from . import layers
 from .messages import (
+    ACCESS_GROUP,
     FEED_GROUP,
     Deletion,
     Publication,
+    access_message,
     deletion_message,
     encoded,
     feed_message,
@@ -55,6 +57,12 @@ def _put(news: Event | Deletion) -> None:
         Publisher.of_this_process().put(news)
 
 
+def tell_access_changed() -> None:
+    """Have the servers ask again who may see what."""
+    if getattr(settings, "CHANNEL_LAYERS", None):
+        Publisher.of_this_process().put_access_changed()
+
+
 class Publisher:
     """The thread that encodes events and sends them to the channel layer."""
 
@@ -77,6 +85,7 @@ class Publisher:
         self._pid = os.getpid()
         self._queue: deque[Event | Deletion] = deque()
         self._lock = threading.Lock()  # for the queue: whoever finds it empty wakes the thread
+        self._has_access_changed = False  # and no message has said so yet; one says it for any number of changes
         self._dropped = 0  # events, so far
         self._complained_at = float("-inf")
         self._loop = asyncio.new_event_loop()
@@ -95,6 +104,13 @@ class Publisher:
                 self._dropped += 1
             self._queue.append(news)
         if was_empty:  # else the thread still has some to send, and will find this one as well
+            self._loop.call_soon_threadsafe(self._filled.set)
+
+    def put_access_changed(self) -> None:
+        """Have the servers told soon that access has changed."""
+        with self._lock:
+            is_news, self._has_access_changed = not self._has_access_changed, True
+        if is_news:
             self._loop.call_soon_threadsafe(self._filled.set)
 
     def flush(self) -> None:
@@ -116,11 +132,11 @@ class Publisher:
     async def _send_queue(self) -> None:
         """Send what is in the queue, one batch after another."""
         async with self._sending:
-            while self._queue:
-                batch = self._take()
+            while self._queue or self._has_access_changed:
+                batch, has_access_changed = self._take()
                 try:
                     async with asyncio.timeout(LAYER_SEND_SECONDS):
-                        await self._send(batch)
+                        await self._send(batch, has_access_changed=has_access_changed)
                 except (Exception, asyncio.CancelledError) as error:  # a channel layer may raise anything
                     task = asyncio.current_task()
                     if task is not None and task.cancelling():
@@ -128,12 +144,13 @@ class Publisher:
                     self._dropped += len(batch)
                     self._complain(error)
 
-    def _take(self) -> list[Event | Deletion]:
-        """Take up to a batch of events from the queue."""
+    def _take(self) -> tuple[list[Event | Deletion], bool]:
+        """Take up to a batch of events from the queue, and whether access has changed."""
         with self._lock:
-            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+            has_access_changed, self._has_access_changed = self._has_access_changed, False
+            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))], has_access_changed
 
-    async def _send(self, batch: list[Event | Deletion]) -> None:
+    async def _send(self, batch: list[Event | Deletion], *, has_access_changed: bool) -> None:
         layer = layers.configured()
         if layer is None:
             return
@@ -146,6 +163,8 @@ class Publisher:
         changed = list(dict.fromkeys(news.job_id for news in batch if _is_for_feeds(news)))
         if changed:
             messages.append((FEED_GROUP, feed_message(changed)))
+        if has_access_changed:
+            messages.append((ACCESS_GROUP, access_message()))
         await _send_all(layer, messages)
 
     def _complain(self, error: BaseException) -> None:

@@ -15,7 +15,18 @@ from typing import Any
 from django.db import Error
 
 from ..broker import layers
-from ..broker.messages import CHANGED, DELETED, EVENTS, FEED_GROUP, Publication, encoded, job_group, publications_of
+from ..broker.messages import (
+    ACCESS_CHANGED,
+    ACCESS_GROUP,
+    CHANGED,
+    DELETED,
+    EVENTS,
+    FEED_GROUP,
+    Publication,
+    encoded,
+    job_group,
+    publications_of,
+)
 from ..broker.subscriber import Subscriber
 from ..conf import conf
 from ..protocol import frames
@@ -65,6 +76,7 @@ class Hub:
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
             for work in (self.reader.run, self.feed.run, self.guard.run, self._send_heartbeats):
                 self._start(_forever(work), self._tasks)
+            self._start(self._join_group(ACCESS_GROUP), self._tasks)
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection and its subscriptions; the last stops the hub."""
@@ -149,7 +161,7 @@ class Hub:
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
             await self._join_group(job_group(job_id))
-            with _refused_if_unreadable(job_id):
+            with self._refusing(subscription, job_id):
                 await admit(self.reader, job, subscription, since)
 
     def unsubscribe(self, connection: Connection, job_id: str) -> None:
@@ -165,10 +177,23 @@ class Hub:
     async def _resume(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.subscribing():
             try:
-                with _refused_if_unreadable(job.job_id):
+                with self._refusing(stopped, job.job_id):
                     await admit(self.reader, job, stopped, stopped.stopped_at)
             except Refused as refused:
                 job.turn_away(stopped, refused)
+
+    @contextmanager
+    def _refusing(self, subscription: Subscription, job_id: str) -> Iterator[None]:
+        """Turn a database error into `Refused`; have a job that may not be seen leave the feed, as it leaves a page."""
+        try:
+            yield
+        except Error as error:
+            logger.warning("Job %s can't be read: %s", job_id, error)
+            raise unavailable(job_id) from error
+        except Refused as refused:
+            if not refused.temporary:
+                self.feed.forget(subscription.connection, job_id)
+            raise
 
     def _drop(self, job: WatchedJob) -> None:
         """Forget a job that nobody watches."""
@@ -249,6 +274,13 @@ class Hub:
                 self.feed.mark(job_id)
         elif message.get("type") == DELETED:
             self._compare(message["job_id"])
+        elif message.get("type") == ACCESS_CHANGED:
+            self.guard.hurry()
+
+    def access_changed(self) -> None:
+        """Have the guard ask soon, from any thread."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.guard.hurry)
 
     def dispatch(self, publications: Sequence[Publication]) -> None:
         """Give events to the jobs and feeds that are watched; they may come more than once and in any order.
@@ -265,16 +297,6 @@ class Hub:
             if job is not None and not job.offer(of_job):
                 logger.debug("An event of job %s is missing before %d", job_id, of_job[-1].seq)
                 self.reader.mark(job)
-
-
-@contextmanager
-def _refused_if_unreadable(job_id: str) -> Iterator[None]:
-    """Turn a database error into `Refused`."""
-    try:
-        yield
-    except Error as error:
-        logger.warning("Job %s can't be read: %s", job_id, error)
-        raise unavailable(job_id) from error
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

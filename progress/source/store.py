@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
+    from jobs.database import most_ids
     from jobs.models import ProcessingJob
     from jobs.retention import housekeeping
     from jobs.retention.chart import course_chart
@@ -15,6 +16,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
 else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
+    from ...jobs.database import most_ids
     from ...jobs.models import ProcessingJob
     from ...jobs.retention import housekeeping
     from ...jobs.retention.chart import course_chart
@@ -35,6 +37,7 @@ __all__ = [
     "job_event_committed",
     "lifecycle",
     "log_tail",
+    "most_ids",
     "selectors",
     "type_of_user",
 ]

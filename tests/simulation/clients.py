@@ -253,8 +253,10 @@ class Client:
         self.tell(f"gets {summary(frame)}")
         if kind in ("progress", "log", "snapshot", "error") and subject in self.world.job_ids:
             view = self.views.get(subject)
-            if kind == "error" and not (view is not None and view.may_be_refused) and self._left_lists(subject, frame):
-                return
+            if kind == "error" and self._left_lists(subject, frame):
+                if view is None or not view.may_be_refused:
+                    return
+                view.doubtful = True  # whether that was the answer to what was asked, or of a feed alone
             self.claim(view is not None, f"{kind} of {subject}, which nobody asked for")
             assert view is not None
             if kind == "error":
@@ -280,10 +282,10 @@ class Client:
 
     def _left_lists(self, job_id: str, frame: dict[str, Any]) -> bool:
         """Note that a job may no longer be seen, which is told of what only a feed has shown as well."""
-        shown = [feed for feed in self.feeds.values() if job_id in feed.jobs]
+        shown = [feed for feed in self.feeds.values() if job_id in feed.jobs and frame["code"] == "job_not_found"]
         for feed in shown:
             feed.forget(job_id)
-        return bool(shown) and frame["code"] == "job_not_found"
+        return bool(shown)
 
     def _refused(self, view: View, frame: dict[str, Any]) -> None:
         view.error(frame)

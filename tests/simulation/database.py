@@ -30,9 +30,11 @@ class Row(NamedTuple):
     created_at: datetime
     status_changed_at: datetime
     updated_at: datetime
+    guests: tuple[int, ...] = ()  # who else may see it: that is in a table of the host's own
 
     def model(self) -> ProcessingJob:
         fields = self._asdict()
+        del fields["guests"]
         return ProcessingJob(id=fields.pop("job_id"), name="", metadata={}, **fields)
 
     @property
@@ -184,6 +186,12 @@ class Database:
         self._note_access(job_id)
         return commit
 
+    def invite(self, job_id: str, guests: tuple[int, ...]) -> None:
+        """Let these, and no others, see a job that they could not see otherwise; its row stays as it is."""
+        self.past[job_id] = [row._replace(guests=guests) for row in self.past[job_id]]
+        self._store(self.past[job_id][-1])
+        self._note_access(job_id)
+
     def renew_epoch(self, job_id: str, epoch: str, *_: Any, **__: Any) -> None:
         """Stand in for `jobs.lifecycle.renew_epoch`: give a row another epoch, if it still has this one."""
         row = self.rows.get(job_id)
@@ -251,7 +259,8 @@ class Database:
 
     def recent_jobs(self, user: Any, limit: int, *, own: bool = False, **_: Any) -> list[ProcessingJob]:
         rows = sorted(self.rows.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)
-        return [row.model() for row in rows if may_view(user, row) and (not own or row.owner_id == user.pk)][:limit]
+        seen = [row for row in rows if may_view(user, row, row.guests) and (not own or row.owner_id == user.pk)]
+        return [row.model() for row in seen[:limit]]
 
     def jobs_changed_since(self, since: datetime, *_: Any, **__: Any) -> list[tuple[str, str, str, datetime]]:
         rows = sorted(self.rows.values(), key=lambda row: row.status_changed_at)
@@ -270,6 +279,7 @@ class Database:
         return [each for each in self.log[job_id] if each.seq > after and (upto is None or each.seq <= upto)]
 
 
-def may_view(user: Any, job: Any) -> bool:
-    """Tell whether a user may see a row or a job: the rule of `jobs.access.AccessPolicy`."""
-    return job.public or (user.is_authenticated and job.owner_id == user.pk) or user.is_staff
+def may_view(user: Any, job: Any, guests: tuple[int, ...]) -> bool:
+    """Tell whether a user may see a row or a job: by the rule of `jobs.access.AccessPolicy`, or as a guest."""
+    is_concerned = user.is_authenticated and (job.owner_id == user.pk or user.pk in guests)
+    return job.public or is_concerned or user.is_staff

@@ -183,6 +183,14 @@ FAULTS: dict[str, Fault] = {
         "an edit goes out before the row was read after it",
         {"progress.delivery.watched_job:WatchedJob.offer": _asks_nobody},
     ),
+    "guests": Fault(
+        "who may no longer see a job by what another table says still does",
+        {"progress.delivery.access_guard:AccessGuard._end_unseen": lambda _: lambda self, *_: None},
+    ),
+    "new guests": Fault(
+        "a feed does not show what its user may see newly",
+        {"progress.delivery.feed:Feed.owe": lambda _: lambda self, *_: None},
+    ),
 }
 
 

@@ -75,7 +75,7 @@ def run(seed: int, mode: str, hazards: frozenset[str] = HAZARDS) -> Outcome:
 async def _run(world: World) -> None:
     chance = world.chance("scenario")
     turmoil = [_work(world, job_id) for job_id in world.job_ids]
-    turmoil += [_weather(world)] + [client.live() for client in world.clients]
+    turmoil += [_weather(world), _invite(world)] + [client.live() for client in world.clients]
     await _for(world, world.seconds, turmoil)
     if world.database.set_back_jobs:
         await asyncio.sleep(LATE_SECONDS)  # else word of what is no more joins on to what is written next
@@ -227,6 +227,18 @@ async def _harm(world: World, job_id: str, chance: Random) -> None:
             world.publish([edit], here=chance.random() < 0.5, told=chance.random() < 0.9)
 
 
+async def _invite(world: World) -> None:
+    """Change who is a guest of which job, which no row of a job tells."""
+    chance, rows = world.chance("guests"), world.database.rows
+    for job_id in world.job_ids if world.has("guests") else ():
+        world.change_guests(job_id, chance.choice(((), (1,), (2,), (1, 2))), here=True, told=False)
+    while world.has("guests"):
+        await asyncio.sleep(chance.expovariate(2))
+        if rows:
+            guests = tuple(pk for pk in (1, 2) if chance.random() < 0.5)
+            world.change_guests(chance.choice(sorted(rows)), guests, here=True, told=chance.random() < 0.3)
+
+
 async def _weather(world: World) -> None:
     """Let things go wrong around the jobs, each for a while."""
     chance, layer = world.chance("weather"), world.layer
@@ -284,7 +296,7 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._world.tell("log", f"{record.levelname} {record.getMessage()}")
-        if record.levelno >= logging.CRITICAL:
+        if record.levelno >= logging.ERROR:
             self._world.note(f"the log says: {record.getMessage()} {record.exc_info and record.exc_info[1]!r}")
 
 

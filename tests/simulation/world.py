@@ -11,8 +11,10 @@ from django.db import OperationalError
 
 from jobs.states import LISTED, EventKind
 from progress.broker.messages import (
+    ACCESS_GROUP,
     FEED_GROUP,
     Deletion,
+    access_message,
     deletion_message,
     feed_message,
     job_group,
@@ -37,20 +39,8 @@ HAZARDS = frozenset(
         # the channel layer
         *("late", "lost", "repeated", "layer raises", "layer hangs", "layer deaf", "layer crash"),
         # the jobs
-        *(
-            "elsewhere",
-            "untold",
-            "burst",
-            "anew",
-            "delete",
-            "false word",
-            "prune",
-            "compact",
-            "set back",
-            "bad row",
-            "access",
-            "policy raises",
-        ),
+        *("elsewhere", "untold", "burst", "anew", "delete", "false word", "prune", "compact", "set back", "bad row"),
+        *("access", "guests", "policy raises"),
         # the sockets
         *("suspends", "send times", "send raises", "writer", "pauses"),
         # the clients
@@ -123,7 +113,7 @@ class World:
     # Access
 
     def allows(self, user: Any, row: Row) -> bool:
-        return may_view(user, row)
+        return may_view(user, row, row.guests)
 
     def policy(self) -> "World":
         return self
@@ -131,7 +121,12 @@ class World:
     def may_view(self, user: Any, job: Any) -> bool:
         if (user.pk, job.pk) in self.raising:
             raise RuntimeError("the policy fails")
-        return may_view(user, job)
+        row = self.database.rows.get(job.pk)
+        guests = () if row is None else row.guests  # which it reads by itself, as a policy over other tables does
+        return may_view(user, job, guests)
+
+    def newest(self, users: Any, limit: int, *, own: bool) -> Any:
+        return {user: [job.pk for job in self.database.recent_jobs(user, limit, own=own)] for user in users}
 
     def viewable(self, wanted: Any) -> Any:
         rows = self.database.rows
@@ -231,6 +226,15 @@ class World:
         if told and self.layer is not None:
             self.layer.group_send(job_group(job_id), deletion_message(Deletion(job_id)))
             self.layer.group_send(FEED_GROUP, feed_message([job_id]))
+
+    def change_guests(self, job_id: str, guests: tuple[int, ...], *, here: bool, told: bool) -> None:
+        """Change who else may see a job, and tell of it as `progress.access` does."""
+        self.database.invite(job_id, guests)
+        self.tell(job_id, f"has the guests {guests} ({'told' if told else 'untold'})")
+        if told and here:
+            hubs.access_changed()
+        if told and self.layer is not None:
+            self.layer.group_send(ACCESS_GROUP, access_message())
 
     # Sockets
 
