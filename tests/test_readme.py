@@ -14,7 +14,6 @@ from django.contrib.staticfiles import finders
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress.identity.tokens import verify
 from tests.documents import FENCE, PAGES, rows, section
 from tests.installation import ROOT, Served
 
@@ -71,13 +70,6 @@ def test_watch__runs(serve: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "completed 100.0 Done\n"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_tokens__runs(django_user_model: Any) -> None:
-    user = django_user_model.objects.create_user("anna")
-    names: dict[str, Any] = run(snippet_with(USAGE, "token"), user=user)
-    assert verify(names["token"]).user == user
-
-
 def test_logging__runs() -> None:
     logger = logging.getLogger("progress")
     before = logger.level
@@ -89,8 +81,9 @@ def test_logging__runs() -> None:
 
 
 def test_python__all_of_it_is_run() -> None:
+    """Here, and that of docs/access.md in test_access_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 3, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 2, "docs/troubleshooting.md": 1, "docs/access.md": 4}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

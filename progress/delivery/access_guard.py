@@ -18,10 +18,10 @@ from django.db import InterfaceError, OperationalError
 from ..conf import conf
 from ..identity.identity import Identity
 from ..identity.recheck import recheck
+from ..identity.rights import Rights, viewable
 from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
-from ..source.store import access, type_of_user
 from ..source.vocabulary import MAX_IDS, batched
 from . import reads
 from .connection import Connection
@@ -106,7 +106,7 @@ class AccessGuard:
         self._jobs = jobs
         self._feed = feed
         self._users = Questions(recheck)
-        self._views = Questions(_viewable)
+        self._views = Questions(viewable)
 
     async def run(self) -> None:
         """Check every ``PROGRESS_ACCESS_SECONDS``, until cancelled.
@@ -146,18 +146,18 @@ class AccessGuard:
         """Ask the policy about all that they watch or are shown, and end what they may not see."""
         shown: dict[Connection, Shown] = {}
         # By backend: the users of one are told apart by their keys, but another may know them with other rights.
-        wanted: dict[str, dict[type_of_user, set[str]]] = {}
+        wanted: dict[str, dict[Rights, set[str]]] = {}
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 if connection.is_accepting and (jobs := self._shown_to(connection)):
                     identity = connection.identity
                     shown[connection] = Shown(identity, jobs)
-                    wanted.setdefault(_backend(identity), {}).setdefault(identity.user, set()).update(jobs)
+                    wanted.setdefault(_backend(identity), {}).setdefault(identity.rights, set()).update(jobs)
             await asyncio.sleep(0)
-        answers = {backend: await self._views.answers(users) for backend, users in wanted.items()}
+        answers = {backend: await self._views.answers(asked) for backend, asked in wanted.items()}
         for some in batched(shown.items(), CONNECTIONS_A_TURN):
             for connection, (identity, jobs) in some:
-                answer = answers[_backend(identity)].get(identity.user)
+                answer = answers[_backend(identity)].get(identity.rights)
                 if answer is not None and connection.identity.proof == identity.proof and connection.is_accepting:
                     self._end_unseen(connection, jobs, *answer)
             await asyncio.sleep(0)
@@ -191,7 +191,3 @@ class AccessGuard:
 
 def _backend(identity: Identity) -> str:
     return "" if identity.proof is None else identity.proof.backend
-
-
-def _viewable(wanted: dict[type_of_user, Collection[str]]) -> Mapping[type_of_user, tuple[set[str], set[str]]]:
-    return access.viewable(wanted)

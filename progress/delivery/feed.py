@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ..conf import conf
+from ..identity.rights import Rights, may_view, recent
 from ..protocol.frames import FEEDS, FeedName, encode, feed, feed_entry
-from ..source.store import access, selectors, type_of_user
+from ..source.store import selectors
 from . import reads
 from .connection import Connection
 
@@ -69,10 +70,10 @@ class FeedWatcher:
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
-        user = self.connection.identity.user
-        if self.name == "mine" and (user.pk is None or job.owner_id != user.pk):
+        rights = self.connection.identity.rights
+        if self.name == "mine" and (rights.user.pk is None or job.owner_id != rights.user.pk):
             return False
-        return access.may_view(user, job)
+        return may_view(rights, job)
 
 
 class Feed:
@@ -92,6 +93,10 @@ class Feed:
         """Whether anybody watches a feed."""
         return bool(self._watchers)
 
+    def is_watched_by(self, connection: Connection, name: FeedName) -> bool:
+        """Return whether a socket watches a feed."""
+        return (connection, name) in self._watchers
+
     async def add(self, connection: Connection, name: FeedName) -> None:
         """Let a socket watch a feed: the most recent jobs first, then every change.
 
@@ -105,7 +110,7 @@ class Feed:
                 self._sent = await self._changes()
             self._watchers[connection, name] = watcher
         try:
-            entries, shown = await reads.in_thread(_recent, connection.identity.user, name)
+            entries, shown = await reads.in_thread(_recent, connection.identity.rights, name)
         except BaseException:
             self.remove(connection, name)
             raise
@@ -236,10 +241,8 @@ class Feed:
 # In a thread
 
 
-def _recent(user: type_of_user, name: FeedName) -> tuple[list[str], dict[str, Change]]:
-    if name == "mine" and user.pk is None:
-        return [], {}
-    jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
+def _recent(rights: Rights, name: FeedName) -> tuple[list[str], dict[str, Change]]:
+    jobs = recent(rights, name, conf.FEED_JOBS)
     return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
 
 

@@ -62,7 +62,7 @@ class WatchedJob:
         self.has_hole = False  # the log no longer has the events that come next
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
-        self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
+        self.asking: Shared[tuple[int, int, Any], bool | None] = Shared()  # whether a client may watch
         self._pending = 0
         self._plain: dict[Connection, None] = {}  # who gets every event as it comes, except for log lines
         self._with_logs: dict[Connection, None] = {}
