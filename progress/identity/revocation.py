@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from datetime import datetime
 
-from django.db import router
+from django.db import router, transaction
 from django.utils import timezone
 
 from ..models import AccessToken
@@ -31,12 +31,12 @@ def revoke_token(jti: str, *, expires: datetime | None = None, by: type_of_user 
     """
     if not JTI.fullmatch(jti):
         raise ValueError("a token's name has 1 to 128 characters, without spaces")
-    AccessToken.objects.get_or_create(jti=jti, defaults={"expires": expires})
-    # Another may revoke it at the same time: the first is who did.
-    revoker = None if by is None else by.pk
-    AccessToken.objects.filter(jti=jti, revoked_at=None).update(revoked_at=timezone.now(), revoked_by=revoker)
-    logger.info("The token %s was revoked", jti)
-    # The access guard finds it at its next question, within PROGRESS_ACCESS_SECONDS.
+    with transaction.atomic(using=router.db_for_write(AccessToken)):
+        row, _ = AccessToken.objects.select_for_update().get_or_create(jti=jti, defaults={"expires": expires})
+        if row.revoked_at is None:
+            row.revoked_at, row.revoked_by_id = timezone.now(), None if by is None else by.pk
+            row.save(update_fields=["revoked_at", "revoked_by"])  # whose signal may hurry the access guard
+            logger.info("The token %s was revoked", jti)
 
 
 def revoked_among(jtis: Collection[str]) -> set[str]:

@@ -51,14 +51,19 @@ def guest(browser: Browser, serve: Served) -> Iterator[Page]:
     assert [text for text in complaints if not expected.search(text)] == []
 
 
-def a_private_job(worker: Step) -> None:
+def private_jobs(worker: Step) -> None:
+    worker("hidden", "create")
     worker("private", "create", name="Import")
     worker("private", "mark_started", message="Reading")
 
 
-def test_share_link__shows_a_private_job_until_it_is_revoked(guest: Page, serve: Served, worker: Step) -> None:
-    a_private_job(worker)
+def test_share_link__shows_one_private_job_until_it_is_revoked(guest: Page, serve: Served, worker: Step) -> None:
+    private_jobs(worker)
     token = serve.site.worker(ISSUE, "private")
+    for other in ("hidden", "no-such-job"):
+        guest.goto(f"{serve.url}/jobs/{other}/#t={token}")
+        expect(guest.locator("[data-part=connection]")).to_have_text("waiting for the job")
+        expect(guest.locator("h1")).to_have_text("A shared job")
     guest.goto(f"{serve.url}/jobs/private/#t={token}")
     connection, bar = guest.locator("[data-part=connection]"), guest.locator("progress")
     expect(connection).to_have_text(LIVE)
@@ -91,15 +96,6 @@ def test_share_link__shows_a_private_job_until_it_is_revoked(guest: Page, serve:
     guest.evaluate("location.hash = '#t=' + arguments[0]".replace("arguments[0]", repr(token)))
     expect(connection).to_have_text(GONE)
     assert guest.url == f"{serve.url}/jobs/private/"
-
-
-def test_share_link__admits_to_no_other_job(guest: Page, serve: Served, worker: Step) -> None:
-    a_private_job(worker)
-    token = serve.site.worker(ISSUE, "other")
-    for job_id in ("private", "no-such-job"):
-        guest.goto(f"{serve.url}/jobs/{job_id}/#t={token}")
-        expect(guest.locator("[data-part=connection]")).to_have_text("waiting for the job")
-        expect(guest.locator("h1")).to_have_text("A shared job")
 
 
 def test_share_link__to_a_job_that_the_visitor_may_see_anyway(page: Page, serve: Served, worker: Step) -> None:

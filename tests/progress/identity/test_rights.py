@@ -1,5 +1,6 @@
 """What decides what a client may see: the policy on its user, and what its token names."""
 
+import random
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from jobs.access import AccessPolicy
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from progress.identity.grant import Grant
 from progress.identity.rights import Rights, may_view, recent, viewable
@@ -91,3 +93,51 @@ def test_viewable__a_policy_that_fails_harms_no_token_that_stands_alone(ann: Use
     alone, of_ann = rights(jobs=["theirs-1"]), rights(ann, jobs=["mine-1"])
     found = viewable({alone: EVERY, of_ann: EVERY})
     assert found == {alone: ({"theirs-1"}, set()), of_ann: (set(), {"mine-1"})}
+
+
+def a_world(seed: random.Random) -> tuple[list[ProcessingJob], list[User | AnonymousUser]]:
+    """Jobs of all kinds, with names of which some are the beginnings of others, and users of all kinds."""
+    users = [User.objects.create_user("ann"), User.objects.create_user("bob"), User.objects.create_superuser("root")]
+    names = ["a", "a-", "a-1", "A-1", "a-10", "b", "b-1", "B", "a_1", "ab"]
+    for name in names:
+        ProcessingJobLifecycle.create(name, owner=seed.choice([*users, None]), public=seed.random() < 0.3)
+    return list(ProcessingJob.objects.all()), [*users, NOBODY]
+
+
+def a_grant(seed: random.Random, *, has_user: bool) -> Grant | None:
+    if has_user and seed.random() < 0.2:
+        return None
+    parts = "aAb", ("", "-", "-1", "_", "b", "-10"), ("", "*")
+    names = ["".join(map(seed.choice, parts)) for _ in range(3)]
+    feed = seed.choice([None, "all", "mine"] if has_user else [None, "all"])
+    return Grant.of({"jobs": names, **({"feed": feed} if feed else {})}, has_user=has_user)
+
+
+def is_seen(rights: Rights, job: ProcessingJob) -> bool:
+    """The model: who may see a job, in as few words as that takes."""
+    user, grant = rights
+    is_named = grant is None or any(
+        job.pk.startswith(name[:-1]) if name.endswith("*") else job.pk == name for name in grant.jobs or ()
+    )
+    is_theirs = job.public or (user.pk is not None and job.owner_id == user.pk) or user.is_superuser
+    return is_named and (is_theirs or (grant is not None and not grant.has_user))
+
+
+def test_rights__agree_with_a_model_in_all_their_forms() -> None:
+    """Thousands of combinations of user, job and token: one by one, all at once, and as a feed."""
+    seed = random.Random(4711)
+    jobs, users = a_world(seed)
+    asked = []
+    for user in users:
+        asked += [Rights(user, a_grant(seed, has_user=user.is_authenticated)) for _ in range(40)]
+    asked += [Rights(NOBODY), *(Rights(user) for user in users)]
+    together = viewable({rights: {*(job.pk for job in jobs), "no-such-job"} for rights in asked})
+    for rights in asked:
+        expected = {job.pk for job in jobs if is_seen(rights, job)}
+        assert {job.pk for job in jobs if may_view(rights, job)} == expected, rights
+        assert together[rights] == (expected, set()), rights
+        own = {job.pk for job in jobs if job.owner_id is not None and job.owner_id == rights.user.pk}
+        for feed, shown in (("all", expected), ("mine", expected & own)):
+            is_admitted = rights.admits_feed(feed)  # type: ignore[arg-type]
+            found = {job.pk for job in recent(rights, feed, 100)}  # type: ignore[arg-type]
+            assert found == (shown if is_admitted else set()), (rights, feed)
