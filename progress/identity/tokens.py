@@ -65,7 +65,7 @@ def issue_token(
     row.save(force_insert=True)
     claims: dict[str, object] = {"jti": row.jti}
     if user is not None:
-        claims |= {"sub": str(user.pk), "fingerprint": fingerprints(user)[0]}
+        claims |= {"sub": str(user.pk), web_tokens.FINGERPRINT: fingerprints(user)[0]}
     if watch is not None:
         claims["watch"] = watch
     return web_tokens.encode(claims, expires)

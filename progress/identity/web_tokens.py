@@ -15,6 +15,7 @@ from . import keys
 from .grant import Grant
 
 AUDIENCE = "progress"
+FINGERPRINT = "password_fingerprint"  # a claim of the site's own tokens
 MAX_CHARACTERS = 8_192  # of a token: more than the 128 jobs that one may name take
 LEEWAY_SECONDS = 10.0  # by which the clock of who signed may be ahead
 JTI = re.compile(r"[!-~]{1,128}")
@@ -86,7 +87,7 @@ def decode(token: str) -> Claims:
     """
     try:
         return _decode(token)
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, OSError, RecursionError):
         # Without the cause, which may quote the token.
         raise InvalidToken("The token is malformed, not signed by a known key, or not valid now.") from None
 
@@ -113,7 +114,7 @@ def _decode(token: str) -> Claims:
         _text(payload["jti"], JTI),
         _expiry(payload["exp"]),
         None if subject is None else _text(subject, SUBJECT),
-        _fingerprint(payload["fingerprint"]) if "fingerprint" in payload else None,
+        _fingerprint(payload[FINGERPRINT]) if FINGERPRINT in payload else None,
         grant,
     )
 

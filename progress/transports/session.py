@@ -247,11 +247,13 @@ class Session:
 
     async def _authenticate(self, command: Auth) -> None:
         before = self.connection.identity
+        self._close_at(None)  # a token that comes in time renews the one before, however long it takes to check
         try:
             self.connection.identity = identity = await reads.in_thread(verify_token, command.token)
             await hubs.current().guard.check([self.connection])  # what it watches is the new user's from here on
         except Error as error:
             self.connection.identity = before
+            self._close_at(before.expires)
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
         assert identity.expires is not None, "every token expires"
         self._end_feeds_that_are_not_admitted()

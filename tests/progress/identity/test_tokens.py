@@ -119,7 +119,7 @@ def test_verify__without_a_user_it_is_nobody_who_has_a_grant(settings: Any) -> N
 def test_verify__by_an_empty_fingerprint_is_no_way_round(user: User, settings: Any) -> None:
     settings.PROGRESS_TOKEN_KEYS = KEYS
     with pytest.raises(InvalidToken):
-        tokens.verify(shared(sub=str(user.pk), fingerprint=""))
+        tokens.verify(shared(sub=str(user.pk), password_fingerprint=""))
 
 
 def test_identity__of_equal_names_and_other_grants_is_another(settings: Any) -> None:

@@ -95,7 +95,7 @@ BAD = {
     "sub of nothing": lambda: raw(text(sub=None)),
     "sub with a zero": lambda: shared(sub="a\x00"),
     "a key that may not grant": lambda: shared(kid="modest", secret=SECRET[::-1]),
-    "a fingerprint of a number": lambda: shared(sub="5", fingerprint=5),
+    "a fingerprint of a number": lambda: shared(sub="5", password_fingerprint=5),
     "nothing to watch": lambda: shared(watch=...),
     "watch of text": lambda: shared(watch="job-1"),
     "watch of nothing named": lambda: shared(watch={}),

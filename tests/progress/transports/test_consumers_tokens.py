@@ -1,18 +1,22 @@
 """Tokens, through the site's ASGI application: what they grant and narrow, renewed and revoked."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from progress.delivery import hubs
 from progress.identity import tokens
 from progress.identity.revocation import revoke_token
 from progress.protocol.codes import CloseCode
+from progress.transports import session
 from tests.progress.delivery.guarding import is_served
 from tests.progress.identity.minting import KEYS, pair, shared
 from tests.progress.identity.test_revocation import name_of
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user
-from tests.progress.watching import Socket, bearer, run, watching
+from tests.progress.watching import WAIT_SECONDS, Socket, bearer, run, timers, watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("keys")]
 
@@ -194,3 +198,31 @@ async def test_refusals__are_one_answer_and_no_log_line_has_the_token(logged: An
             answers.append((await socket.ask(type="auth", token=token), await socket.close_code()))
         assert not [record for record in logged.records if token in record.getMessage()]
     assert all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_renewal__in_time_is_not_overtaken_by_the_end_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, is_answered: bool
+) -> None:
+    """However long the check takes; if the database does not answer, the first token's end stands."""
+    verify, asked_for, passing = session.verify_token, threading.Event(), threading.Event()
+
+    def slow(token: str) -> Any:
+        asked_for.set()
+        assert passing.wait(WAIT_SECONDS)
+        if not is_answered:
+            raise OperationalError("silent")
+        return verify(token)
+
+    await a_job("job-1", public=False)
+    async with watching("/progress/ws/job-1", bearer(shared(jti="first"))) as socket:
+        assert (await socket.next())["type"] == "snapshot"
+        (first,) = timers()
+        monkeypatch.setattr(session, "verify_token", slow)
+        await socket.send_json_to({"type": "auth", "token": shared(jti="second", exp=int(time.time()) + 1200)})
+        await run(asked_for.wait)(WAIT_SECONDS)
+        assert timers() == []
+        passing.set()
+        assert (await socket.next())["type"] == ("authenticated" if is_answered else "error")
+        (last,) = timers()
+        assert last.when() - first.when() == pytest.approx(600 if is_answered else 0, abs=5)
