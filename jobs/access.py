@@ -5,7 +5,7 @@ Replace the policy by naming a subclass of `AccessPolicy` in ``JOBS_ACCESS_POLIC
 
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -18,8 +18,10 @@ from django.db import InterfaceError, OperationalError, router
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
-from .batches import MAX_IDS, batched
+from .batches import batched
+from .database import most_ids
 from .models import ProcessingJob, readable
+from .permissions import holders
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +57,27 @@ class AccessPolicy:
         if type(self).visible is not AccessPolicy.visible or self._sees_all(user):
             return readable(self.visible(user, jobs).order_by("-created_at")[:limit])
         found = [job for way in self._ways(user) for job in readable(jobs.filter(way).order_by("-created_at")[:limit])]
-        newest = {job.pk: job for job in sorted(found, key=lambda job: job.created_at, reverse=True)}
-        return list(newest.values())[:limit]
+        return _newest_first(found)[:limit]
+
+    def newest(self, users: Collection[type_of_user], limit: int, *, own: bool) -> dict[type_of_user, list[str]]:
+        """Return the ids of what `recent` returns of all jobs, or of a user's own: asked every few seconds for feeds.
+
+        Of what all may see, and of what all may see who see everything, the newest are read once; the rest is a query a
+        user. If ``visible`` or ``recent`` is a subclass's own, that is asked for each user.
+        """
+        jobs = _jobs().only("created_at")
+        if (type(self).visible, type(self).recent) != (AccessPolicy.visible, AccessPolicy.recent):
+            of_each = {user: jobs.filter(owner_id=user.pk) if own else jobs for user in users}
+            return {user: _ids(self.recent(user, some, limit)) for user, some in of_each.items()}
+        jobs = jobs.order_by("-created_at")
+        see_all = set() if own else holders([user for user in users if _is_staff(user)], VIEW_PERMISSION)
+        everything = list(jobs[:limit]) if see_all else []
+        public = [] if own or len(see_all) == len(users) else list(jobs.filter(public=True)[:limit])
+        newest = {}
+        for user in users:
+            owned = jobs.filter(owner_id=user.pk)[:limit] if user.is_authenticated and user not in see_all else ()
+            newest[user] = _ids(everything if user in see_all else _newest_first([*public, *owned]))[:limit]
+        return newest
 
     def viewable(self, wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_user, set[str]]:
         """Return which of the jobs with these ids each user may see: asked every few seconds, for all who watch.
@@ -69,39 +90,43 @@ class AccessPolicy:
         job_ids = {job_id for some in wanted.values() for job_id in some}
         if type(self).may_view is not AccessPolicy.may_view:
             seen: dict[type_of_user, set[str]] = {user: set() for user in wanted}
-            for piece in batched(job_ids, MAX_IDS):
+            for piece in _pieces(job_ids):
                 jobs = _jobs().in_bulk(piece)
                 for user, some in wanted.items():
                     seen[user] |= {job_id for job_id in jobs.keys() & some if self.may_view(user, jobs[job_id])}
             return seen
         facts = {
             job_id: (public, owner_id)
-            for some in batched(job_ids, MAX_IDS)
+            for some in _pieces(job_ids)
             for job_id, public, owner_id in _jobs().filter(pk__in=some).values_list("pk", "public", "owner_id")
         }
-        return {user: self._viewable_by_facts(user, facts.keys() & some, facts) for user, some in wanted.items()}
+        return self._viewable_by_facts({user: facts.keys() & some for user, some in wanted.items()}, facts)
 
     def _viewable_by_facts(
-        self, user: type_of_user, job_ids: set[str], facts: Mapping[str, tuple[bool, Any]]
-    ) -> set[str]:
+        self, wanted: Mapping[type_of_user, set[str]], facts: Mapping[str, tuple[bool, Any]]
+    ) -> dict[type_of_user, set[str]]:
         """Return what `may_view` says of jobs by what decides it; whole rows take ten times as long to read."""
-        seen = {job_id for job_id in job_ids if _concerns(user, *facts[job_id])}
-        # Permissions take a query, so they are asked for only where that matters.
-        return job_ids if seen != job_ids and self._sees_all(user) else seen
+        answers, staff = {}, []
+        for user, job_ids in wanted.items():
+            answers[user] = {job_id for job_id in job_ids if _concerns(user, *facts[job_id])}
+            if len(answers[user]) < len(job_ids) and _is_staff(user):
+                staff.append(user)  # permissions take a query, so they are asked for only where that matters
+        return answers | {user: wanted[user] for user in holders(staff, VIEW_PERMISSION)}
 
     def _visible_among(self, user: type_of_user, job_ids: Collection[str]) -> set[str]:
-        pieces = (self.visible(user, _jobs().filter(pk__in=some)) for some in batched(job_ids, MAX_IDS))
+        pieces = (self.visible(user, _jobs().filter(pk__in=some)) for some in _pieces(job_ids))
         return {job_id for piece in pieces for job_id in piece.values_list("pk", flat=True)}
 
     def _ways(self, user: type_of_user) -> list[Q]:
         return [Q(public=True), *([Q(owner_id=user.pk)] if user.is_authenticated else [])]
 
     def _sees_all(self, user: type_of_user) -> bool:
-        # A user model need not say who is staff; then its superusers are.
-        is_staff = getattr(user, "is_staff", getattr(user, "is_superuser", False))
-        return bool(
-            user.is_active and is_staff and user.has_perm(VIEW_PERMISSION)  # type: ignore[attr-defined]  # a staff user has permissions
-        )
+        return _is_staff(user) and bool(user.has_perm(VIEW_PERMISSION))  # type: ignore[union-attr]  # staff can be asked
+
+
+def _is_staff(user: type_of_user) -> bool:
+    # A user model need not say who is staff; then its superusers are.
+    return bool(user.is_active and getattr(user, "is_staff", getattr(user, "is_superuser", False)))
 
 
 def _concerns(user: type_of_user, public: bool, owner_id: Any) -> bool:
@@ -162,9 +187,39 @@ def _viewable_by_halves(pairs: list[tuple[type_of_user, str]]) -> dict[type_of_u
     return answers
 
 
+def newest(users: Collection[type_of_user], limit: int, *, own: bool) -> dict[type_of_user, list[str]]:
+    """Ask the policy for the newest jobs that each user may see, without the users for whom it raises.
+
+    Raises:
+        OperationalError: The database does not answer.
+
+    """
+    try:
+        return policy().newest(users, limit, own=own)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        if len(users) > 1:
+            return {user: found for one in users for user, found in newest([one], limit, own=own).items()}
+        logger.warning("The access policy can't tell the newest jobs of a user: %r", error)
+        return {}
+
+
+def _newest_first(jobs: "Iterable[ProcessingJob]") -> list[ProcessingJob]:
+    return list({job.pk: job for job in sorted(jobs, key=lambda job: job.created_at, reverse=True)}.values())
+
+
+def _ids(jobs: "Iterable[ProcessingJob]") -> list[str]:
+    return [job.pk for job in jobs]
+
+
 def _jobs() -> "QuerySet[ProcessingJob]":
     """Return the jobs where they are written, since a replica may lag."""
     return ProcessingJob.objects.using(router.db_for_write(ProcessingJob))
+
+
+def _pieces(job_ids: Collection[str]) -> Iterator[list[str]]:
+    return batched(job_ids, most_ids(router.db_for_write(ProcessingJob)))
 
 
 @checks.register()

@@ -7,6 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MAX_IDS = 500  # in one query; SQLite takes 999 parameters by default
+MANY_IDS = 10_000  # in one query of a database that takes any number
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

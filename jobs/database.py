@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
+from .batches import MANY_IDS
 from .models import ProcessingJob
 
 R = TypeVar("R")
@@ -35,6 +36,12 @@ def connection_to_write() -> BaseDatabaseWrapper:
     """Return this thread's connection to the database that jobs are written to."""
     connection: BaseDatabaseWrapper = connections[router.db_for_write(ProcessingJob)]
     return connection
+
+
+def most_ids(alias: str) -> int:
+    """Return how many ids a query of a database may name."""
+    limit = connections[alias].features.max_query_params
+    return MANY_IDS if limit is None else max(1, min(MANY_IDS, limit // 2))
 
 
 def with_retries(work: Callable[[BaseDatabaseWrapper], R]) -> R:

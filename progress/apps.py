@@ -10,8 +10,8 @@ class ProgressConfig(AppConfig):
     verbose_name = "Live progress"
 
     def ready(self) -> None:
-        """Connect to the signal of committed events, and register the checks that run at start."""
-        from . import checks
+        """Connect to the signals of what changes, and register the checks that run at start."""
+        from . import access, checks
         from .broker import layers
         from .broker.publisher import publish
         from .delivery.hubs import deliver
@@ -19,5 +19,6 @@ class ProgressConfig(AppConfig):
 
         layers.load()
         checks.warn_of_server()
+        access.connect()
         job_event_committed.connect(deliver, dispatch_uid="progress.hub")
         job_event_committed.connect(publish, dispatch_uid="progress.publisher")

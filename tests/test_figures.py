@@ -10,7 +10,7 @@ from progress.broker import publisher
 from progress.client import connection as client
 from progress.client import terminal
 from progress.conf import Conf
-from progress.delivery import feed, log_reader, reads, window
+from progress.delivery import feed_watcher, log_reader, reads, window
 from progress.protocol.codes import CloseCode
 from progress.protocol.commands import MAX_JOBS
 from progress.transports import session
@@ -58,7 +58,7 @@ SENTENCES = {
     "no limit; {}, on TCP": Conf.ACCEPT_BACKLOG,
     # Constants
     "One message can ask for many jobs: 1 to {}, each once": MAX_JOBS,
-    "fewer if they take more than {} characters": feed.FRAME_CHARACTERS,
+    "fewer if they take more than {} characters": feed_watcher.FRAME_CHARACTERS,
     "or {} KiB. What the database says of its row": window.WINDOW_BYTES / KIB,
     "for each watched job ({} KiB at most)": window.WINDOW_BYTES / KIB,
     "up to {} in a round": log_reader.ROUND_EVENTS,

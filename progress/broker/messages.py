@@ -12,8 +12,10 @@ logger = logging.getLogger(__name__)
 # Groups and types have a prefix, since a host's consumers may share the layer. A consumer of the host's in a group of
 # the same name would get our messages, for which it has no handler, and end with an error.
 FEED_GROUP = "progress.feed"  # is sent the id of every job that is new or has changed its status
+ACCESS_GROUP = "progress.access"  # is told that it is time to ask who may see what again
 EVENTS = "progress.events"
 CHANGED = "progress.changed"
+ACCESS_CHANGED = "progress.access_changed"
 
 
 def job_group(job_id: str) -> str:
@@ -55,6 +57,11 @@ def job_message(publications: list[Publication]) -> dict[str, Any]:
 def feed_message(job_ids: list[str]) -> dict[str, Any]:
     """Return the message to the feeds' group that names jobs which have changed."""
     return {"type": CHANGED, "job_ids": job_ids}
+
+
+def access_message() -> dict[str, Any]:
+    """Return the message to the servers' group that has them ask again; whoever forges it learns and ends nothing."""
+    return {"type": ACCESS_CHANGED}
 
 
 def publications_of(message: dict[str, Any]) -> list[Publication]:

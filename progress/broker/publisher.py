@@ -20,7 +20,16 @@ from django.conf import settings
 from ..conf import conf
 from ..source.vocabulary import Event, EventKind
 from . import layers
-from .messages import FEED_GROUP, Publication, encoded, feed_message, job_group, job_message
+from .messages import (
+    ACCESS_GROUP,
+    FEED_GROUP,
+    Publication,
+    access_message,
+    encoded,
+    feed_message,
+    job_group,
+    job_message,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,12 @@ def publish(sender: Any, event: Event, **_: Any) -> None:
     # The layer itself is looked up in the thread: to import one takes longer than the job should wait.
     if getattr(settings, "CHANNEL_LAYERS", None):
         Publisher.of_this_process().put(event)
+
+
+def tell_access_changed() -> None:
+    """Have the servers ask again who may see what."""
+    if getattr(settings, "CHANNEL_LAYERS", None):
+        Publisher.of_this_process().put_access_changed()
 
 
 class Publisher:
@@ -59,6 +74,7 @@ class Publisher:
         self._pid = os.getpid()
         self._queue: deque[Event] = deque()
         self._lock = threading.Lock()  # for the queue: whoever finds it empty wakes the thread
+        self._has_access_changed = False  # and no message has said so yet; one says it for any number of changes
         self._dropped = 0  # events, so far
         self._complained_at = float("-inf")
         self._loop = asyncio.new_event_loop()
@@ -77,6 +93,13 @@ class Publisher:
                 self._dropped += 1
             self._queue.append(event)
         if was_empty:  # else the thread still has some to send, and will find this one as well
+            self._loop.call_soon_threadsafe(self._filled.set)
+
+    def put_access_changed(self) -> None:
+        """Have the servers told soon that access has changed."""
+        with self._lock:
+            is_news, self._has_access_changed = not self._has_access_changed, True
+        if is_news:
             self._loop.call_soon_threadsafe(self._filled.set)
 
     def flush(self) -> None:
@@ -98,11 +121,11 @@ class Publisher:
     async def _send_queue(self) -> None:
         """Send what is in the queue, one batch after another."""
         async with self._sending:
-            while self._queue:
-                batch = self._take()
+            while self._queue or self._has_access_changed:
+                batch, has_access_changed = self._take()
                 try:
                     async with asyncio.timeout(LAYER_SEND_SECONDS):
-                        await self._send(batch)
+                        await self._send(batch, has_access_changed=has_access_changed)
                 except (Exception, asyncio.CancelledError) as error:  # a channel layer may raise anything
                     task = asyncio.current_task()
                     if task is not None and task.cancelling():
@@ -110,12 +133,13 @@ class Publisher:
                     self._dropped += len(batch)
                     self._complain(error)
 
-    def _take(self) -> list[Event]:
-        """Take up to a batch of events from the queue."""
+    def _take(self) -> tuple[list[Event], bool]:
+        """Take up to a batch of events from the queue, and whether access has changed."""
         with self._lock:
-            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+            has_access_changed, self._has_access_changed = self._has_access_changed, False
+            return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))], has_access_changed
 
-    async def _send(self, batch: list[Event]) -> None:
+    async def _send(self, batch: list[Event], *, has_access_changed: bool) -> None:
         layer = layers.configured()
         if layer is None:
             return
@@ -126,6 +150,8 @@ class Publisher:
         changed = list(dict.fromkeys(event.job_id for event in batch if event.kind == EventKind.STATUS))
         if changed:
             messages.append((FEED_GROUP, feed_message(changed)))
+        if has_access_changed:
+            messages.append((ACCESS_GROUP, access_message()))
         await _send_all(layer, messages)
 
     def _complain(self, error: BaseException) -> None:

@@ -9,79 +9,38 @@ a policy fails, the subscription ends as ``unavailable``. All others are answere
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping
-from typing import Generic, NamedTuple, TypeVar
-
-from django.db import InterfaceError, OperationalError
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from ..conf import conf
 from ..identity.identity import Identity
 from ..identity.recheck import recheck
-from ..identity.rights import Rights, viewable
+from ..identity.rights import Rights, newest, viewable
 from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
-from ..source.vocabulary import MAX_IDS, batched
-from . import reads
+from ..protocol.frames import FeedName
+from ..source.vocabulary import batched
 from .connection import Connection
 from .feed import Feed
+from .questions import Questions
 from .subscription import Subscription
 from .watched_job import WatchedJob
 
 logger = logging.getLogger(__name__)
 
-A = TypeVar("A")
-K = TypeVar("K")
-V = TypeVar("V")
-
 CONNECTIONS_A_TURN = 250  # looked at before others have their turn, some 2 ms of work
-QUICK_SECONDS, SLOW_SECONDS = 0.25, 1.0  # of a visit to the database, by which the next is to take more, or less
+FEEDS_A_CHECK = 250  # of different users: each may take a query, some 0.3 ms
+HURRY_SECONDS = 0.1  # after word of a change, for those that come with it: who signs out is told of before it is done
+PAUSE_SECONDS = 0.5  # between two checks, however many changes there are word of
 
 # A browser may hold a new session by now, so it comes back; a token stays what it is.
 ENDED = {"session": CloseCode.TOKEN_EXPIRED, "token": CloseCode.NOT_AUTHENTICATED}
 
 
-class Questions(Generic[K, V, A]):
-    """One question about many, in as many visits to the database as it takes, of which none may take long.
-
-    A backend, a session engine or a policy of the host's own may be asked for each, and be slow: then fewer are asked
-    about in a visit, this time or the next.
-
-    Args:
-        ask: Answers about some, in a thread; those that it can't answer about it leaves out.
-
-    """
-
-    def __init__(self, ask: Callable[[dict[K, V]], Mapping[K, A]]) -> None:
-        self._ask = ask
-        self._size = MAX_IDS
-
-    async def answers(self, wanted: Mapping[K, V]) -> dict[K, A]:
-        """Return the answers that there are.
-
-        Raises:
-            OperationalError: The database does not answer, or so many took too long.
-
-        """
-        answers: dict[K, A] = {}
-        loop, rest = asyncio.get_running_loop(), list(wanted.items())
-        while rest:
-            batch, rest = dict(rest[: self._size]), rest[self._size :]
-            began = loop.time()
-            try:
-                answers.update(await reads.in_thread(self._ask, batch))
-            except (OperationalError, InterfaceError):
-                self._size = max(1, len(batch) // 10)
-                raise
-            except Exception:
-                logger.exception("Access can't be asked for again")
-            took = loop.time() - began
-            if took > SLOW_SECONDS:
-                self._size = max(1, len(batch) // 2)
-            elif took < QUICK_SECONDS:
-                self._size = min(MAX_IDS, self._size * 2)
-        return answers
+FeedOf = tuple[str, FeedName, Rights]  # one for all connections of a user of a backend, with equal tokens
 
 
 class Shown(NamedTuple):
@@ -107,17 +66,33 @@ class AccessGuard:
         self._feed = feed
         self._users = Questions(recheck)
         self._views = Questions(viewable)
+        self._recent: Questions[FeedOf, None, list[str]] = Questions(_newest)
+        self._feed_turn = 0  # of the next check: which of many feeds is the first to be asked about
+        self._is_hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Have the next check come soon, since access has changed somewhere; what has changed, it finds by itself."""
+        self._is_hurried.set()
 
     async def run(self) -> None:
-        """Check every ``PROGRESS_ACCESS_SECONDS``, until cancelled.
+        """Check every ``PROGRESS_ACCESS_SECONDS``, and soon after each `hurry`, until cancelled.
 
         Raises:
             OperationalError: The database does not answer; nothing has ended by that.
 
         """
         while True:
-            await asyncio.sleep(conf.ACCESS_SECONDS)
+            await self._until_due()
             await self.check()
+
+    async def _until_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        checked_at = loop.time()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(conf.ACCESS_SECONDS):
+                await self._is_hurried.wait()
+                await asyncio.sleep(max(HURRY_SECONDS, checked_at + PAUSE_SECONDS - loop.time()))
+                self._is_hurried.clear()  # not if it is time for a check by now: that may be too early for this change
 
     async def check(self, connections: Collection[Connection] | None = None) -> None:
         """Ask once, about all connections or these, and act on the answers."""
@@ -125,6 +100,7 @@ class AccessGuard:
         present = [each for each in asked if each.is_accepting]
         await self._check_who_they_are(present)
         await self._check_what_they_see(present)
+        await self._show_what_is_new(present)
 
     async def _check_who_they_are(self, connections: Collection[Connection]) -> None:
         """Take their users as they are now, and close those whose session or token no longer holds."""
@@ -162,6 +138,27 @@ class AccessGuard:
                     self._end_unseen(connection, jobs, *answer)
             await asyncio.sleep(0)
 
+    async def _show_what_is_new(self, connections: Collection[Connection]) -> None:
+        """Have feeds show what their users may see newly, of the jobs that the first frame would hold."""
+        watchers: dict[FeedOf, list[Connection]] = {}
+        for turn in batched(connections, CONNECTIONS_A_TURN):
+            for connection in turn:
+                for name in self._feed.names_of(connection):
+                    key = _backend(connection.identity), name, connection.identity.rights
+                    watchers.setdefault(key, []).append(connection)
+            await asyncio.sleep(0)
+        asked = self._in_turn(list(watchers))
+        answers = await self._recent.answers(dict.fromkeys(asked))
+        for key, recent in answers.items():
+            for connection in watchers[key]:
+                self._feed.owe(connection, key[1], recent)  # which asks the policy before anything is sent
+
+    def _in_turn(self, feeds: list[FeedOf]) -> list[FeedOf]:
+        """Return as many feeds as are asked about in one check, and others in the next."""
+        first = self._feed_turn % max(1, len(feeds))
+        self._feed_turn = first + FEEDS_A_CHECK
+        return [*feeds[first:], *feeds[:first]][:FEEDS_A_CHECK]
+
     def _shown_to(self, connection: Connection) -> dict[str, Subscription | None]:
         job_ids = (*connection.watched, *self._feed.shown_to(connection))
         return {job_id: self._subscription(connection, job_id) for job_id in job_ids}
@@ -191,3 +188,11 @@ class AccessGuard:
 
 def _backend(identity: Identity) -> str:
     return "" if identity.proof is None else identity.proof.backend
+
+
+def _newest(wanted: Collection[FeedOf]) -> dict[FeedOf, list[str]]:
+    found = {}
+    for backend, name in dict.fromkeys(key[:2] for key in wanted):
+        asked = [rights for *of, rights in wanted if of == [backend, name]]
+        found.update({(backend, name, each): ids for each, ids in newest(asked, name, conf.FEED_JOBS).items()})
+    return found

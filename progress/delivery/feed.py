@@ -5,18 +5,19 @@ A feed shows the latest state of each job that has changed, and not every change
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
 from ..conf import conf
-from ..identity.rights import Rights, may_view, recent
-from ..protocol.frames import FEEDS, FeedName, encode, feed, feed_entry
+from ..identity.rights import Rights, recent
+from ..protocol.frames import FEEDS, FeedName, encode, feed_entry
 from ..source.store import selectors
 from . import reads
 from .connection import Connection
+from .feed_watcher import FeedWatcher
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -25,55 +26,11 @@ logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
-REMEMBERED = 4  # times PROGRESS_FEED_JOBS: how many shown jobs are remembered, to ask for access again
 CHANGES = 500  # jobs that are read at a time
-FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
 
 Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
 
 Key = tuple[Connection, FeedName]
-
-
-class FeedWatcher:
-    """One socket's subscription to one feed."""
-
-    def __init__(self, connection: Connection, name: FeedName) -> None:
-        self.connection = connection
-        self.name = name
-        self.is_answered = False  # before that, it is sent no changes
-        self.shown: dict[str, None] = {}  # the jobs that it was sent last
-        self.owed: dict[str, None] = {}  # changed jobs that it alone has yet to be sent, if it may see them
-
-    def answer(self, recent: list[str], job_ids: Iterable[str]) -> None:
-        """Send the first frame: the latest jobs, as many as it can hold."""
-        self.is_answered = True
-        self.note_shown(job_ids)
-        shown = next(_batches(reversed(recent)), [])
-        self._send(shown[::-1], cut=len(shown) < len(recent))
-
-    def send_changes(self, entries: dict[str, str]) -> None:
-        """Send changed jobs, in as many frames as they take."""
-        self.note_shown(entries)
-        for batch in _batches(entries.values()):
-            self._send(batch)
-
-    def note_shown(self, job_ids: Iterable[str]) -> None:
-        """Remember what was sent last, as much as a list may show."""
-        for job_id in job_ids:
-            self.shown.pop(job_id, None)
-            self.shown[job_id] = None
-        while len(self.shown) > REMEMBERED * conf.FEED_JOBS:
-            del self.shown[next(iter(self.shown))]
-
-    def _send(self, entries: list[str], *, cut: bool = False) -> None:
-        self.connection.send(feed(self.name, entries, cut=cut))
-
-    def sees(self, job: "ProcessingJob") -> bool:
-        """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
-        rights = self.connection.identity.rights
-        if self.name == "mine" and (rights.user.pk is None or job.owner_id != rights.user.pk):
-            return False
-        return may_view(rights, job)
 
 
 class Feed:
@@ -92,10 +49,6 @@ class Feed:
     def is_watched(self) -> bool:
         """Whether anybody watches a feed."""
         return bool(self._watchers)
-
-    def is_watched_by(self, connection: Connection, name: FeedName) -> bool:
-        """Return whether a socket watches a feed."""
-        return (connection, name) in self._watchers
 
     async def add(self, connection: Connection, name: FeedName) -> None:
         """Let a socket watch a feed: the most recent jobs first, then every change.
@@ -137,6 +90,16 @@ class Feed:
         """Forget that a connection was shown a job."""
         for watcher in self._of(connection):
             watcher.shown.pop(job_id, None)
+
+    def names_of(self, connection: Connection) -> list[FeedName]:
+        """Return the feeds that a connection watches."""
+        return [watcher.name for watcher in self._of(connection)]
+
+    def owe(self, connection: Connection, name: FeedName, recent: Sequence[str]) -> None:
+        """Send a connection those of its feed's most recent jobs that it was not shown: it may see them newly."""
+        watcher = self._watchers.get((connection, name))
+        if watcher is not None and watcher.owe(recent):
+            self._due.set()
 
     def _of(self, connection: Connection) -> list[FeedWatcher]:
         if not self._watchers:
@@ -220,7 +183,7 @@ class Feed:
             fresh = {job_id: entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed}
             if watcher.connection.identity.proof == proofs[watcher]:
                 watcher.send_changes(fresh)
-                watcher.owed = dict.fromkeys(owed)
+                watcher.still_owe(owed, asked=wanted)
             else:  # it is another user's by now, who has to be asked about
                 watcher.owed |= changed
                 self._due.set()
@@ -283,17 +246,3 @@ def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, str]:
         except Exception as error:  # whatever is wrong with a row, it harms its own job only
             logger.warning("Job %s can't be shown: %r", job.pk, error)
     return entries
-
-
-def _batches(entries: Iterable[str]) -> Iterator[list[str]]:
-    """Yield entries in batches that are each a frame."""
-    batch: list[str] = []
-    size = 0
-    for entry in entries:
-        if batch and size + len(entry) > FRAME_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += len(entry)
-    if batch:
-        yield batch

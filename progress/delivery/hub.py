@@ -15,7 +15,17 @@ from typing import Any
 from django.db import Error
 
 from ..broker import layers
-from ..broker.messages import CHANGED, EVENTS, FEED_GROUP, Publication, encoded, job_group, publications_of
+from ..broker.messages import (
+    ACCESS_CHANGED,
+    ACCESS_GROUP,
+    CHANGED,
+    EVENTS,
+    FEED_GROUP,
+    Publication,
+    encoded,
+    job_group,
+    publications_of,
+)
 from ..broker.subscriber import Subscriber
 from ..conf import conf
 from ..protocol import frames
@@ -65,6 +75,7 @@ class Hub:
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
             for work in (self.reader.run, self.feed.run, self.guard.run, self._send_heartbeats):
                 self._start(_forever(work), self._tasks)
+            self._start(self._join_group(ACCESS_GROUP), self._tasks)
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection and its subscriptions; the last stops the hub."""
@@ -236,6 +247,13 @@ class Hub:
         elif message.get("type") == CHANGED:
             for job_id in message["job_ids"]:
                 self.feed.mark(job_id)
+        elif message.get("type") == ACCESS_CHANGED:
+            self.guard.hurry()
+
+    def access_changed(self) -> None:
+        """Have the guard ask soon, from any thread."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.guard.hurry)
 
     def dispatch(self, publications: Sequence[Publication]) -> None:
         """Give events to the jobs and feeds that are watched; they may come more than once and in any order.

@@ -38,6 +38,14 @@ def interested(job_id: str, kind: EventKind) -> list[Hub]:
         return [hub for hub in _hubs.values() if hub.wants(job_id, kind)]
 
 
+def access_changed() -> None:
+    """Have all hubs of this process ask soon who may see what; from any thread."""
+    with _lock:
+        hubs = list(_hubs.values())
+    for hub in hubs:
+        hub.access_changed()
+
+
 def _after_fork() -> None:
     # The parent's event loops do not run in the child, which must not write to their wake-up pipes either.
     global _lock

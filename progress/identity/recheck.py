@@ -1,25 +1,23 @@
 """Whether what clients have shown still holds: sessions end, passwords change, users are deactivated or deleted."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
-from importlib import import_module
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import router
-from django.utils import timezone
 
+from ..source.store import most_ids
+from ..source.vocabulary import batched
 from .identity import Proof
 from .revocation import revoked_among
+from .sessions import living
 
 logger = logging.getLogger(__name__)
-
-ENGINES_WITH_ROWS = {f"django.contrib.sessions.backends.{name}" for name in ("db", "cached_db")}
 
 UserKey = tuple[str, Any]  # the backend, and the id by which it knows the user
 
@@ -27,9 +25,9 @@ UserKey = tuple[str, Any]  # the backend, and the id by which it knows the user
 def recheck(known: Mapping[Proof, Any]) -> dict[Proof, Any]:
     """Return the user of each proof as the database has them now; None if the proof no longer holds.
 
-    One query for the users of each of Django's backends, one for all sessions and one for all tokens, so no more at
-    once than a query takes. A session engine or a backend of the host's own is asked for each; where that fails, the
-    proof is left out.
+    One query for the users of each of Django's backends, one for all sessions and one for all tokens, where the
+    database takes as many ids in one. A session engine or a backend of the host's own is asked for each; where that
+    fails, the proof is left out.
 
     Args:
         known: The user of each proof, as read before.
@@ -39,7 +37,8 @@ def recheck(known: Mapping[Proof, Any]) -> dict[Proof, Any]:
 
     """
     users, unclear_users = _users(proof for proof in known if proof.user_id is not None)
-    living, unclear_sessions = _living({proof.session_key for proof in known if proof.kind == "session"})
+    signed_in, unclear_sessions = living({proof.session_key for proof in known if proof.kind == "session"})
+    _warn(unclear_sessions, "sessions")
     revoked = revoked_among({proof.jti for proof in known} - {""})
     answers: dict[Proof, Any] = {}
     for proof, before in known.items():
@@ -53,7 +52,7 @@ def recheck(known: Mapping[Proof, Any]) -> dict[Proof, Any]:
         if key in unclear_users or proof.session_key in unclear_sessions:
             continue
         user = users.get(key)
-        lives = user is not None and (user.is_active if proof.kind == "token" else proof.session_key in living)
+        lives = user is not None and (user.is_active if proof.kind == "token" else proof.session_key in signed_in)
         answers[proof] = user if lives and _has_same_password(proof, before, user) else None
     return answers
 
@@ -96,37 +95,11 @@ def _users(proofs: Iterable[Proof]) -> tuple[dict[UserKey, Any], set[UserKey]]:
     return found, set(unclear)
 
 
-def _stored(user_ids: Iterable[Any]) -> Iterable[Any]:
+def _stored(user_ids: Collection[Any]) -> Iterator[Any]:
     model = get_user_model()
-    return model._default_manager.using(router.db_for_write(model)).filter(pk__in=list(user_ids))
-
-
-def _living(session_keys: set[str]) -> tuple[set[str], set[str]]:
-    """Return those sessions that have not ended, and those that could not be asked for."""
-    if not session_keys:
-        return set(), set()
-    store = import_module(settings.SESSION_ENGINE).SessionStore
-    living: set[str] = set()
-    unclear: dict[str, Exception] = {}
-    if settings.SESSION_ENGINE in ENGINES_WITH_ROWS:
-        living = _rows_of(store, session_keys)
-        if settings.SESSION_ENGINE.endswith(".db"):
-            return living, set()
-    for key in session_keys - living:
-        try:
-            if auth.SESSION_KEY in store(key):  # which loads it, as a request would
-                living.add(key)
-        except Exception as error:  # of a cache that does not answer, say
-            unclear[key] = error
-    _warn(unclear, "sessions")
-    return living, set(unclear)
-
-
-def _rows_of(store: Any, session_keys: Collection[str]) -> set[str]:
-    """Return the sessions that have a row; to decode what each holds would take longer than all else."""
-    model = store.get_model_class()
-    rows = model.objects.using(router.db_for_write(model)).filter(expire_date__gt=timezone.now(), pk__in=session_keys)
-    return set(rows.values_list("session_key", flat=True))
+    alias = router.db_for_write(model)
+    for some in batched(user_ids, most_ids(alias)):
+        yield from model._default_manager.using(alias).filter(pk__in=some)
 
 
 def _warn(unclear: Mapping[Any, Exception], what: str) -> None:

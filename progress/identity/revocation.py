@@ -8,8 +8,8 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from ..models import AccessToken
-from ..source.store import type_of_user
-from ..source.vocabulary import MAX_IDS, batched
+from ..source.store import most_ids, type_of_user
+from ..source.vocabulary import batched
 from .web_tokens import JTI
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,10 @@ def revoke_token(jti: str, *, expires: datetime | None = None, by: type_of_user 
 
 def revoked_among(jtis: Collection[str]) -> set[str]:
     """Return those of these tokens that were revoked; read where they are written, since a replica may lag."""
-    rows = AccessToken.objects.using(router.db_for_write(AccessToken)).filter(revoked_at__isnull=False)
-    return {jti for some in batched(jtis, MAX_IDS) for jti in rows.filter(jti__in=some).values_list("jti", flat=True)}
+    alias = router.db_for_write(AccessToken)
+    rows = AccessToken.objects.using(alias).filter(revoked_at__isnull=False)
+    pieces = batched(jtis, most_ids(alias))
+    return {jti for some in pieces for jti in rows.filter(jti__in=some).values_list("jti", flat=True)}
 
 
 def forget_expired() -> int:

@@ -4,8 +4,11 @@ This is the only place that knows of both. The policy never sees a token; where 
 names is all that counts. All functions read the database, and raise what the policy raises.
 """
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import InterfaceError, OperationalError
 
 from ..protocol.frames import FeedName
 from ..source.store import access, selectors, type_of_user
@@ -13,6 +16,8 @@ from .grant import Grant
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
+
+logger = logging.getLogger(__name__)
 
 
 class Rights(NamedTuple):
@@ -71,6 +76,24 @@ def viewable(wanted: Mapping[Rights, Collection[str]]) -> dict[Rights, tuple[set
         seen, undecided = of_users[rights.user] if rights.is_of_user else (existing, set())
         answers[rights] = seen & job_ids, undecided & job_ids
     return answers
+
+
+def newest(wanted: Collection[Rights], feed: FeedName, limit: int) -> dict[Rights, list[str]]:
+    """Return the ids of what `recent` returns for each: asked every few seconds for feeds, and once for all users.
+
+    For each that names jobs it is a query or two more. Those for whom the policy can't tell are left out.
+    """
+    unnamed = [rights for rights in wanted if rights.grant is None or rights.grant.jobs is None]
+    of_users = access.newest([rights.user for rights in unnamed], limit, own=feed == "mine")
+    found = {rights: of_users[rights.user] for rights in unnamed if rights.user in of_users}
+    for rights in set(wanted) - set(unnamed):
+        try:
+            found[rights] = [job.pk for job in recent(rights, feed, limit)]
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.warning("The access policy can't tell the newest jobs that a token names: %r", error)
+    return found
 
 
 def recent(rights: Rights, feed: FeedName, limit: int) -> "list[ProcessingJob]":

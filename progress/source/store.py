@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
+    from jobs.database import most_ids
     from jobs.models import ProcessingJob
     from jobs.selectors import Head, Span
     from jobs.signals import job_event_committed
@@ -12,6 +13,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
 else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
+    from ...jobs.database import most_ids
     from ...jobs.models import ProcessingJob
     from ...jobs.selectors import Head, Span
     from ...jobs.signals import job_event_committed
@@ -25,6 +27,7 @@ __all__ = [
     "access",
     "job_event_committed",
     "lifecycle",
+    "most_ids",
     "selectors",
     "type_of_user",
 ]

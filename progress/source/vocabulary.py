@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__ == "progress.source":
-    from jobs.batches import MAX_IDS, batched
+    from jobs.batches import MANY_IDS, MAX_IDS, batched
     from jobs.events import Event
     from jobs.ids import is_job_id
     from jobs.states import EventKind, Status
 else:
-    from ...jobs.batches import MAX_IDS, batched
+    from ...jobs.batches import MANY_IDS, MAX_IDS, batched
     from ...jobs.events import Event
     from ...jobs.ids import is_job_id
     from ...jobs.states import EventKind, Status
 
-__all__ = ["MAX_IDS", "Event", "EventKind", "Status", "batched", "is_job_id"]
+__all__ = ["MANY_IDS", "MAX_IDS", "Event", "EventKind", "Status", "batched", "is_job_id"]

@@ -20,7 +20,7 @@ from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
 from ..protocol.exceptions import Refused
-from ..protocol.frames import FEEDS, FeedName
+from ..protocol.frames import FeedName
 from ..source.vocabulary import is_job_id
 
 logger = logging.getLogger(__name__)
@@ -262,8 +262,8 @@ class Session:
 
     def _end_feeds_that_are_not_admitted(self) -> None:
         hub, rights = hubs.current(), self.connection.identity.rights
-        for name in FEEDS:
-            if hub.feed.is_watched_by(self.connection, name) and not rights.admits_feed(name):
+        for name in hub.feed.names_of(self.connection):
+            if not rights.admits_feed(name):
                 hub.unsubscribe_feed(self.connection, name)
                 self.connection.send(frames.error(_feed_refused(name)))
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.db import OperationalError, ProgrammingError
 from django.test import override_settings
 
-from jobs.access import AccessPolicy, check_policy, policy, viewable
+from jobs.access import AccessPolicy, check_policy, newest, policy, viewable
 from jobs.models import ProcessingJob
 
 pytestmark = pytest.mark.django_db
@@ -182,3 +182,26 @@ def test_viewable__a_silent_database_is_no_answer(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(AccessPolicy, "viewable", away)
     with pytest.raises(OperationalError):
         viewable({User(pk=1): ["a"], User(pk=2): ["b"]})
+
+
+class OfEach(AccessPolicy):
+    def recent(self, user: Any, jobs: Any, limit: int) -> Any:
+        return list(jobs.filter(public=False).order_by("-created_at")[:limit])
+
+
+def test_newest__asks_what_a_policy_has_of_its_own(users: Any, jobs: list[ProcessingJob]) -> None:
+    owner = users["owner"]
+    with override_settings(JOBS_ACCESS_POLICY=f"{__name__}.OfEach"):
+        assert set(newest([owner], 9, own=False)[owner]) == {job.pk for job in jobs if not job.public}
+        assert newest([owner], 9, own=True)[owner] == [job.pk for job in jobs if job.name == "owned"]
+    with override_settings(JOBS_ACCESS_POLICY=f"{__name__}.OnlyVisible"):
+        assert newest([owner], 9, own=False)[owner] == [job.pk for job in jobs if job.name == "public"]
+
+
+def test_newest__a_silent_database_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(AccessPolicy, "newest", away)
+    with pytest.raises(OperationalError):
+        newest([User(pk=1), User(pk=2)], 9, own=False)

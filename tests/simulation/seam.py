@@ -17,8 +17,8 @@ from tests.simulation.world import World
 READ_PATH = {
     "broker": ("subscriber",),
     "delivery": (
-        *("hub", "hubs", "feed", "connection", "outbox", "reads"),
-        *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "access_guard", "admission"),
+        *("hub", "hubs", "feed", "feed_watcher", "connection", "outbox", "reads"),
+        *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "access_guard", "questions", "admission"),
     ),
     "transports": ("asgi", "consumers", "session"),
 }

@@ -9,7 +9,7 @@ import pytest
 from jobs.events import Event
 from jobs.states import EventKind
 from progress.broker import publisher
-from progress.broker.messages import FEED_GROUP
+from progress.broker.messages import ACCESS_GROUP, FEED_GROUP
 from tests.progress.broker.publishing import an_event, hold
 from tests.progress.watching import WAIT_SECONDS
 
@@ -151,3 +151,26 @@ def test_feed__learns_once_of_each_job_that_changed_its_status(own, layer):
     assert [message for group, message in layer.sent if group == FEED_GROUP] == [
         {"type": "progress.changed", "job_ids": ["job-1"]}
     ]
+
+
+def test_access__that_has_changed_is_told_once_for_all_changes(own, layer):
+    hold(own, layer)
+    for _ in range(100):
+        own.put_access_changed()
+    own.put(an_event(1))
+    layer.gate.set()
+    own.flush()
+    told = [message for group, message in layer.sent if group == ACCESS_GROUP]
+    assert told == [{"type": "progress.access_changed"}]
+    assert layer.seqs() == [1]
+
+
+def test_access__that_has_changed_wakes_the_publisher(own, layer):
+    own.put_access_changed()
+    assert layer.tried.acquire(timeout=WAIT_SECONDS)
+
+
+def test_access__without_a_layer_there_is_nobody_to_tell(settings, monkeypatch):
+    settings.CHANNEL_LAYERS = {}
+    monkeypatch.setattr(publisher.Publisher, "of_this_process", lambda: pytest.fail("nobody"))
+    publisher.tell_access_changed()

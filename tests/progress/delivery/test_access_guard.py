@@ -1,6 +1,8 @@
 """Access on open connections: withdrawn by whatever means, it ends; nobody else notices."""
 
+import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,11 +12,12 @@ from django.utils import timezone
 
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
-from progress.delivery import hubs
+from progress.delivery import access_guard, hubs
+from progress.delivery.feed import Feed
 from progress.protocol.codes import CloseCode
 from tests.progress.delivery.guarding import PATH, asked, cookie, is_served, logout
 from tests.progress.sockets import a_job, a_token, a_user
-from tests.progress.watching import bearer, run, watching
+from tests.progress.watching import WAIT_SECONDS, bearer, run, watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("asked_by_hand")]
 
@@ -195,4 +198,51 @@ async def test_run__asks_by_itself(settings):
     async with watching(PATH, *await cookie(ann)) as socket:
         assert (await socket.next())["type"] == "snapshot"
         await run(logout)()
+        assert await socket.close_code() == CloseCode.TOKEN_EXPIRED
+
+
+async def test_hurry__has_it_asked_soon_and_no_more_often_than_that(monkeypatch):
+    """However many changes there are word of, and none is overlooked."""
+    monkeypatch.setattr(access_guard, "HURRY_SECONDS", 0.01)
+    monkeypatch.setattr(access_guard, "PAUSE_SECONDS", 0.05)
+    loop, checks = asyncio.get_running_loop(), []
+
+    async def check() -> None:
+        checks.append(loop.time())
+        if len(checks) == 3:
+            done.set()
+
+    done, guard = asyncio.Event(), access_guard.AccessGuard([], {}, Feed())
+    monkeypatch.setattr(guard, "check", check)
+    running, hurrying = asyncio.ensure_future(guard.run()), asyncio.ensure_future(_hurry(guard))
+    await asyncio.wait_for(done.wait(), WAIT_SECONDS)
+    for task in running, hurrying:
+        task.cancel()
+    assert all(later - earlier >= 0.05 for earlier, later in pairwise(checks))
+
+
+async def _hurry(guard: access_guard.AccessGuard) -> None:
+    while True:
+        guard.hurry()
+        await asyncio.sleep(0.001)
+
+
+async def test_hurry__a_moment_before_the_period_ends_counts_for_the_next_check(settings, monkeypatch):
+    """Who signs out is told of before it is done, and the check that is due may come too early."""
+    settings.PROGRESS_ACCESS_SECONDS = 0.05
+    monkeypatch.setattr(access_guard, "HURRY_SECONDS", 60)
+    guard = access_guard.AccessGuard([], {}, Feed())
+    guard.hurry()
+    await guard._until_due()
+    assert guard._is_hurried.is_set()
+
+
+async def test_change__by_djangos_own_means_is_acted_on_at_once():
+    """Long before the period ends, which these tests leave at a minute."""
+    ann = await a_user()
+    await a_job("private", owner=ann, public=False)
+    async with watching(PATH, *await cookie(ann)) as socket:
+        assert (await socket.next())["type"] == "snapshot"
+        ann.is_active = False
+        await run(ann.save)()
         assert await socket.close_code() == CloseCode.TOKEN_EXPIRED

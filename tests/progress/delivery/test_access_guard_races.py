@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from jobs import access
 from jobs.models import ProcessingJob
-from progress.delivery import access_guard, feed, hubs, reads
+from progress.delivery import access_guard, feed, hubs, questions, reads
 from progress.identity.identity import Proof
 from progress.identity.recheck import recheck
 from progress.protocol.codes import CloseCode
@@ -186,14 +186,14 @@ class Slow(ModelBackend):
 
 async def test_backend__that_is_slow_is_asked_about_fewer_at_a_time(monkeypatch):
     monkeypatch.setattr(reads, "READ_SECONDS", 0.4)
-    monkeypatch.setattr(access_guard, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(questions, "SLOW_SECONDS", 0.2)
     users = [await a_user(f"user-{number}") for number in range(20)]
     known = {Proof("token", user.pk, "", backend=f"{__name__}.Slow"): user for user in users}
-    questions = access_guard.Questions(recheck)
+    asking = questions.Questions(recheck)
     with pytest.raises(OperationalError):
-        await questions.answers(known)
+        await asking.answers(known)
     for _ in range(2):
-        answers = await questions.answers(known)
+        answers = await asking.answers(known)
         assert list(answers.values()) == users
 
 
@@ -223,6 +223,7 @@ async def test_queries__are_as_few_for_many_users_as_for_one(monkeypatch):
         socket = await Socket(f"/progress/ws/job-{number}", *await cookie(user)).open()
         assert (await socket.next())["type"] == "snapshot"
         sockets.append(socket)
+    await asked()  # after which what their sessions hold is known
     monkeypatch.setattr(reads, "in_thread", counting)
     await asked()
     assert counted == [2, 1]

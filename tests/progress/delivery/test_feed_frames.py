@@ -2,7 +2,7 @@
 
 import pytest
 
-from progress.delivery import feed, hubs
+from progress.delivery import feed_watcher, hubs
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.watching import watchers
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 async def test_feed__the_first_frame_has_the_latest_that_fit(unheard, no_sweep, monkeypatch):
     for number in range(4):
         await a_job(f"job-{number}", name="n" * 100)
-    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 900)
+    monkeypatch.setattr(feed_watcher, "FRAME_CHARACTERS", 900)
     async with watchers() as [watcher]:
         await watch(watcher)
     assert told(watcher) == [[("job-2", "pending"), ("job-3", "pending")]]
@@ -41,7 +41,7 @@ async def test_feed__jobs_that_are_all_too_large_for_the_first_frame_are_cut(unh
 
 
 async def test_feed__one_job_too_large_for_a_frame_is_a_frame(unheard, no_sweep, monkeypatch):
-    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 1)
+    monkeypatch.setattr(feed_watcher, "FRAME_CHARACTERS", 1)
     await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
@@ -49,7 +49,7 @@ async def test_feed__one_job_too_large_for_a_frame_is_a_frame(unheard, no_sweep,
 
 
 async def test_feed__changes_have_no_result_and_are_never_cut(no_sweep, monkeypatch):
-    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 1)
+    monkeypatch.setattr(feed_watcher, "FRAME_CHARACTERS", 1)
     jobs = [await a_job(f"job-{number}") for number in range(2)]
     async with watchers() as [watcher]:
         await watch(watcher)
@@ -65,7 +65,7 @@ async def test_feed__changes_have_no_result_and_are_never_cut(no_sweep, monkeypa
 async def test_feed__many_changes_at_once_come_in_several_frames(unheard, no_sweep, monkeypatch):
     async with watchers() as [watcher]:
         await watch(watcher)
-        monkeypatch.setattr(feed, "FRAME_CHARACTERS", 900)
+        monkeypatch.setattr(feed_watcher, "FRAME_CHARACTERS", 900)
         for number in range(5):
             await a_job(f"job-{number}", name="n" * 100)
         for number in range(5):
@@ -76,5 +76,5 @@ async def test_feed__many_changes_at_once_come_in_several_frames(unheard, no_swe
 
 
 async def test_batches__as_large_as_they_may_be_and_no_larger(monkeypatch):
-    monkeypatch.setattr(feed, "FRAME_CHARACTERS", 6)
-    assert list(feed._batches(["123"] * 5)) == [["123"] * 2, ["123"] * 2, ["123"]]
+    monkeypatch.setattr(feed_watcher, "FRAME_CHARACTERS", 6)
+    assert list(feed_watcher._batches(["123"] * 5)) == [["123"] * 2, ["123"] * 2, ["123"]]

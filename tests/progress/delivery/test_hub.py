@@ -35,7 +35,7 @@ async def test_subscribe__a_hundred_at_once_read_the_job_once(calls, no_sweep, l
         assert all(seqs(each) == [4, 5, 6, 7, 7] for each in many)
         assert calls["get_jobs"] == 1
         assert calls["events_between"] == 1
-        assert layer.calls == [("add", f"progress.job.{JOB}")]
+        assert [call for call in layer.calls if JOB in call[1]] == [("add", f"progress.job.{JOB}")]
     assert hubs.current().jobs == {}
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from progress.broker import subscriber
-from progress.broker.messages import FEED_GROUP, job_message, publication_of
-from progress.delivery import hubs
+from progress.broker.messages import ACCESS_GROUP, FEED_GROUP, access_message, job_message, publication_of
+from progress.delivery import access_guard, hubs
 from progress.protocol.exceptions import Refused
 from tests.progress.hubs import JOB, a_job, seqs, watch
-from tests.progress.watching import eventually, watchers
+from tests.progress.watching import WAIT_SECONDS, eventually, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,6 +59,20 @@ async def test_layer__lost_the_last_message(unheard, settings, layer):
         await watcher.until_seq(2)
 
 
+async def test_layer__brings_word_of_access_and_nothing_rests_on_what_it_says(layer, monkeypatch, asked_by_hand):
+    monkeypatch.setattr(access_guard, "PAUSE_SECONDS", 0.01)
+    async with watchers():
+        checked = asyncio.Event()
+
+        async def check() -> None:
+            checked.set()
+
+        monkeypatch.setattr(hubs.current().guard, "check", check)
+        await eventually(lambda: ACCESS_GROUP in layer.groups)
+        await layer.inbox.put({**access_message(), "user": 1, "public": True})
+        await asyncio.wait_for(checked.wait(), WAIT_SECONDS)
+
+
 async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch, layer):
     """Each socket that goes asks whether anybody still watches the feed."""
     async with watchers(3) as [watcher, passing_by, failing]:
@@ -72,14 +86,14 @@ async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch
 
         monkeypatch.setattr(hubs.current().feed, "_changes", slow)
         await hubs.current().subscribe_feed(watcher.connection, "all")
-        assert layer.groups == {FEED_GROUP}
+        assert layer.groups == {ACCESS_GROUP, FEED_GROUP}
         hubs.current().unsubscribe_feed(watcher.connection)
-        await eventually(lambda: layer.groups == set())
+        await eventually(lambda: layer.groups == {ACCESS_GROUP})
 
         monkeypatch.setattr(hubs.current().feed, "_changes", lambda: 1 / 0)
         with pytest.raises(Refused):
             await hubs.current().subscribe_feed(failing.connection, "all")
-        await eventually(lambda: layer.groups == set())
+        await eventually(lambda: layer.groups == {ACCESS_GROUP})
 
 
 async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
@@ -92,7 +106,7 @@ async def test_unsubscribe__the_last_of_a_job_leaves_its_group(no_sweep, layer):
         hubs.current().unsubscribe(one.connection, JOB)
         assert not hubs.current().subscriber._leaving
         hubs.current().unsubscribe(other.connection, JOB)
-        await eventually(lambda: layer.groups == set())
+        await eventually(lambda: layer.groups == {ACCESS_GROUP})
 
 
 async def test_leave__a_subscriber_that_is_being_left_is_left_though_others_come_and_go(layer):
@@ -100,7 +114,7 @@ async def test_leave__a_subscriber_that_is_being_left_is_left_though_others_come
     async with watchers() as [watcher]:
         await eventually(lambda: hubs.current().subscriber.is_healthy)
         await watch(watcher)
-        assert layer.groups == {f"progress.job.{JOB}"}
+        assert layer.groups == {ACCESS_GROUP, f"progress.job.{JOB}"}
         layer.passing = asyncio.Event()  # to leave the group takes a while
     async with watchers():
         pass

@@ -7,10 +7,11 @@ import pytest
 from django.conf import settings as site_settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from progress.identity import auth, tokens
+from progress.identity import auth, sessions, tokens
 from progress.identity.identity import Identity, Proof
 from progress.identity.recheck import recheck
 from tests.progress.identity.test_auth import OURS, a_request, cookie_of
@@ -96,6 +97,40 @@ def test_session__that_ends_in_any_store(settings, user, tmp_path, engine):
     assert not holds(identity)
 
 
+@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file"])
+def test_session__that_is_emptied_and_kept_in_any_store(settings, user, tmp_path, engine):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    identity = by_session(user)
+    assert holds(identity)
+    session = import_module(site_settings.SESSION_ENGINE).SessionStore(identity.proof.session_key)
+    session["visited"] = True
+    session.save()
+    assert holds(identity)
+    session.clear()
+    session.save()
+    assert not holds(identity)
+    assert session.exists(identity.proof.session_key)
+
+
+def test_session__is_decoded_when_it_has_been_saved_and_not_again(user, monkeypatch):
+    identity, decoded = by_session(user), []
+    decode = SessionStore.decode
+    monkeypatch.setattr(SessionStore, "decode", lambda self, data: decoded.append(data) or decode(self, data))
+    for _ in range(3):
+        assert holds(identity)
+    assert len(decoded) == 1
+    SessionStore(identity.proof.session_key).save()
+    decoded.clear()
+    for _ in range(3):
+        assert holds(identity)
+    assert len(decoded) == 1
+    monkeypatch.setattr(sessions, "REMEMBERED", 0)
+    sessions._signed_in.clear()
+    assert holds(identity), "whatever is remembered"
+
+
 def test_session__that_lives_in_the_browser_ends_with_its_user_only(settings, user):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     identity = by_session(user)
@@ -171,6 +206,7 @@ def test_hash__of_a_user_model_with_more_in_it_than_the_password(user, monkeypat
 def test_queries__as_many_for_any_number():
     identities = [by_session(User.objects.create_user(f"user-{number}")) for number in range(5)]
     identities += [by_token(User.objects.get(username="user-0"))]
+    recheck(known(*identities))  # after which what their sessions hold is known
     with CaptureQueriesContext(connection) as queries:
         assert set(recheck(known(*identities))) == {identity.proof for identity in identities}
     assert len(queries) == 4, "users by either backend, sessions, tokens"

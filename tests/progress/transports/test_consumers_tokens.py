@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from jobs.models import ProcessingJob
 from progress.delivery import hubs
 from progress.identity import tokens
 from progress.identity.revocation import revoke_token
@@ -226,3 +227,20 @@ async def test_renewal__in_time_is_not_overtaken_by_the_end_of_the_first(
         assert (await socket.next())["type"] == ("authenticated" if is_answered else "error")
         (last,) = timers()
         assert last.when() - first.when() == pytest.approx(600 if is_answered else 0, abs=5)
+
+
+async def test_feed__shows_what_may_be_seen_newly_of_what_is_named() -> None:
+    ann = await a_user()
+    for job_id in ("a-1", "b-1"):
+        await a_job(job_id, public=False)
+    narrowed, alone = await a_token(ann, jobs=["a-*"]), shared(watch={"jobs": ["b-*"], "feed": "all"})
+    async with watching("/progress/ws", bearer(narrowed)) as socket, watching("/progress/ws", bearer(alone)) as guest:
+        assert (await socket.ask(type="subscribe", feed="all"))["jobs"] == []
+        assert [job["job_id"] for job in (await guest.ask(type="subscribe", feed="all"))["jobs"]] == ["b-1"]
+        await run(ProcessingJob.objects.update)(public=True)
+        await asked()
+        assert [job["job_id"] for job in (await socket.next())["jobs"]] == ["a-1"]
+        await guest.send_json_to({"type": "auth", "token": shared(jti="wider", watch={"jobs": ["a-1"], "feed": "all"})})
+        frames = {frame["type"]: frame for frame in [await guest.next() for _ in range(3)]}
+        assert frames["error"]["subject"] == "b-1"
+        assert [job["job_id"] for job in frames["feed"]["jobs"]] == ["a-1"]

@@ -1,0 +1,61 @@
+"""One question about many, asked every few seconds: how many are asked about at once goes by how long that takes."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from django.db import InterfaceError, OperationalError
+
+from ..source.vocabulary import MANY_IDS, MAX_IDS
+from . import reads
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A")
+K = TypeVar("K")
+V = TypeVar("V")
+
+QUICK_SECONDS, SLOW_SECONDS = 0.25, 1.0  # of a visit to the database, by which the next is to take more, or less
+
+
+class Questions(Generic[K, V, A]):
+    """One question about many, in as many visits to the database as it takes, of which none may take long.
+
+    A backend, a session engine or a policy of the host's own may be asked for each, and be slow: then fewer are asked
+    about in a visit, this time or the next.
+
+    Args:
+        ask: Answers about some, in a thread; those that it can't answer about it leaves out.
+
+    """
+
+    def __init__(self, ask: Callable[[dict[K, V]], Mapping[K, A]]) -> None:
+        self._ask = ask
+        self._size = MAX_IDS
+
+    async def answers(self, wanted: Mapping[K, V]) -> dict[K, A]:
+        """Return the answers that there are.
+
+        Raises:
+            OperationalError: The database does not answer, or so many took too long.
+
+        """
+        answers: dict[K, A] = {}
+        loop, rest = asyncio.get_running_loop(), list(wanted.items())
+        while rest:
+            batch, rest = dict(rest[: self._size]), rest[self._size :]
+            began = loop.time()
+            try:
+                answers.update(await reads.in_thread(self._ask, batch))
+            except (OperationalError, InterfaceError):
+                self._size = max(1, len(batch) // 10)
+                raise
+            except Exception:
+                logger.exception("Access can't be asked for again")
+            took = loop.time() - began
+            if took > SLOW_SECONDS:
+                self._size = max(1, len(batch) // 2)
+            elif took < QUICK_SECONDS:
+                self._size = min(MANY_IDS, self._size * 2)
+        return answers
