@@ -111,6 +111,7 @@ class AccessTokenAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:
         """Issue the token of a share link; the link is with the object while it is shown, and nowhere else."""
         data = form.cleaned_data
+        page = request.build_absolute_uri(reverse("progress:job", args=[data["job_id"]]))
         token = issue_token(
             jobs=[data["job_id"]],
             seconds=data["hours"] * 3600,
@@ -119,7 +120,6 @@ class AccessTokenAdmin(ModelAdmin):
         )
         obj.pk = web_tokens.decode(token).jti
         obj.refresh_from_db()
-        page = request.build_absolute_uri(reverse("progress:job", args=[data["job_id"]]))
         obj.link = f"{page}#t={token}"  # type: ignore[attr-defined]
 
     def response_add(

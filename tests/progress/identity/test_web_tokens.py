@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from progress.identity import web_tokens
 from progress.protocol.exceptions import InvalidToken
@@ -165,3 +167,26 @@ def test_decode__not_after_a_shorter_maximum(settings: Any) -> None:
     settings.PROGRESS_MAX_TOKEN_SECONDS = 500
     with pytest.raises(InvalidToken):
         web_tokens.decode(token)
+
+
+@given(st.integers(0, 2), st.text(max_size=40) | st.binary(max_size=40).map(segment))
+def test_decode__anything_in_the_place_of_a_part_is_refused(place: int, junk: str) -> None:
+    parts = shared().split(".")
+    parts[place] = junk
+    with pytest.raises(InvalidToken):
+        web_tokens.decode(".".join(parts))
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+WATCH = st.dictionaries(st.sampled_from(["jobs", "feed", "x"]), SCALARS | st.lists(SCALARS, max_size=3))
+CLAIMS = st.sampled_from(["jti", "aud", "exp", "sub", "watch", "iat", "nbf", "password_fingerprint", "iss"])
+
+
+@given(st.dictionaries(CLAIMS, SCALARS | st.lists(SCALARS, max_size=3) | WATCH, min_size=1))
+def test_decode__well_signed_nonsense_is_refused_or_says_what_it_may(changed: dict[str, Any]) -> None:
+    try:
+        found = web_tokens.decode(raw(text(**changed)))
+    except InvalidToken:
+        return
+    assert found.expires > datetime.now(UTC)
+    assert found.subject is not None or (found.grant is not None and found.grant.jobs)
