@@ -68,6 +68,18 @@ class RedisServer:
         """End it at once, as a crash does."""
         self._end(signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it answer nothing, though it is there and takes connections, for as long as the block runs."""
+        if self.program is None:
+            pytest.skip("no Redis that may be stopped: REDIS_URL names one that is not ours")
+        assert self._process is not None, "it was never started"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it in good order."""
         self._end(signal.SIGTERM)

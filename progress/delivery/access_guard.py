@@ -81,17 +81,21 @@ class AccessGuard:
             OperationalError: The database does not answer; nothing has ended by that.
 
         """
-        while True:
-            await self._until_due()
-            await self.check()
-
-    async def _until_due(self) -> None:
         loop = asyncio.get_running_loop()
-        checked_at = loop.time()
+        began = ended = loop.time()
+        while True:
+            await self._until_due(ended + PAUSE_SECONDS, max(ended + PAUSE_SECONDS, began + conf.ACCESS_SECONDS))
+            began = loop.time()
+            await self.check()
+            ended = loop.time()
+
+    async def _until_due(self, earliest: float, due: float) -> None:
+        """Wait until a time of the loop's clock; once it is hurried, only a moment longer, but until ``earliest``."""
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(conf.ACCESS_SECONDS):
+            async with asyncio.timeout_at(due):
                 await self._is_hurried.wait()
-                await asyncio.sleep(max(HURRY_SECONDS, checked_at + PAUSE_SECONDS - loop.time()))
+                await asyncio.sleep(max(HURRY_SECONDS, earliest - loop.time()))
                 self._is_hurried.clear()  # not if it is time for a check by now: that may be too early for this change
 
     async def check(self, connections: Collection[Connection] | None = None) -> None:

@@ -160,7 +160,7 @@ class Hub:
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
             await self._join_group(job_group(job_id))
-            with _refused_if_unreadable(job_id):
+            with self._refusing(subscription, job_id):
                 await admit(self.reader, job, subscription, since)
 
     def unsubscribe(self, connection: Connection, job_id: str) -> None:
@@ -176,10 +176,23 @@ class Hub:
     async def _resume(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.subscribing():
             try:
-                with _refused_if_unreadable(job.job_id):
+                with self._refusing(stopped, job.job_id):
                     await admit(self.reader, job, stopped, stopped.stopped_at)
             except Refused as refused:
                 job.turn_away(stopped, refused)
+
+    @contextmanager
+    def _refusing(self, subscription: Subscription, job_id: str) -> Iterator[None]:
+        """Turn a database error into `Refused`; have a job that may not be seen leave the feed, as it leaves a page."""
+        try:
+            yield
+        except Error as error:
+            logger.warning("Job %s can't be read: %s", job_id, error)
+            raise unavailable(job_id) from error
+        except Refused as refused:
+            if not refused.temporary:
+                self.feed.forget(subscription.connection, job_id)
+            raise
 
     def _drop(self, job: WatchedJob) -> None:
         """Forget a job that nobody watches."""
@@ -270,16 +283,6 @@ class Hub:
             if job is not None and not job.offer(of_job):
                 logger.debug("An event of job %s is missing before %d", job_id, of_job[-1].seq)
                 self.reader.mark(job)
-
-
-@contextmanager
-def _refused_if_unreadable(job_id: str) -> Iterator[None]:
-    """Turn a database error into `Refused`."""
-    try:
-        yield
-    except Error as error:
-        logger.warning("Job %s can't be read: %s", job_id, error)
-        raise unavailable(job_id) from error
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

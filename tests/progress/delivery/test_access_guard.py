@@ -1,6 +1,7 @@
 """Access on open connections: withdrawn by whatever means, it ends; nobody else notices."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,7 @@ from progress.protocol.codes import CloseCode
 from tests.progress.delivery.guarding import PATH, asked, cookie, is_served, logout
 from tests.progress.sockets import a_job, a_token, a_user
 from tests.progress.watching import WAIT_SECONDS, bearer, run, watching
+from tests.simulation.clock import VirtualLoop
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("asked_by_hand")]
 
@@ -221,19 +223,40 @@ async def test_hurry__has_it_asked_soon_and_no_more_often_than_that(monkeypatch)
     assert all(later - earlier >= 0.05 for earlier, later in pairwise(checks))
 
 
+@pytest.mark.parametrize(("takes", "begins"), [(0.5, [2.5, 5.0, 7.5]), (2.25, [2.5, 5.25, 8.0])])
+def test_run__a_period_is_from_one_beginning_to_the_next(settings, monkeypatch, takes, begins):
+    """However long a check takes: what is withdrawn just after it has read, the next one has to find in time."""
+    settings.PROGRESS_ACCESS_SECONDS = 2.5
+    loop, checks = VirtualLoop(), []
+
+    async def check(_: Any) -> None:
+        checks.append(loop.time())
+        await asyncio.sleep(takes)
+
+    async def run_for_a_while() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(9):
+                await access_guard.AccessGuard([], {}, Feed()).run()
+
+    monkeypatch.setattr(access_guard.AccessGuard, "check", check)
+    loop.run_until_complete(run_for_a_while())
+    loop.close()
+    assert checks == begins
+
+
 async def _hurry(guard: access_guard.AccessGuard) -> None:
     while True:
         guard.hurry()
         await asyncio.sleep(0.001)
 
 
-async def test_hurry__a_moment_before_the_period_ends_counts_for_the_next_check(settings, monkeypatch):
+async def test_hurry__a_moment_before_the_period_ends_counts_for_the_next_check(monkeypatch):
     """Who signs out is told of before it is done, and the check that is due may come too early."""
-    settings.PROGRESS_ACCESS_SECONDS = 0.05
     monkeypatch.setattr(access_guard, "HURRY_SECONDS", 60)
     guard = access_guard.AccessGuard([], {}, Feed())
     guard.hurry()
-    await guard._until_due()
+    now = asyncio.get_running_loop().time()
+    await guard._until_due(now, now + 0.05)
     assert guard._is_hurried.is_set()
 
 

@@ -76,6 +76,18 @@ async def test_feed__shows_again_what_was_taken_away_and_given_back():
         await watcher.until(lambda frames: frames[-1]["type"] == "feed" and len(frames) == 3)
 
 
+async def test_feed__shows_again_what_was_refused_to_a_subscription():
+    """By which a page takes it from its list."""
+    await a_job("job-1")
+    async with watching("/progress/ws") as socket:
+        assert (await socket.ask(type="subscribe", feed="all"))["jobs"] != []
+        await run(ProcessingJob.objects.update)(public=False)
+        assert (await socket.ask(type="subscribe", job_id="job-1"))["code"] == "job_not_found"
+        await run(ProcessingJob.objects.update)(public=True)
+        await asked()
+        assert [job["job_id"] for job in (await socket.next())["jobs"]] == ["job-1"]
+
+
 async def test_feed__looks_at_no_more_jobs_than_its_first_frame(settings):
     settings.PROGRESS_FEED_JOBS = 2
     for number in range(4):
