@@ -1,11 +1,13 @@
 """Reads of jobs and their log, for whoever shows them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import router
 from django.db.models import F, Q
+from django.db.models.functions import Substr
+from django.db.models.lookups import Exact
 
 from .access import policy, type_of_user
 from .batches import MAX_IDS, batched
@@ -44,12 +46,38 @@ def get_visible_job(user: type_of_user, job_id: str) -> ProcessingJob | None:
     return job if job is not None and policy().may_view(user, job) else None
 
 
-def recent_jobs(user: type_of_user, limit: int, *, own: bool = False) -> list[ProcessingJob]:
-    """Return the newest jobs that the user may see (with ``own``, only their own), newest first, if readable."""
+def recent_jobs(
+    user: type_of_user, limit: int, *, own: bool = False, names: Collection[str] | None = None
+) -> list[ProcessingJob]:
+    """Return the newest jobs that the user may see, newest first, if readable.
+
+    Args:
+        user: Whom the access policy is asked about.
+        limit: How many at most.
+        own: Only the user's own.
+        names: Only those with these ids, or that begin with one of these if it ends in ``*``.
+
+    """
     if own and not user.is_authenticated:
         return []  # a job without an owner is nobody's own
     jobs = ProcessingJob.objects.filter(owner_id=user.pk) if own else ProcessingJob.objects.all()
-    return policy().recent(user, jobs, limit)
+    return policy().recent(user, jobs if names is None else jobs.filter(_has_name(names)), limit)
+
+
+def recent_named_jobs(names: Collection[str], limit: int) -> list[ProcessingJob]:
+    """Return the newest jobs with these names, as for `recent_jobs`, whoever may see them: no policy is asked."""
+    return readable(ProcessingJob.objects.filter(_has_name(names)).order_by("-created_at")[:limit])
+
+
+def _has_name(names: Collection[str]) -> Q:
+    """Return the condition that a job is named, by its id or by the beginning of that and ``*``."""
+    beginnings = [name[:-1] for name in names if name.endswith("*")]
+    return Q(
+        Q(pk__in=[name for name in names if not name.endswith("*")]),
+        # SQLite's LIKE takes upper and lower case for the same, so it may find too many.
+        *(Q(pk__startswith=begin) & Q(Exact(Substr("pk", 1, len(begin)), begin)) for begin in beginnings),
+        _connector=Q.OR,
+    )
 
 
 def get_jobs(job_ids: Iterable[str]) -> list[ProcessingJob]:

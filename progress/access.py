@@ -17,6 +17,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 from .broker.publisher import tell_access_changed
 from .conf import conf
 from .delivery import hubs
+from .models import AccessToken
 from .source import edits
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def connect() -> None:
     user_model: Any = get_user_model()
     user_logged_out.connect(_signed_out, dispatch_uid="progress.access")
     edits.connect(access_changed)
+    post_save.connect(_saved, sender=AccessToken, dispatch_uid="progress.access")  # of which a revocation is an update
     for model in user_model, Group:
         post_save.connect(_saved, sender=model, dispatch_uid="progress.access")
         post_delete.connect(_changed, sender=model, dispatch_uid="progress.access")

@@ -11,6 +11,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 from .conf import PREFIX, conf, types
+from .identity import keys
 from .source.store import log_tail
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ BOUNDS = {
     "ACCEPT_BACKLOG": Bounds(1, 65_535, "the kernel takes no other"),
     "PROXIES": Bounds(1, 10, "each has added an address to the header"),
     "DRAIN_SECONDS": Bounds(0.01, 600, "the machine is shut down meanwhile"),
-    "TOKEN_SECONDS": Bounds(1, 31_536_000, "a client must have the time to use it, and nobody can take it back"),
+    "TOKEN_SECONDS": Bounds(1, 31_536_000, "a client must have the time to use it, and it may fall into wrong hands"),
+    "MAX_TOKEN_SECONDS": Bounds(1, 31_536_000, "a token that is lost admits whoever finds it as long"),
 }
 REPLAY_MARGIN = 500  # events that are written while a client that is as far behind as may be gets its replay
 MODE = re.compile(r"0?[67][0-7]{2}")
@@ -94,6 +96,9 @@ def _unknown(name: str, known: list[str]) -> Error:
 
 def _wrong(name: str, kind: type) -> Error | None:
     value = getattr(conf, name)
+    if name == "TOKEN_KEYS":
+        problem = keys.problem_of(value)
+        return Error(f"{PREFIX}{name} {problem}.", id="progress.E003") if problem else None  # without the secrets
     wanted = _wanted_mode(value) if kind is str else _wanted_number(value, kind, BOUNDS[name])
     return Error(f"{PREFIX}{name} must be {wanted}, not {value!r:.50}.", id="progress.E002") if wanted else None
 

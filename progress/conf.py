@@ -44,7 +44,9 @@ class Conf:
     PROXIES: int = 1  # in front of `serve --proxy-headers`: each appends an address to X-Forwarded-For
     DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its closes; a few are 20 ms apart
 
-    TOKEN_SECONDS: float = 3600.0  # how long a token is valid
+    TOKEN_SECONDS: float = 3600.0  # how long a token of ours is valid, unless something else is asked for
+    MAX_TOKEN_SECONDS: float = 2_592_000.0  # how long any token may still be valid: 30 days
+    TOKEN_KEYS: tuple[Any, ...] = ()  # by which other services sign tokens (`progress.identity.keys`)
 
     def __getattribute__(self, name: str) -> Any:
         default = object.__getattribute__(self, name)

@@ -41,7 +41,7 @@ def job_page(request: HttpRequest, job_id: str) -> HttpResponse:
     """Show one job; an unknown, a malformed and a hidden id get the same answer."""
     job = selectors.get_visible_job(request.user, job_id) if is_job_id(job_id) else None
     if job is None:
-        return render(request, "progress/not_found.html", status=404)
+        return render(request, "progress/not_found.html", {"heartbeat": conf.HEARTBEAT_SECONDS}, status=404)
     shown = _shown(job)
     if shown is None:
         return render(request, "progress/unavailable.html", status=503)

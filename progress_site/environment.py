@@ -24,11 +24,11 @@ def settings_from_environment(env: Env) -> dict[str, Any]:
 
     """
     known = types()
-    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}
+    parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}  # all else is JSON
     found: dict[str, Any] = {name: parsers[kind](name) for name, kind in OF_JOBS.items() if name in os.environ}
     for variable in os.environ:
         name = variable.removeprefix(PREFIX)
         if name != variable and variable not in OTHERS:
             # An unknown name is passed on, so that the check at start reports it.
-            found[variable] = parsers[known[name]](variable) if name in known else os.environ[variable]
+            found[variable] = parsers.get(known[name], env.json)(variable) if name in known else os.environ[variable]
     return found

@@ -201,7 +201,7 @@ def test_settings__are_on_their_page(page: str) -> None:
 
 def urls(text: str) -> list[str]:
     """Return the URLs and absolute paths, other than those of files."""
-    ours = re.findall(r"(?:ws|http)s?://(?:localhost|host)(?::\d+)?/[^\s`?>)]*", text)
+    ours = re.findall(r"(?:ws|http)s?://(?:localhost|host)(?::\d+)?/[^\s`?#>)]*", text)
     return ours + re.findall(r"(?<![\w/.:~<])/[\w<>{}-]+(?:/[\w<>{}-]+)*/?(?!\.\w|[\w/<>{}-])", text)
 
 
@@ -265,7 +265,11 @@ python manage.py serve -b 0.0.0.0   # Daphne; no --quick
             "`progress/delivery/hub.py`, `window.py`, `tests/` and `send(2)`",
             ["progress/delivery/hub.py", "window.py", "tests/"],
         ),
-        (dotted, "`progress.identity.tokens.issue(user)`, `jobs/access.py`", ["progress.identity.tokens.issue"]),
+        (
+            dotted,
+            "`progress.identity.tokens.issue_token(user)`, `jobs/access.py`",
+            ["progress.identity.tokens.issue_token"],
+        ),
         (dotted, "`uvicorn progress_site.asgi:application`", ["progress_site.asgi:application"]),
         (
             calls,

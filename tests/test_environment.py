@@ -22,6 +22,12 @@ def test_settings_from_environment__of_their_types(monkeypatch):
     assert isinstance(found["PROGRESS_HEARTBEAT_SECONDS"], float)
 
 
+def test_settings_from_environment__keys_as_json(monkeypatch):
+    monkeypatch.setenv("PROGRESS_TOKEN_KEYS", '[{"kid": "billing", "alg": "HS256", "key": "…", "may_grant": true}]')
+    found = settings_from_environment(Env())
+    assert found["PROGRESS_TOKEN_KEYS"] == [{"kid": "billing", "alg": "HS256", "key": "…", "may_grant": True}]
+
+
 @pytest.mark.parametrize(("name", "value"), [("RING_EVENTS", "1.5"), ("RING_EVENTS", "many"), ("SYNC_SECONDS", "x")])
 def test_settings_from_environment__a_bad_value_names_its_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"PROGRESS_{name}", value)

@@ -16,7 +16,6 @@ from django.contrib.staticfiles import finders
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobAction, JobEvent, ProcessingJob
 from progress import access
-from progress.identity.tokens import verify
 from tests.documents import FENCE, PAGES, rows, section
 from tests.installation import ROOT, Served
 
@@ -99,13 +98,6 @@ def test_access_changed__runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [True]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_tokens__runs(django_user_model: Any) -> None:
-    user = django_user_model.objects.create_user("anna")
-    names: dict[str, Any] = run(snippet_with(USAGE, "token"), user=user)
-    assert verify(names["token"]).user == user
-
-
 def test_logging__runs() -> None:
     logger = logging.getLogger("progress")
     before = logger.level
@@ -125,8 +117,9 @@ def test_usage__who_did_it(make_job: Any, rf: Any, django_user_model: Any) -> No
 
 
 def test_python__all_of_it_is_run() -> None:
+    """Here, and that of docs/access.md in test_access_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 4, "docs/access.md": 2, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 3, "docs/access.md": 6, "docs/troubleshooting.md": 1}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

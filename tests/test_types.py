@@ -11,11 +11,11 @@ from tests.installation import ROOT
 PROJECT = """
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporting import track
-from progress.identity.tokens import issue
+from progress.identity.tokens import issue_token
 
 job = ProcessingJobLifecycle.create("import-march")
 reveal_type(track([1, 2], job))
-reveal_type(issue)
+reveal_type(issue_token)
 """
 
 

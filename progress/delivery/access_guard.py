@@ -17,11 +17,11 @@ from typing import NamedTuple
 from ..conf import conf
 from ..identity.identity import Identity
 from ..identity.recheck import recheck
+from ..identity.rights import Rights, newest, viewable
 from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
-from ..source.store import access, type_of_user
 from ..source.vocabulary import batched
 from .connection import Connection
 from .feed import Feed
@@ -40,7 +40,7 @@ PAUSE_SECONDS = 0.5  # between two checks, however many changes there are word o
 ENDED = {"session": CloseCode.TOKEN_EXPIRED, "token": CloseCode.NOT_AUTHENTICATED}
 
 
-FeedOf = tuple[str, FeedName, type_of_user]  # one for all connections of a user of a backend
+FeedOf = tuple[str, FeedName, Rights]  # one for all connections of a user of a backend, with equal tokens
 
 
 class Shown(NamedTuple):
@@ -65,7 +65,7 @@ class AccessGuard:
         self._jobs = jobs
         self._feed = feed
         self._users = Questions(recheck)
-        self._views = Questions(_viewable)
+        self._views = Questions(viewable)
         self._recent: Questions[FeedOf, None, list[str]] = Questions(_newest)
         self._feed_turn = 0  # of the next check: which of many feeds is the first to be asked about
         self._is_hurried = asyncio.Event()
@@ -126,18 +126,18 @@ class AccessGuard:
         """Ask the policy about all that they watch or are shown, and end what they may not see."""
         shown: dict[Connection, Shown] = {}
         # By backend: the users of one are told apart by their keys, but another may know them with other rights.
-        wanted: dict[str, dict[type_of_user, set[str]]] = {}
+        wanted: dict[str, dict[Rights, set[str]]] = {}
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 if connection.is_accepting and (jobs := self._shown_to(connection)):
                     identity = connection.identity
                     shown[connection] = Shown(identity, jobs)
-                    wanted.setdefault(_backend(identity), {}).setdefault(identity.user, set()).update(jobs)
+                    wanted.setdefault(_backend(identity), {}).setdefault(identity.rights, set()).update(jobs)
             await asyncio.sleep(0)
-        answers = {backend: await self._views.answers(users) for backend, users in wanted.items()}
+        answers = {backend: await self._views.answers(asked) for backend, asked in wanted.items()}
         for some in batched(shown.items(), CONNECTIONS_A_TURN):
             for connection, (identity, jobs) in some:
-                answer = answers[_backend(identity)].get(identity.user)
+                answer = answers[_backend(identity)].get(identity.rights)
                 if answer is not None and connection.identity.proof == identity.proof and connection.is_accepting:
                     self._end_unseen(connection, jobs, *answer)
             await asyncio.sleep(0)
@@ -148,7 +148,7 @@ class AccessGuard:
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 for name in self._feed.names_of(connection):
-                    key = _backend(connection.identity), name, connection.identity.user
+                    key = _backend(connection.identity), name, connection.identity.rights
                     watchers.setdefault(key, []).append(connection)
             await asyncio.sleep(0)
         asked = self._in_turn(list(watchers))
@@ -197,11 +197,6 @@ def _backend(identity: Identity) -> str:
 def _newest(wanted: Collection[FeedOf]) -> dict[FeedOf, list[str]]:
     found = {}
     for backend, name in dict.fromkeys(key[:2] for key in wanted):
-        users = [user for *of, user in wanted if of == [backend, name]]
-        newest = access.newest(users, conf.FEED_JOBS, own=name == "mine")
-        found.update({(backend, name, user): recent for user, recent in newest.items()})
+        asked = [rights for *of, rights in wanted if of == [backend, name]]
+        found.update({(backend, name, each): ids for each, ids in newest(asked, name, conf.FEED_JOBS).items()})
     return found
-
-
-def _viewable(wanted: dict[type_of_user, Collection[str]]) -> Mapping[type_of_user, tuple[set[str], set[str]]]:
-    return access.viewable(wanted)

@@ -9,10 +9,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..conf import conf
+from ..identity.rights import Rights, may_view
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.position import Position
-from ..source.store import access, type_of_user
 from . import reads
 from .chunks import chunks, visible
 from .log_reader import LogReader
@@ -79,25 +79,26 @@ def _resync(job: WatchedJob) -> Refused:
     return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
 
 
-def _may_view(user: type_of_user, row: "ProcessingJob | None", job_id: str) -> bool | None:
-    """Return whether a user may watch a job; None where the policy can't say."""
+def _may_view(rights: Rights, row: "ProcessingJob | None", job_id: str) -> bool | None:
+    """Return whether a client may watch a job; None where the policy can't say."""
     try:
-        return access.may_view(user, row)
+        return may_view(rights, row)
     except Exception as error:
         logger.warning("The access policy can't decide on job %s: %r", job_id, error)
         return None
 
 
 async def _require_access(job: WatchedJob, subscription: Subscription) -> None:
-    """Ask the policy whether a user may watch a job; once for all connections of the user that ask together.
+    """Ask whether a client may watch a job; once for all connections of a user, with equal tokens, that ask together.
 
     Raises:
         Refused: They may not, or the policy can't say now.
 
     """
-    row, user = job.row, subscription.connection.identity.user
+    row, rights = job.row, subscription.connection.identity.rights
     # By identity and not equality: the same user, read twice, may have got other rights meanwhile.
-    answer = await job.asking.once((id(row), id(user)), lambda: reads.in_thread(_may_view, user, row, job.job_id))
+    key = id(row), id(rights.user), rights.grant
+    answer = await job.asking.once(key, lambda: reads.in_thread(_may_view, rights, row, job.job_id))
     if answer is None:
         raise unavailable(job.job_id)
     if not answer or row is None:

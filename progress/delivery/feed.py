@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ..conf import conf
+from ..identity.rights import Rights, recent
 from ..protocol.exceptions import job_not_found
 from ..protocol.frames import FEEDS, FeedName, encode, error, feed_entry
-from ..source.store import selectors, type_of_user
+from ..source.store import selectors
 from . import reads
 from .connection import Connection
 from .feed_watcher import FeedWatcher
@@ -63,7 +64,7 @@ class Feed:
                 self._sent = await self._changes()
             self._watchers[connection, name] = watcher
         try:
-            entries, shown = await reads.in_thread(_recent, connection.identity.user, name)
+            entries, shown = await reads.in_thread(_recent, connection.identity.rights, name)
         except BaseException:
             self.remove(connection, name)
             raise
@@ -218,10 +219,8 @@ class Feed:
 # In a thread
 
 
-def _recent(user: type_of_user, name: FeedName) -> tuple[list[str], dict[str, Change]]:
-    if name == "mine" and user.pk is None:
-        return [], {}
-    jobs = selectors.recent_jobs(user, conf.FEED_JOBS, own=name == "mine")
+def _recent(rights: Rights, name: FeedName) -> tuple[list[str], dict[str, Change]]:
+    jobs = recent(rights, name, conf.FEED_JOBS)
     return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..conf import conf
+from ..identity.rights import may_view
 from ..protocol.frames import FeedName, feed
-from ..source.store import access
 from .connection import Connection
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ class FeedWatcher:
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
-        user = self.connection.identity.user
-        if self.name == "mine" and (user.pk is None or job.owner_id != user.pk):
+        rights = self.connection.identity.rights
+        if self.name == "mine" and (rights.user.pk is None or job.owner_id != rights.user.pk):
             return False
-        return access.may_view(user, job)
+        return may_view(rights, job)
 
 
 def _batches(entries: Iterable[str]) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..broker.messages import Publication
 from ..conf import conf
@@ -56,7 +56,7 @@ class WatchedJob:
         self.has_hole = False  # the log no longer has the events that come next
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
-        self.asking: Shared[tuple[int, int], bool | None] = Shared()  # whether a user may watch
+        self.asking: Shared[tuple[int, int, Any], bool | None] = Shared()  # whether a client may watch
         self._pending = 0
         self._plain: dict[Connection, None] = {}  # who gets every event as it comes, except for log lines
         self._with_logs: dict[Connection, None] = {}

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 from django.contrib.auth.models import AnonymousUser
 
 from ..source.store import type_of_user
+from .grant import Grant
+from .rights import Rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +16,12 @@ class Proof:
     """What a client has shown, by which it is checked again while its connection lasts (`identity.recheck`)."""
 
     kind: Literal["session", "token"]
-    user_id: Any
+    user_id: Any  # None of a token that admits without a user
     password_hash: str = field(repr=False)  # of the user's password, or the beginning of it: a new password changes it
     backend: str = ""  # that authenticated a session's user
     session_key: str = field(default="", repr=False)
+    jti: str = ""  # the name of a token, by which it can be revoked
+    grant: Grant | None = None  # what a token names; None if it leaves its user what they may see
 
 
 class Identity(NamedTuple):
@@ -33,6 +37,11 @@ class Identity(NamedTuple):
     user: type_of_user
     expires: datetime | None = None
     proof: Proof | None = None
+
+    @property
+    def rights(self) -> Rights:
+        """What decides what the client may see."""
+        return Rights(self.user, None if self.proof is None else self.proof.grant)
 
 
 ANYBODY = Identity(AnonymousUser())

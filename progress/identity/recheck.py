@@ -14,6 +14,7 @@ from django.db import router
 from ..source.store import most_ids
 from ..source.vocabulary import batched
 from .identity import Proof
+from .revocation import revoked_among
 from .sessions import living
 
 logger = logging.getLogger(__name__)
@@ -24,8 +25,9 @@ UserKey = tuple[str, Any]  # the backend, and the id by which it knows the user
 def recheck(known: Mapping[Proof, Any]) -> dict[Proof, Any]:
     """Return the user of each proof as the database has them now; None if the proof no longer holds.
 
-    One query for the users of each of Django's backends and one for all sessions, where the database takes as many ids
-    in one. A session engine or a backend of the host's own is asked for each; where that fails, the proof is left out.
+    One query for the users of each of Django's backends, one for all sessions and one for all tokens, where the
+    database takes as many ids in one. A session engine or a backend of the host's own is asked for each; where that
+    fails, the proof is left out.
 
     Args:
         known: The user of each proof, as read before.
@@ -34,11 +36,18 @@ def recheck(known: Mapping[Proof, Any]) -> dict[Proof, Any]:
         Error: The database does not answer.
 
     """
-    users, unclear_users = _users(known)
+    users, unclear_users = _users(proof for proof in known if proof.user_id is not None)
     signed_in, unclear_sessions = living({proof.session_key for proof in known if proof.kind == "session"})
     _warn(unclear_sessions, "sessions")
-    answers = {}
+    revoked = revoked_among({proof.jti for proof in known} - {""})
+    answers: dict[Proof, Any] = {}
     for proof, before in known.items():
+        if proof.jti in revoked:
+            answers[proof] = None
+            continue
+        if proof.user_id is None:
+            answers[proof] = before  # who is nobody in particular, and stays that
+            continue
         key = proof.backend, proof.user_id
         if key in unclear_users or proof.session_key in unclear_sessions:
             continue

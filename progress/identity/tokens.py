@@ -1,52 +1,88 @@
-"""Signed tokens that expire: how a client other than a browser identifies its user."""
+"""Tokens: how a client other than a browser identifies its user, and how somebody without an account sees a job.
 
+`issue_token` makes one. Other services that hold a key of ``PROGRESS_TOKEN_KEYS`` make their own. Either kind ends when
+it expires, or by `revocation.revoke_token`.
+"""
+
+import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
-from django.core import signing
-from django.core.exceptions import ValidationError
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from ..conf import conf
+from ..models import AccessToken
 from ..protocol.exceptions import InvalidToken
+from ..protocol.frames import FeedName
+from ..source.store import type_of_user
+from . import signed_tokens, web_tokens
+from .grant import Grant
 from .identity import Identity, Proof
+from .revocation import revoked_among
+from .token_users import fingerprints, user_of_token
 
-SALT = "progress.tokens"
 
+def issue_token(
+    user: AbstractBaseUser | None = None,
+    jobs: Collection[str] | None = None,
+    feed: FeedName | None = None,
+    seconds: float | None = None,
+    by: type_of_user | None = None,
+    *,
+    note: str = "",
+) -> str:
+    """Return a new token, and list it, so that it can be revoked; only who gets this has the token itself.
 
-def issue(user: AbstractBaseUser, *, seconds: float | None = None) -> str:
-    """Return a token that admits a user for ``seconds``, by default ``PROGRESS_TOKEN_SECONDS``.
+    With a user, it admits to what they may see, narrowed to the jobs and the feed if these are given. It becomes
+    invalid if the user's password changes, or the user is deactivated. Without a user, it admits whoever has it to the
+    jobs, private ones as well.
 
-    It becomes invalid earlier if the user's password changes or the user is deactivated.
+    Args:
+        user: Whom it identifies.
+        jobs: Ids of jobs, and beginnings of ids that end in ``*``.
+        feed: ``"mine"`` or ``"all"``, of which only those jobs are shown.
+        seconds: How long it is valid, by default ``PROGRESS_TOKEN_SECONDS``.
+        by: Who issues it.
+        note: What it is for, up to 200 characters; shown in the admin.
+
+    Raises:
+        ValueError: It would name nothing, or something malformed, or last longer than ``PROGRESS_MAX_TOKEN_SECONDS``.
+
     """
-    lifetime = conf.TOKEN_SECONDS if seconds is None else seconds
-    expires = int((datetime.now(UTC) + timedelta(seconds=lifetime)).timestamp())
-    return signing.dumps({"u": str(user.pk), "x": expires, "h": _fingerprints(user)[0]}, salt=SALT)
+    lifetime = min(conf.TOKEN_SECONDS, conf.MAX_TOKEN_SECONDS) if seconds is None else seconds
+    if not 1 <= lifetime <= conf.MAX_TOKEN_SECONDS:
+        raise ValueError(f"a token may last from 1 to {conf.MAX_TOKEN_SECONDS:,.0f} seconds")
+    if isinstance(jobs, str):
+        raise ValueError("'jobs' must be a list of jobs")
+    if user is not None and user.pk is None:
+        raise ValueError("nobody is signed in as this user")
+    named = {"jobs": None if jobs is None else list(jobs), "feed": feed}
+    watch = {name: value for name, value in named.items() if value is not None} or None
+    Grant.of(watch, has_user=user is not None)
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=int(lifetime))
+    row = AccessToken(jti=secrets.token_hex(16), note=note[:200], watch=watch, expires=expires)
+    row.user_id, row.created_by_id = (None if each is None else each.pk for each in (user, by))
+    row.save(force_insert=True)
+    claims: dict[str, object] = {"jti": row.jti}
+    if user is not None:
+        claims |= {"sub": str(user.pk), web_tokens.FINGERPRINT: fingerprints(user)[0]}
+    if watch is not None:
+        claims["watch"] = watch
+    return web_tokens.encode(claims, expires)
 
 
 def verify(token: str) -> Identity:
-    """Return the identity of a token's user. Reads the database.
+    """Return the identity that a token shows. Reads the database.
 
     Raises:
-        InvalidToken: It is forged or has expired, or its user may not sign in or has a new password.
+        InvalidToken: It is forged, has expired or was revoked, or its user may not sign in or has a new password.
 
     """
-    try:
-        claims = signing.loads(token, salt=SALT)
-        expires = datetime.fromtimestamp(claims["x"], UTC)
-        user_id, fingerprint = get_user_model()._meta.pk.to_python(claims["u"]), claims["h"]
-    except (signing.BadSignature, LookupError, TypeError, ValueError, OverflowError, OSError, ValidationError):
-        # Forged, or signed by a version of this site with other claims.
-        raise InvalidToken("The token is not one of ours.") from None
-    if expires <= datetime.now(UTC):
-        raise InvalidToken("The token has expired.")
-    user = get_user_model()._default_manager.filter(pk=user_id).first()
-    if user is None or not user.is_active or fingerprint not in _fingerprints(user):
-        raise InvalidToken("The token's user may not sign in, or has a new password.")
-    return Identity(user, expires, Proof("token", user.pk, fingerprint))
-
-
-def _fingerprints(user: AbstractBaseUser) -> list[str]:
-    """Return a hash of the user's password for SECRET_KEY and each of its fallbacks; a new password changes them."""
-    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    return [each[:16] for each in hashes]
+    if not web_tokens.is_web_token(token):
+        return signed_tokens.verify(token)
+    claims = web_tokens.decode(token)
+    if revoked_among([claims.jti]):
+        raise InvalidToken("The token was revoked.")
+    user = AnonymousUser() if claims.subject is None else user_of_token(claims.subject, claims.fingerprint)
+    proof = Proof("token", user.pk, claims.fingerprint or "", jti=claims.jti, grant=claims.grant)
+    return Identity(user, claims.expires, proof)

@@ -20,6 +20,7 @@ from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
 from ..protocol.exceptions import Refused
+from ..protocol.frames import FeedName
 from ..source.vocabulary import is_job_id
 
 logger = logging.getLogger(__name__)
@@ -233,8 +234,8 @@ class Session:
             self._refuse(refused)
 
     async def _subscribe_feed(self, command: SubscribeFeed) -> None:
-        if command.feed == "mine" and not self.connection.identity.user.is_authenticated:
-            raise Refused(ErrorCode.NOT_AUTHENTICATED, "Sign in to see your jobs", subject=command.feed)
+        if not self.connection.identity.rights.admits_feed(command.feed):
+            raise _feed_refused(command.feed)
         await hubs.current().subscribe_feed(self.connection, command.feed)
 
     def _unsubscribe(self, command: Unsubscribe) -> None:
@@ -246,15 +247,25 @@ class Session:
 
     async def _authenticate(self, command: Auth) -> None:
         before = self.connection.identity
+        self._close_at(None)  # a token that comes in time renews the one before, however long it takes to check
         try:
             self.connection.identity = identity = await reads.in_thread(verify_token, command.token)
             await hubs.current().guard.check([self.connection])  # what it watches is the new user's from here on
         except Error as error:
             self.connection.identity = before
+            self._close_at(before.expires)
             raise Refused(ErrorCode.UNAVAILABLE, "The token can't be checked now") from error
         assert identity.expires is not None, "every token expires"
+        self._end_feeds_that_are_not_admitted()
         self._close_at(identity.expires)
         self.connection.send(frames.authenticated(identity.expires))
+
+    def _end_feeds_that_are_not_admitted(self) -> None:
+        hub, rights = hubs.current(), self.connection.identity.rights
+        for name in hub.feed.names_of(self.connection):
+            if not rights.admits_feed(name):
+                hub.unsubscribe_feed(self.connection, name)
+                self.connection.send(frames.error(_feed_refused(name)))
 
     def _close_at(self, expires: datetime | None) -> None:
         """Close the socket when the client's token expires."""
@@ -271,3 +282,8 @@ class Session:
         self.connection.send(frames.error(refused))
         if refused.close is not None:
             self.connection.close(refused.close)
+
+
+def _feed_refused(name: FeedName) -> Refused:
+    sentence = "Sign in to see your jobs" if name == "mine" else "The token does not admit to this feed"
+    return Refused(ErrorCode.NOT_AUTHENTICATED, sentence, subject=name)

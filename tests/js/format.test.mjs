@@ -70,6 +70,7 @@ test("connection: never silent about what is on the page", () => {
   equal(format.connectionWords("stopped", { code: 4504, isKnown: false }), "job not found");
   equal(format.connectionWords("waiting", { code: 4504, isKnown: false }), "waiting for the job");
   equal(format.connectionWords("stopped"), "disconnected");
+  equal(format.connectionWords("stopped", { code: 4503 }), "this link has expired, or was taken back");
   equal(format.connectionWords("stopped", { code: 4500 }), "disconnected; reload the page to go on");
 });
 

@@ -150,3 +150,42 @@ test("turned away for now: it comes back and resumes", () => {
   world.socket.deliver({ ...SNAPSHOT, recovered: true });
   assert.equal(last().state, "live");
 });
+
+const sent = ({ world }) => {
+  world.socket.accept();
+  return world.socket.sent;
+};
+
+test("with a token: it is shown before the job is asked for, and is in no URL", () => {
+  const all = watching({ token: "T" });
+  assert.equal(all.world.socket.url, "ws://example.org/progress/ws");
+  assert.deepEqual(sent(all), [{ type: "auth", token: "T" }, { type: "subscribe", job_id: "job-1" }]);
+});
+
+test("with a token: each reconnect shows it again, and resumes", () => {
+  const all = live({ token: "T" });
+  all.world.socket.drop(1006);
+  all.world.pass(30);
+  const since = { epoch: "e1", seq: 7 };
+  assert.deepEqual(sent(all), [{ type: "auth", token: "T" }, { type: "subscribe", job_id: "job-1", since }]);
+});
+
+test("with a token: one that is refused is not shown again", () => {
+  const { world, last } = live({ token: "T" });
+  world.socket.deliver({ type: "error", code: "not_authenticated", temporary: false });
+  world.socket.drop(4503);
+  assert.deepEqual(last(), { state: "stopped", code: 4503, isKnown: true });
+  world.pass(3600);
+  assert.equal(world.sockets.length, 1);
+});
+
+test("with a token: what can't be answered now is asked for again", () => {
+  for (const subject of ["job-1", undefined]) {
+    const { world, last } = watching({ token: "T" });
+    world.socket.accept();
+    world.socket.deliver({ type: "error", code: "unavailable", temporary: true, subject });
+    assert.equal(last().state, "reconnecting");
+    world.pass(1);
+    assert.equal(world.sockets.length, 2);
+  }
+});

@@ -126,7 +126,7 @@ def credentials(name: str) -> tuple[str, str]:
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
-    return session.session_key, tokens.issue(user)
+    return session.session_key, tokens.issue_token(user)
 
 
 def epoch_of(job_id: str) -> str:

@@ -1,13 +1,14 @@
 """What the tests of the consumer share: jobs, users, tokens, and a look at what is left behind."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.delivery import hubs
-from progress.identity import tokens
+from progress.identity import tokens, web_tokens
 from progress.transports import session
 from tests.progress.watching import eventually, run
 
@@ -21,7 +22,11 @@ async def a_user(name: str = "ann", **fields: Any) -> User:
 
 
 async def a_token(user: User, **options: Any) -> str:
-    return await run(tokens.issue)(user, **options)
+    return await run(tokens.issue_token)(user, **options)
+
+
+def an_expired_token(user: User) -> str:
+    return web_tokens.encode({"jti": "old", "sub": str(user.pk)}, datetime.now(UTC) - timedelta(seconds=1))
 
 
 async def a_running_job(ticks: int = 3) -> ProcessingJobLifecycle:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from jobs.models import ProcessingJob
 from progress import access
 from progress.access import access_changed
+from progress.identity.revocation import revoke_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,6 +73,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "got a permission": lambda: ann_of().user_permissions.add(view_permission()),
     "group without permissions": lambda: Group.objects.get().permissions.set([]),
     "job made public": lambda: saved(ProcessingJob, public=True),
+    "token revoked": lambda: revoke_token("token-1"),
     "another owner": lambda: saved(ProcessingJob, "owner", owner=None),
 }
 

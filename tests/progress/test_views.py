@@ -111,3 +111,12 @@ def test_favicon__leads_to_the_icon(client: Client) -> None:
     assert answer.headers["Location"].startswith("/static/progress/icon.")
     assert finders.find("progress/icon.svg")
     assert not ProcessingJob.objects.exists()
+
+
+def test_not_found__is_the_same_for_every_id_and_holds_nothing_of_a_job(client: Client) -> None:
+    """It is also what a share link loads, whose token the server does not get."""
+    ProcessingJobLifecycle.create("hidden", name="A secret", metadata={"word": "secret"}).mark_started("Secret")
+    pages = [client.get(f"/jobs/{job_id}/") for job_id in ("hidden", "no-such-job", "a b", "x" * 100)]
+    assert {(page.status_code, page.text) for page in pages} == {(404, pages[0].text)}
+    assert "secret" not in pages[0].text.lower()
+    assert 'id="shared-job"' in pages[0].text

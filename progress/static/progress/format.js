@@ -1,6 +1,6 @@
 /** Numbers, times and states in words for people. Pure. */
 
-import { JOB_NOT_FOUND } from "./policy.js";
+import { JOB_NOT_FOUND, NOT_AUTHENTICATED } from "./policy.js";
 
 const STATUS = {
   pending: "Pending",
@@ -80,6 +80,7 @@ export function connectionWords(state, { asOf = null, code = null, isKnown = tru
   if (state === "stopped" && code === JOB_NOT_FOUND) {
     return isKnown ? "this job is no longer here, or not for you" : "job not found";
   }
+  if (state === "stopped" && code === NOT_AUTHENTICATED) return "this link has expired, or was taken back";
   if (state === "stopped") return code === null ? "disconnected" : "disconnected; reload the page to go on";
   return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
 }

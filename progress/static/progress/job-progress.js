@@ -7,6 +7,8 @@
  * It waits for a job that does not exist yet, for 60 seconds or as `wait-seconds` says. It follows changes of its
  * `job-id`, and may be moved, copied, removed and put back.
  *
+ * Who has no account sees the job by a token, which a script sets as `token` before it inserts the element.
+ *
  * It fills the `data-part` elements inside it; if there are none, it adds its own. From a JSON script inside, with the
  * state of the job, it resumes. Each change fires the event `job-change` with `detail.job`.
  */
@@ -24,6 +26,8 @@ const OWN_PARTS = [
 
 class JobProgress extends HTMLElement {
   static observedAttributes = ["job-id"];
+
+  token = null; // never an attribute, which a copy of the page would hold
 
   #watch = null;
   #stopWaking = () => {};
@@ -101,6 +105,7 @@ class JobProgress extends HTMLElement {
       jobId,
       ...begin,
       location,
+      token: this.token,
       heartbeatSeconds: this.#secondsIn("heartbeat") || undefined,
       waitSeconds: this.#secondsIn("wait-seconds"),
       onChange: () => this.#changed(),

@@ -3,7 +3,7 @@
 import { isJobId, socketUrl } from "./socket-url.js";
 import { BROWSER, Connection } from "./connection.js";
 import { fold, positionOf } from "./fold.js";
-import { JOB_NOT_FOUND } from "./policy.js";
+import { JOB_NOT_FOUND, RESYNC } from "./policy.js";
 
 export class JobWatch {
   #jobs = new Map();
@@ -16,21 +16,25 @@ export class JobWatch {
    * @param {boolean} [options.isShown] whether the page shows the job already, though there is no state of it
    * @param {{protocol: string, host: string}} options.location where the server is
    * @param {number} [options.heartbeatSeconds] the server's interval
+   * @param {string|null} [options.token] shown whenever the socket opens, by who has no account
    * @param {number} [options.waitSeconds] how long to wait for a job that does not exist yet
    * @param {() => void} options.onChange called when the job has changed
    * @param {(state: string, detail: object) => void} options.onState as for a `Connection`; `detail` has `isKnown` too
    * @param {object} [options.environment] clock, sockets and randomness, for tests
    */
   constructor({
-    jobId, frame = null, isShown = false, location, heartbeatSeconds, waitSeconds = 60, onChange, onState, environment = {},
+    jobId, frame = null, isShown = false, location, heartbeatSeconds, token = null, waitSeconds = 60, onChange, onState,
+    environment = {},
   }) {
-    Object.assign(this, { jobId, isShown, waitSeconds, onChange });
+    Object.assign(this, { jobId, isShown, token, waitSeconds, onChange });
     this.onState = (state, detail) => onState(state, { ...detail, isKnown: this.isKnown });
     this.isStarted = false;
     this.environment = { ...BROWSER, ...environment };
     if (frame) this.#jobs = fold(this.#jobs, frame);
     this.connection = new Connection({
-      url: () => socketUrl(location, jobId, positionOf(this.job)),
+      // What the URL names is asked for before any message; and no token belongs into a URL, since servers log those.
+      url: () => (token ? socketUrl(location) : socketUrl(location, jobId, positionOf(this.job))),
+      greeting: () => (token ? [{ type: "auth", token }, this.#subscription()] : []),
       onFrame: (received) => this.#receive(received),
       onState: this.onState,
       secondsLeft: (code) => (code === JOB_NOT_FOUND ? this.#secondsLeft() : 0),
@@ -61,6 +65,11 @@ export class JobWatch {
     this.connection.close();
   }
 
+  #subscription() {
+    const since = positionOf(this.job);
+    return { type: "subscribe", job_id: this.jobId, ...(since && { since }) };
+  }
+
   #receive(frame) {
     if (frame.type === "error") return this.#receiveError(frame);
     const before = this.job;
@@ -76,8 +85,12 @@ export class JobWatch {
     return this.waitSeconds - (now - this.#missedAt) / 1000;
   }
 
-  /** When access ends later, only an error frame says so; the connection has no purpose then. */
+  /**
+   * When access ends later, only an error frame says so; the connection has no purpose then. What is asked for by a
+   * message, as with a token, leaves the socket open if it can't be answered now.
+   */
   #receiveError({ code, subject }) {
     if (code === "job_not_found" && subject === this.jobId) this.connection.end(JOB_NOT_FOUND);
+    if (code === "unavailable" && this.token) this.connection.end(RESYNC);
   }
 }

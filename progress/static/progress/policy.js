@@ -2,7 +2,9 @@
 
 const BASE_SECONDS = 0.5;
 const MAX_SECONDS = 20;
-export const JOB_NOT_FOUND = 4504; // the close code
+export const RESYNC = 4010; // the close codes
+export const NOT_AUTHENTICATED = 4503;
+export const JOB_NOT_FOUND = 4504;
 export const GRACE_SECONDS = 10; // beyond the heartbeat interval, before a silent connection counts as dead
 
 /**

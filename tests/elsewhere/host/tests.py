@@ -16,7 +16,7 @@ from host.background.jobs.exceptions import InvalidTransition
 from host.background.jobs.lifecycle import ProcessingJobLifecycle
 from host.background.jobs.models import JobEvent, ProcessingJob
 from host.background.jobs.reporting import track
-from host.background.progress.identity.tokens import issue
+from host.background.progress.identity.tokens import issue_token
 
 
 class Jobs(TransactionTestCase):
@@ -85,7 +85,7 @@ class Sockets(TransactionTestCase):
         owner = await sync_to_async(Member.objects.create_user)("ann@example.org")
         job = await ProcessingJobLifecycle.acreate("job-1", owner=owner)
         await job.amark_started()
-        token = await sync_to_async(issue)(owner)
+        token = await sync_to_async(issue_token)(owner)
         stranger = WebsocketCommunicator(application, "/progress/ws/job-1")
         assert (await stranger.connect())[0]
         refused = await until(stranger, "error")

@@ -45,7 +45,7 @@ async def test_subscription__that_was_admitted_meanwhile_stays(monkeypatch):
     in_thread = reads.in_thread
 
     async def overtaken(function: Any, *args: Any) -> Any:
-        if function is not access_guard._viewable:
+        if function is not access_guard.viewable:
             return await in_thread(function, *args)
         await run(ProcessingJob.objects.update)(owner=None)
         answer = await in_thread(function, *args)
@@ -124,7 +124,7 @@ async def test_auth__while_the_policy_is_asked_ends_nothing_by_an_answer_about_a
 
         async def overtaken(function: Any, *args: Any) -> Any:
             answer = await in_thread(function, *args)
-            if function is access_guard._viewable:
+            if function is access_guard.viewable:
                 monkeypatch.setattr(reads, "in_thread", in_thread)
                 assert (await changes.ask(type="auth", token=await a_token(ben)))["type"] == "authenticated"
             return answer
@@ -203,7 +203,7 @@ async def test_queries__are_as_few_for_many_users_as_for_one(monkeypatch):
     in_thread = reads.in_thread
 
     async def counting(function: Any, *args: Any) -> Any:
-        if function not in (recheck, access_guard._viewable):
+        if function not in (recheck, access_guard.viewable):
             return await in_thread(function, *args)  # the log reader may just sweep
 
         def call() -> Any:

@@ -141,14 +141,14 @@ def test_identify__nobody():
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_identify__by_token(user, scheme):
-    client = auth.identify(a_request(("authorization", f"{scheme} {tokens.issue(user)}")))
+    client = auth.identify(a_request(("authorization", f"{scheme} {tokens.issue_token(user)}")))
     assert client.user == user
     assert client.expires is not None
 
 
 def test_identify__the_token_comes_before_the_cookie(user):
     other = User.objects.create_user("bob")
-    client = auth.identify(a_request(OURS, cookie_of(user), ("authorization", f"Bearer {tokens.issue(other)}")))
+    client = auth.identify(a_request(OURS, cookie_of(user), ("authorization", f"Bearer {tokens.issue_token(other)}")))
     assert client.user == other
 
 

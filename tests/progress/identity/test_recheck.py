@@ -29,7 +29,7 @@ def by_session(user: User) -> Identity:
 
 
 def by_token(user: User) -> Identity:
-    return tokens.verify(tokens.issue(user))
+    return tokens.verify(tokens.issue_token(user))
 
 
 def known(*identities: Identity) -> dict[Proof, Any]:
@@ -209,4 +209,4 @@ def test_queries__as_many_for_any_number():
     recheck(known(*identities))  # after which what their sessions hold is known
     with CaptureQueriesContext(connection) as queries:
         assert set(recheck(known(*identities))) == {identity.proof for identity in identities}
-    assert len(queries) == 3, "users by either backend, sessions"
+    assert len(queries) == 4, "users by either backend, sessions, tokens"

@@ -14,7 +14,7 @@ from progress.delivery import hubs
 from progress.protocol.codes import CloseCode
 from progress.transports import session
 from tests.progress.identity.test_auth import cookie_of
-from tests.progress.sockets import a_job, a_token, a_user
+from tests.progress.sockets import a_job, a_token, a_user, an_expired_token
 from tests.progress.watching import ORIGIN, Socket, bearer, run, timers, watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -173,7 +173,7 @@ async def test_auth__bad_token(token):
 
 
 async def test_auth__expired_token():
-    token = await a_token(await a_user(), seconds=-1)
+    token = an_expired_token(await a_user())
     async with watching() as socket:
         assert (await socket.ask(type="auth", token=token))["code"] == "not_authenticated"
         assert await socket.close_code() == CloseCode.NOT_AUTHENTICATED

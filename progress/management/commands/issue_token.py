@@ -1,0 +1,46 @@
+"""Issue a token from a shell."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError
+
+from ...identity.tokens import issue_token
+from ...protocol.frames import FEEDS
+from ..printing import PrintingCommand
+
+
+class Command(PrintingCommand):
+    """Print a new token, and nothing else, so that it can be piped."""
+
+    help = "Prints a new token, for a user or for jobs. It is listed in the admin, where it can be revoked."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--user", metavar="NAME", help="whom it identifies; without one, it admits to the jobs alone"
+        )
+        parser.add_argument(
+            "--job", metavar="ID", action="append", help="a job, or the beginning of ids and '*'; may be repeated"
+        )
+        parser.add_argument("--feed", choices=FEEDS, help="the feed that it admits to")
+        parser.add_argument("--seconds", type=float, help="how long it is valid (default: PROGRESS_TOKEN_SECONDS)")
+        parser.add_argument("--note", default="", help="what it is for, for the list in the admin")
+
+    def handle(self, **options: Any) -> None:
+        """Issue it."""
+        user = None if options["user"] is None else _user(options["user"])
+        try:
+            token = issue_token(user, options["job"], options["feed"], options["seconds"], note=options["note"])
+        except ValueError as error:
+            raise CommandError(f"No token was issued: {error}. Give --user, --job or both.") from None
+        self.say(token)
+
+
+def _user(name: str) -> Any:
+    model = get_user_model()
+    try:
+        return model._default_manager.get_by_natural_key(name)
+    except model.DoesNotExist:
+        raise CommandError(f"There is no user {name!r}.") from None

@@ -1,0 +1,28 @@
+"""Revoke tokens from a shell."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from ...identity.revocation import revoke_token
+from ..printing import PrintingCommand
+
+
+class Command(PrintingCommand):
+    """Revoke tokens by their names."""
+
+    help = "Revokes tokens, of this site or of other services: open sockets that have shown one end within seconds."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("jti", metavar="JTI", nargs="+", help="the name of a token, its claim jti; not the token")
+
+    def handle(self, **options: Any) -> None:
+        """Revoke each."""
+        for jti in options["jti"]:
+            try:
+                revoke_token(jti)
+            except ValueError as error:
+                raise CommandError(f"{jti[:20]!r} is no token's name: {error}.") from None
+            self.say(f"Revoked {jti}")

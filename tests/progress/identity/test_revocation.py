@@ -1,0 +1,70 @@
+"""Tokens that were revoked."""
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from progress.identity import tokens
+from progress.identity.recheck import recheck
+from progress.identity.revocation import forget_expired, revoke_token, revoked_among
+from progress.models import AccessToken
+from progress.protocol.exceptions import InvalidToken
+from tests.progress.identity.minting import KEYS, shared
+
+pytestmark = pytest.mark.django_db
+
+
+def name_of(token: str) -> str:
+    return str(jwt.decode(token, options={"verify_signature": False})["jti"])
+
+
+def test_revoke__our_token() -> None:
+    token, other = tokens.issue_token(jobs=["job-1"]), tokens.issue_token(jobs=["job-1"])
+    held = tokens.verify(token)
+    revoke_token(name_of(token), by=(ann := User.objects.create_user("ann")))
+    assert AccessToken.objects.get(pk=name_of(token)).revoked_by == ann
+    with pytest.raises(InvalidToken, match="revoked"):
+        tokens.verify(token)
+    assert recheck({held.proof: held.user}) == {held.proof: None}  # type: ignore[dict-item]
+    assert tokens.verify(other)
+
+
+def test_revoke__a_token_of_another_service(settings: Any) -> None:
+    settings.PROGRESS_TOKEN_KEYS = KEYS
+    revoke_token("token-1")
+    with pytest.raises(InvalidToken, match="revoked"):
+        tokens.verify(shared())
+    row = AccessToken.objects.get()
+    assert (row.jti, row.user, row.watch, row.expires) == ("token-1", None, None, None)
+
+
+def test_revoke__again_changes_nothing() -> None:
+    token = tokens.issue_token(jobs=["job-1"])
+    revoke_token(name_of(token))
+    (before,) = AccessToken.objects.values()
+    revoke_token(name_of(token), by=User.objects.create_user("ann"))
+    assert AccessToken.objects.values().get() == before
+
+
+@pytest.mark.parametrize("jti", ["", "a b", "a\x00", "a" * 129])
+def test_revoke__no_such_name(jti: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        revoke_token(jti)
+
+
+def test_revoked_among__more_than_a_query_takes() -> None:
+    revoke_token("token-1")
+    assert revoked_among([f"token-{number}" for number in range(3_000)]) == {"token-1"}
+
+
+def test_forget_expired__leaves_what_may_still_matter() -> None:
+    now = timezone.now()
+    revoke_token("expired", expires=now - timedelta(seconds=1))
+    revoke_token("valid", expires=now + timedelta(hours=1))
+    revoke_token("for-ever")
+    assert forget_expired() == 1
+    assert set(AccessToken.objects.values_list("jti", flat=True)) == {"valid", "for-ever"}
