@@ -36,8 +36,8 @@ class Conf:
     MAX_MESSAGES_BURST: int = 200  # inbound, one socket, at once: room to subscribe to every job of a page
     MAX_CLIENT_MESSAGES_PER_SECOND: float = 1000.0  # inbound, all sockets of one address; beyond it, reading pauses
     MAX_BODY_BYTES: int = 3_145_728  # longest body of a request; Django's own limit of 2.5 MiB leaves out files
-    MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user, per process
-    MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
+    MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user
+    MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
     UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`, which only its owner and group may open

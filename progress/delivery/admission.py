@@ -8,6 +8,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from ..broker.places import Places
 from ..conf import conf
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+async def admit(
+    reader: LogReader, places: Places, job: WatchedJob, subscription: Subscription, since: Position | None
+) -> None:
     """Let a connection watch a job: it is sent what it missed since a position, or a snapshot, then every event.
 
     A long replay is sent chunk by chunk, each when the connection has room. The last chunk is sent together with the
@@ -43,6 +46,8 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
         facts = job.facts
         await _require_access(job, subscription)
         asked_at = loop.time()
+        if subscription.places is None:
+            await subscription.take_place(places, job.job_id)  # once it is known that the job is for this user
         while job.facts == facts and not _is_behind(job, since):
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()

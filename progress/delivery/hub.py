@@ -16,6 +16,7 @@ from django.db import Error
 
 from ..broker import layers
 from ..broker.messages import CHANGED, EVENTS, FEED_GROUP, Publication, encoded, job_group, publications_of
+from ..broker.places import Places
 from ..broker.subscriber import Subscriber
 from ..conf import conf
 from ..protocol import frames
@@ -46,6 +47,7 @@ class Hub:
         self.connections: dict[Connection, None] = {}
         self.loop = asyncio.get_running_loop()
         self.subscriber: Subscriber | None = None
+        self.places = Places()
         self.reader = self._new_reader()
         self.guard = AccessGuard(self.connections, self.jobs, self.feed)
         self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
@@ -63,8 +65,12 @@ class Hub:
             layer = layers.configured()
             self.reader = self._new_reader()  # nobody may wait for one that was stopped
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
+            shared = layers.shared_count(layer)
+            self.places = Places(shared)
             for work in (self.reader.run, self.feed.run, self.guard.run, self._send_heartbeats):
                 self._start(_forever(work), self._tasks)
+            if shared is not None:
+                self._start(_forever(self.places.run), self._tasks)
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection and its subscriptions; the last stops the hub."""
@@ -149,8 +155,15 @@ class Hub:
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
             await self._join_group(job_group(job_id))
-            with _refused_if_unreadable(job_id):
-                await admit(self.reader, job, subscription, since)
+            await self._admit(job, subscription, since)
+
+    async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+        try:
+            with _refused_if_unreadable(job.job_id):
+                await admit(self.reader, self.places, job, subscription, since)
+        finally:
+            if job.subscriptions.get(subscription.connection) is not subscription:
+                subscription.give_back_place(job.job_id)
 
     def unsubscribe(self, connection: Connection, job_id: str) -> None:
         """End a connection's subscription to a job, if it has one."""
@@ -165,8 +178,7 @@ class Hub:
     async def _resume(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.subscribing():
             try:
-                with _refused_if_unreadable(job.job_id):
-                    await admit(self.reader, job, stopped, stopped.stopped_at)
+                await self._admit(job, stopped, stopped.stopped_at)
             except Refused as refused:
                 job.turn_away(stopped, refused)
 

@@ -1,7 +1,6 @@
 """How much one client may use: messages a second, and sockets at once. Pure."""
 
 import ipaddress
-from collections import Counter
 
 KEPT_CLIENTS = 1024  # buckets that are kept before full ones are dropped
 DEBT_SECONDS = 20.0  # the longest wait for a client in debt, however much it sent: others may share its address
@@ -63,26 +62,6 @@ class Allowances:
         if client not in self._of:
             self._of[client] = MessageRate(rate, rate * self._seconds, now)
         return self._of[client]
-
-
-class ConnectionLimit:
-    """Counts the sockets of each client in this process."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-
-    def acquire(self, client: str, limit: int) -> bool:
-        """Take a place for a client; return False if it has ``limit`` already."""
-        if self._taken[client] >= limit:
-            return False
-        self._taken[client] += 1
-        return True
-
-    def release(self, client: str) -> None:
-        """Free a place that was taken."""
-        self._taken[client] -= 1
-        if self._taken[client] <= 0:
-            del self._taken[client]
 
 
 def network_of(address: str) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 from django.db import Error
 
+from ..broker.places import Places
 from ..conf import conf
 from ..delivery import hubs, reads
 from ..delivery.connection import Connection
 from ..identity.auth import has_credentials, identify, verify_token
 from ..identity.identity import ANYBODY
-from ..identity.limits import ConnectionLimit, MessageRate, network_of
+from ..identity.limits import MessageRate, network_of
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 MAX_QUEUED_MESSAGES = 32  # that wait while the database answers an earlier one; no more are read meanwhile
 
 Work = Callable[[], Awaitable[None]]
-
-connection_limit = ConnectionLimit()
 
 
 class Session:
@@ -44,6 +43,7 @@ class Session:
         "_address",
         "_client",
         "_expiry",
+        "_places",
         "_queue",
         "_rate",
         "_room",
@@ -54,7 +54,8 @@ class Session:
     def __init__(self, connection: Connection, address: str) -> None:
         self.connection = connection
         self._address = address
-        self._client: str | None = None  # «user 5» or «address …», once it is counted in the connection limit
+        self._client: str | None = None  # «user 5» or «address …», once it has a place
+        self._places: Places | None = None  # who gave it
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
         self._queue: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
@@ -81,10 +82,10 @@ class Session:
             self._worker.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._client is not None:
-            connection_limit.release(self._client)
-            self._client = None
-            hubs.current().leave(self.connection)
+        if self._client is not None and self._places is not None:
+            self._places.give_back(self._client)
+            self._client = self._places = None
+        hubs.current().leave(self.connection)
 
     # The client
 
@@ -94,19 +95,19 @@ class Session:
         except Error as error:
             logger.warning("A client can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
-        self._count_connection()
         hubs.current().enter(self.connection)
+        await self._take_place(hubs.current().places)
         self._close_at(self.connection.identity.expires)
         logger.debug("%s connected", self)
         if subscription_of_url is not None:
             await self._watch_job_of_url(subscription_of_url)
 
-    def _count_connection(self) -> None:
+    async def _take_place(self, places: Places) -> None:
         user = self.connection.identity.user
         client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
-        if not connection_limit.acquire(client, conf.MAX_CONNECTIONS_PER_CLIENT):
+        if not await places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
-        self._client = client
+        self._client, self._places = client, places
 
     async def _watch_job_of_url(self, subscription_of_url: Callable[[], Subscribe]) -> None:
         """Watch the job that the URL names, or close: without it the socket has no purpose."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.identity import limits
-from progress.identity.limits import Allowances, ConnectionLimit, MessageRate, network_of
+from progress.identity.limits import Allowances, MessageRate, network_of
 
 
 def test_message_rate__lets_a_burst_through_and_no_more():
@@ -35,41 +35,6 @@ def test_message_rate__never_lets_more_through_than_burst_and_rate(waits, per_se
         now += wait
         allowed += rate.allows(now)
     assert allowed <= burst + per_second * now + 1e-6
-
-
-def test_connection_limit__each_client_has_its_own():
-    connection_limit = ConnectionLimit()
-    assert [
-        connection_limit.acquire("a", 2),
-        connection_limit.acquire("a", 2),
-        connection_limit.acquire("a", 2),
-        connection_limit.acquire("b", 2),
-    ] == [
-        True,
-        True,
-        False,
-        True,
-    ]
-
-
-def test_connection_limit__one_given_back_can_be_taken():
-    connection_limit = ConnectionLimit()
-    connection_limit.acquire("a", 1)
-    connection_limit.release("a")
-    assert connection_limit.acquire("a", 1)
-
-
-def test_connection_limit__leave_no_trace():
-    connection_limit = ConnectionLimit()
-    connection_limit.acquire("a", 1)
-    connection_limit.acquire("a", 1)
-    connection_limit.release("a")
-    assert connection_limit._taken == {}
-
-
-@pytest.mark.parametrize("limit", [0, -1])
-def test_connection_limit__there_may_be_none(limit):
-    assert not ConnectionLimit().acquire("a", limit)
 
 
 def test_spend__goes_into_debt_that_time_pays():
