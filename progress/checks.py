@@ -41,6 +41,8 @@ BOUNDS = {
     "MAX_MESSAGES_PER_SECOND": Bounds(0.1, 10_000, "a page sends a few, and a server can't take more"),
     "MAX_MESSAGES_BURST": Bounds(1, 100_000, "a page that opens sends a few, and others wait meanwhile"),
     "MAX_CLIENT_MESSAGES_PER_SECOND": Bounds(1, 1_000_000, "all sockets of an address share it"),
+    "MAX_MISSES_PER_SECOND": Bounds(0.1, 10_000, "a page asks for what it was shown, and each has the database read"),
+    "MAX_MISSES_BURST": Bounds(1, 100_000, "one message may name 128 jobs, and each has the database read"),
     "MAX_BODY_BYTES": Bounds(1_024, 2**30, "a form must fit, and Daphne holds all of a request in memory"),
     "MAX_CONNECTIONS_PER_CLIENT": Bounds(1, 1_000_000, "each is a file that the process has open"),
     "MAX_WATCHERS_PER_JOB": Bounds(1, 10_000_000, "each gets each event"),

@@ -35,6 +35,8 @@ class Conf:
     MAX_MESSAGES_PER_SECOND: float = 20.0  # inbound, one socket, sustained
     MAX_MESSAGES_BURST: int = 200  # inbound, one socket, at once: room to subscribe to every job of a page
     MAX_CLIENT_MESSAGES_PER_SECOND: float = 1000.0  # inbound, all sockets of one address; beyond it, reading pauses
+    MAX_MISSES_PER_SECOND: float = 5.0  # subscriptions of one client to jobs that were not found, sustained
+    MAX_MISSES_BURST: int = 200  # the same, at once: room for a page whose jobs were all deleted
     MAX_BODY_BYTES: int = 3_145_728  # longest body of a request; Django's own limit of 2.5 MiB leaves out files
     MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user
     MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job

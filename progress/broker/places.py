@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0  # between two signs of life; also between two tries while the shared count does not answer
 ANSWER_SECONDS = 1.0  # after which the shared count does not answer
+GATHER_SECONDS = 0.02  # after a round trip, so that the next is for many; after a pause, one begins at once
 GIVE_BACK_SECONDS = 0.05  # for which a place that was given back waits for others, to be told with them
 KEYS_A_BATCH = 500  # so that no batch occupies Redis for long
 
@@ -74,7 +75,7 @@ class Places:
         self._wanted = asyncio.Event()  # an exchange, before the next sign of life is due
 
     async def take(self, key: str, limit: int) -> bool:
-        """Take a place; return False if ``limit`` are taken. All who ask in the same turn share a round trip."""
+        """Take a place; return False if ``limit`` are taken. All who ask together share a round trip."""
         if self._taken[key] >= limit:
             return False
         if not self._answers:
@@ -116,6 +117,7 @@ class Places:
                         async with asyncio.timeout(BEAT_SECONDS):
                             await self._wanted.wait()
                 await self._exchange(self._shared)
+                await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._go_alone()
             with contextlib.suppress(Exception):  # then it forgets this server soon

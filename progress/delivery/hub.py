@@ -10,6 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.db import Error
@@ -19,6 +20,7 @@ from ..broker.messages import CHANGED, EVENTS, FEED_GROUP, Publication, encoded,
 from ..broker.places import Places
 from ..broker.subscriber import Subscriber
 from ..conf import conf
+from ..identity.limits import Allowances
 from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
@@ -48,6 +50,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.subscriber: Subscriber | None = None
         self.places = Places()
+        self.misses = Allowances()  # of each client, of subscriptions to jobs that are not found
         self.reader = self._new_reader()
         self.guard = AccessGuard(self.connections, self.jobs, self.feed)
         self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
@@ -154,13 +157,15 @@ class Hub:
         with job.subscribing():
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
-            await self._join_group(job_group(job_id))
             await self._admit(job, subscription, since)
 
     async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+        group = job_group(job.job_id)
+        is_joined = self.subscriber is None or self.subscriber.has_joined(group)
+        join = None if is_joined else partial(self._join_group, group)
         try:
             with _refused_if_unreadable(job.job_id):
-                await admit(self.reader, self.places, job, subscription, since)
+                await admit(self.reader, self.places, job, subscription, since, join)
         finally:
             if job.subscriptions.get(subscription.connection) is not subscription:
                 subscription.give_back_place(job.job_id)

@@ -42,25 +42,19 @@ class MessageRate:
 
 
 class Allowances:
-    """The bucket of each client, for all its sockets together; it outlives them, so reconnecting does not refill it.
+    """The bucket of each client, for all its sockets together; it outlives them, so reconnecting does not refill it."""
 
-    Args:
-        seconds: The size of a burst: what a client may send in so many seconds, at once.
-
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._of: dict[str, MessageRate] = {}
         self._tidy_at = KEPT_CLIENTS
 
-    def of(self, client: str, rate: float, now: float) -> MessageRate:
-        """Return the bucket of a client, which may send ``rate`` messages a second."""
+    def of(self, client: str, rate: float, burst: float, now: float) -> MessageRate:
+        """Return the bucket of a client, which may send ``rate`` messages a second, and ``burst`` at once."""
         if len(self._of) >= self._tidy_at:
             self._of = {client: allowance for client, allowance in self._of.items() if not allowance.is_full(now)}
             self._tidy_at = max(KEPT_CLIENTS, 2 * len(self._of))
         if client not in self._of:
-            self._of[client] = MessageRate(rate, rate * self._seconds, now)
+            self._of[client] = MessageRate(rate, burst, now)
         return self._of[client]
 
 

@@ -212,13 +212,34 @@ class Session:
                 subject=command.job_id if is_job_id(command.job_id) else None,
                 close=CloseCode.TOO_MANY_SUBSCRIPTIONS,
             )
-        await hubs.current().subscribe(
-            self.connection,
-            command.job_id,
-            command.since,
-            logs=command.logs,
-            is_required=is_required,
-        )
+        try:
+            await hubs.current().subscribe(
+                self.connection,
+                command.job_id,
+                command.since,
+                logs=command.logs,
+                is_required=is_required,
+            )
+        except Refused as refused:
+            if refused.code is ErrorCode.JOB_NOT_FOUND:
+                self._count_miss(refused)
+            raise
+
+    def _count_miss(self, refused: Refused) -> None:
+        """Count a subscription that found no job.
+
+        Raises:
+            Refused: There were too many, of all sockets of the client.
+
+        """
+        rate, burst, now = conf.MAX_MISSES_PER_SECOND, conf.MAX_MISSES_BURST, time.monotonic()
+        if not hubs.current().misses.of(str(self), rate, burst, now).allows(now):
+            raise Refused(
+                ErrorCode.TOO_MANY_MESSAGES,
+                "Too many jobs were not found",
+                subject=refused.subject,
+                close=CloseCode.TOO_MANY_MESSAGES,
+            ) from refused
 
     async def _subscribe_many(self, commands: Sequence[Subscribe]) -> None:
         """Subscribe to each job as if by a message of its own; to as many at once as the limit leaves room for."""

@@ -37,7 +37,7 @@ class ProgressServer(Server):
         super().__init__(*args, endpoints=endpoints, ready_callable=self._set_options, **options)
         self.is_draining = False
         self._ports: list[Any] = []
-        self._allowances = Allowances(BURST_SECONDS)
+        self._allowances = Allowances()
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def _set_options(self) -> None:
@@ -55,9 +55,10 @@ class ProgressServer(Server):
     def allowance_of(self, address: str | None) -> MessageRate:
         """Return what a client may send: shared by its network, or its own if its address is unknown."""
         rate, now = conf.MAX_CLIENT_MESSAGES_PER_SECOND, time.monotonic()
+        burst = rate * BURST_SECONDS
         if address is None:
-            return MessageRate(rate, rate * BURST_SECONDS, now)
-        return self._allowances.of(network_of(address), rate, now)
+            return MessageRate(rate, burst, now)
+        return self._allowances.of(network_of(address), rate, burst, now)
 
     def turn_of(self, address: str | None) -> Turn:
         """Return the turn that the sockets of a client share."""

@@ -47,13 +47,13 @@ def test_spend__goes_into_debt_that_time_pays():
 
 def test_allowances__are_kept_while_they_are_owed(monkeypatch):
     monkeypatch.setattr(limits, "KEPT_CLIENTS", 2)
-    allowances = Allowances(2.0)
-    assert allowances.of("a", 10, 0.0) is allowances.of("a", 10, 0.0)
-    owing = allowances.of("b", 10, 0.0)
+    allowances = Allowances()
+    assert allowances.of("a", 10, 20, 0.0) is allowances.of("a", 10, 20, 0.0)
+    owing = allowances.of("b", 10, 20, 0.0)
     owing.spend(100, 0.0)
     for number in range(100):
-        allowances.of(f"client {number}", 10, 1.0)
-    assert allowances.of("b", 10, 1.0) is owing
+        allowances.of(f"client {number}", 10, 20, 1.0)
+    assert allowances.of("b", 10, 20, 1.0) is owing
     assert len(allowances._of) <= 4
 
 

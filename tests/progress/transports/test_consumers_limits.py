@@ -100,6 +100,24 @@ async def test_limit__watchers_of_one_job(settings):
         assert (await first.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
 
 
+@pytest.mark.parametrize("name", ["nope", "hidden", "a b"])
+async def test_limit__jobs_that_are_not_found(settings, name):
+    """Whether there is no such job, or it is not for this client: they count the same."""
+    settings.PROGRESS_MAX_MISSES_BURST = 2
+    settings.PROGRESS_MAX_MISSES_PER_SECOND = 0.1
+    await a_job()
+    await a_job("hidden", public=False)
+    async with watching() as first, watching() as second, watching(address="10.0.0.1") as elsewhere:
+        for socket in (first, second):
+            assert (await socket.ask(type="subscribe", job_id=name))["code"] == "job_not_found"
+        assert (await second.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
+        await first.send_json_to({"type": "subscribe", "jobs": [{"job_id": name}, {"job_id": "job-1"}]})
+        await refused(first, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
+        assert (await elsewhere.ask(type="subscribe", job_id=name))["code"] == "job_not_found"
+    async with watching(f"/progress/ws/{name.replace(' ', '%20')}") as third:
+        await refused(third, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
+
+
 async def test_limit__subscriptions(settings):
     settings.PROGRESS_MAX_SUBSCRIPTIONS = 1
     await a_job()
