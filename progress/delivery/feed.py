@@ -133,6 +133,10 @@ class Feed:
         for watcher in self._of(connection):
             watcher.shown.pop(job_id, None)
 
+    def is_watched_by(self, connection: Connection) -> bool:
+        """Return whether a connection watches a feed."""
+        return bool(self._of(connection))
+
     def _of(self, connection: Connection) -> list[FeedWatcher]:
         if not self._watchers:
             return []

@@ -30,6 +30,7 @@ from .access_guard import AccessGuard
 from .admission import admit
 from .connection import Connection
 from .feed import Feed
+from .idle import IdleConnections, used
 from .log_reader import LogReader
 from .subscription import Subscription
 from .watched_job import WatchedJob
@@ -52,6 +53,7 @@ class Hub:
         self.places = Places()
         self.misses = Allowances()  # of each client, of subscriptions to jobs that are not found
         self.reader = self._new_reader()
+        self.idle = IdleConnections(self.connections, self.feed)
         self.guard = AccessGuard(self.connections, self.jobs, self.feed)
         self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
         self._stopping: set[asyncio.Future[None]] = set()  # of subscribers that are no longer used
@@ -70,7 +72,7 @@ class Hub:
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
             shared = layers.shared_count(layer)
             self.places = Places(shared)
-            for work in (self.reader.run, self.feed.run, self.guard.run, self._send_heartbeats):
+            for work in (self.reader.run, self.feed.run, self.guard.run, self.idle.run, self._send_heartbeats):
                 self._start(_forever(work), self._tasks)
             if shared is not None:
                 self._start(_forever(self.places.run), self._tasks)
@@ -154,7 +156,7 @@ class Hub:
         job = self.jobs.get(job_id)
         if job is None:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
-        with job.subscribing():
+        with job.subscribing(), used(connection):
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
             await self._admit(job, subscription, since)
@@ -204,8 +206,9 @@ class Hub:
         """
         self._feeds_pending += 1
         try:
-            await self._join_group(FEED_GROUP)
-            await self.feed.add(connection, name)
+            with used(connection):
+                await self._join_group(FEED_GROUP)
+                await self.feed.add(connection, name)
         except Exception as error:  # a policy may raise anything
             logger.warning("The feed can't be read: %r", error)
             raise unavailable(name) from error

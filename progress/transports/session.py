@@ -17,6 +17,7 @@ from ..delivery.connection import Connection
 from ..identity.auth import has_credentials, identify, verify_token
 from ..identity.identity import ANYBODY
 from ..identity.limits import MessageRate, network_of
+from ..identity.refusals import Refusals
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 MAX_QUEUED_MESSAGES = 32  # that wait while the database answers an earlier one; no more are read meanwhile
 
 Work = Callable[[], Awaitable[None]]
+
+refusals = Refusals(logger)
 
 
 class Session:
@@ -289,7 +292,7 @@ class Session:
             self._expiry = loop.call_later(seconds, self.connection.close, CloseCode.TOKEN_EXPIRED)
 
     def _refuse(self, refused: Refused) -> None:
-        logger.info("%s was refused: %s", self, refused)
+        refusals.note(refused.code, f"{self} was refused: {refused}")
         self.connection.send(frames.error(refused))
         if refused.close is not None:
             self.connection.close(refused.close)

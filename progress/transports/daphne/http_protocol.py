@@ -10,12 +10,14 @@ from twisted.web.http_headers import Headers
 
 from ...conf import conf
 from ...identity.limits import COST_BYTES, MessageRate
+from .http_channel import BoundedChannel
 
 LINGER_SECONDS = 2.0  # in which a refused client that still sends can read the answer; closed at once, it sees a reset
 TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: %d\r\n\r\n%s"
 )
+RETRY_SECONDS = b"1"  # for a client whose address opens too many connections
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik sends wss for a WebSocket
 
 
@@ -56,7 +58,21 @@ class BoundedRequest(WebRequest):
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         if self.server.proxy_forwarded_address_header:
             self._check_forwarded()
+        if self._is_handshake() and not self.server.admits_handshake(self._address()):
+            self._refuse_handshake()
+            return None
         return super().process()
+
+    def _is_handshake(self) -> bool:
+        return b"websocket" in [value.lower() for value in self.requestHeaders.getRawHeaders(b"Upgrade", [])]
+
+    def _refuse_handshake(self) -> None:
+        """Answer 429: nothing is made for this handshake, and Daphne does not log it."""
+        self.setResponseCode(429, b"Too Many Requests")
+        self.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        self.setHeader(b"Retry-After", RETRY_SECONDS)
+        self.write(b"Too many connections were opened from this address (PROGRESS_MAX_HANDSHAKES_PER_SECOND).\n")
+        self.finish()
 
     def _check_forwarded(self) -> None:
         """Reduce the forwarded headers to what the proxy itself added, and drop what is malformed."""
@@ -109,6 +125,7 @@ class BoundedHTTPFactory(HTTPFactory):
         """Return the protocol of a new connection."""
         protocol = super().buildProtocol(address)
         protocol.requestFactory = BoundedRequest
+        protocol._channel.__class__ = BoundedChannel  # which Twisted has made in its wrapper
         return protocol
 
 

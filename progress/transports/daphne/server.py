@@ -18,6 +18,7 @@ from twisted.internet import defer, interfaces, tcp, unix
 
 from ...conf import conf
 from ...identity.limits import Allowances, MessageRate, network_of
+from ...identity.refusals import Refusals
 from ..asgi import SENDER
 from .frame_writer import FrameWriter
 from .http_protocol import BoundedHTTPFactory
@@ -38,6 +39,8 @@ class ProgressServer(Server):
         self.is_draining = False
         self._ports: list[Any] = []
         self._allowances = Allowances()
+        self._handshakes = Allowances()
+        self._refusals = Refusals(logger)
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def _set_options(self) -> None:
@@ -59,6 +62,16 @@ class ProgressServer(Server):
         if address is None:
             return MessageRate(rate, burst, now)
         return self._allowances.of(network_of(address), rate, burst, now)
+
+    def admits_handshake(self, address: str | None) -> bool:
+        """Count a handshake; return whether its network may open another WebSocket now."""
+        if address is None:  # of a proxy on a Unix socket that does not say
+            return True
+        rate, burst = conf.MAX_HANDSHAKES_PER_SECOND, conf.MAX_HANDSHAKES_BURST
+        is_allowed = self._handshakes.of(network_of(address), rate, burst, time.monotonic()).allows(time.monotonic())
+        if not is_allowed:
+            self._refusals.note("too many handshakes", f"{address} was refused: it opens too many connections")
+        return is_allowed
 
     def turn_of(self, address: str | None) -> Turn:
         """Return the turn that the sockets of a client share."""
