@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from .conf import PREFIX, conf, types
+from .identity.addresses import networks_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def _unknown(name: str, known: list[str]) -> Error:
 
 def _wrong(name: str, kind: type) -> Error | None:
     value = getattr(conf, name)
-    wanted = _wanted_mode(value) if kind is str else _wanted_number(value, kind, BOUNDS[name])
+    words = {"UNIX_SOCKET_MODE": _wanted_mode, "TRUSTED_PROXIES": _wanted_networks}
+    wanted = words[name](value) if kind is str else _wanted_number(value, kind, BOUNDS[name])
     return Error(f"{PREFIX}{name} must be {wanted}, not {value!r:.50}.", id="progress.E002") if wanted else None
 
 
@@ -95,6 +97,14 @@ def _wanted_number(value: Any, kind: type, bounds: Bounds) -> str | None:
         return None
     words = "a whole number" if kind is int else "a number"
     return f"{words} from {bounds.low:,} to {bounds.high:,} ({bounds.why})"
+
+
+def _wanted_networks(value: Any) -> str | None:
+    try:
+        networks_of(value)
+    except (AttributeError, TypeError, ValueError):
+        return "addresses or networks such as 10.0.0.0/8, with no bits beyond the prefix, separated by commas"
+    return None
 
 
 def _wanted_mode(value: Any) -> str | None:

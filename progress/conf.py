@@ -47,6 +47,7 @@ class Conf:
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
     UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`, which only its owner and group may open
+    TRUSTED_PROXIES: str = "127.0.0.0/8, ::1"  # peers whose word `serve --proxy-headers` takes; so is a Unix socket's
     PROXIES: int = 1  # in front of `serve --proxy-headers`: each appends an address to X-Forwarded-For
     DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its closes; a few are 20 ms apart
 

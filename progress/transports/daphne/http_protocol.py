@@ -1,7 +1,6 @@
 """One HTTP request on our server: its body is bounded as it arrives, and forwarded headers are checked."""
 
 import asyncio
-import ipaddress
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.web.http_headers import Headers
 
 from ...conf import conf
+from ...identity.addresses import address_of, is_in, networks_of
 from ...identity.limits import COST_BYTES, MessageRate
 from .http_channel import BoundedChannel
 
@@ -75,8 +75,18 @@ class BoundedRequest(WebRequest):
         self.finish()
 
     def _check_forwarded(self) -> None:
-        """Reduce the forwarded headers to what the proxy itself added, and drop what is malformed."""
+        """Reduce the forwarded headers to what a trusted proxy itself added, and drop what is malformed."""
         server, headers = self.server, self.requestHeaders
+        if not self._is_from_a_trusted_proxy():
+            if headers.hasHeader(server.proxy_forwarded_address_header.encode()):
+                server.refusals.note("forwarded address", f"{self.client.host} is not in PROGRESS_TRUSTED_PROXIES")
+            for name in (
+                server.proxy_forwarded_address_header,
+                server.proxy_forwarded_port_header,
+                server.proxy_forwarded_proto_header,
+            ):
+                headers.removeHeader((name or "").encode())
+            return
         # Daphne reads the scheme only if there is an address, so one that the proxy left out is replaced by its own.
         _replace(headers, server.proxy_forwarded_address_header, self._address())
         for name, valid in (
@@ -86,10 +96,16 @@ class BoundedRequest(WebRequest):
             if name:
                 _replace(headers, name, valid(_values(headers, name)))
 
+    def _is_from_a_trusted_proxy(self) -> bool:
+        """Return whether the peer is a trusted proxy; who may open our Unix socket is one."""
+        peer = getattr(self.client, "host", None)
+        return peer is None or is_in(peer, networks_of(conf.TRUSTED_PROXIES))
+
     def _address(self) -> str | None:
         """Return the client's address, or the proxy's if that did not name one; None on a Unix socket."""
-        header = self.server.proxy_forwarded_address_header
-        forwarded = _client_of(_values(self.requestHeaders, header), conf.PROXIES) if header else None
+        header, forwarded = self.server.proxy_forwarded_address_header, None
+        if header and self._is_from_a_trusted_proxy():
+            forwarded = _client_of(_values(self.requestHeaders, header), conf.PROXIES)
         return forwarded or getattr(self.client, "host", None)
 
     def _refuse(self) -> None:
@@ -147,17 +163,7 @@ def _client_of(addresses: list[str], proxies: int) -> str | None:
     Each proxy appends the address of its client. What is further left came from the client, which may have forged it.
     """
     added = addresses[-proxies:][:1]
-    try:
-        return str(ipaddress.ip_address(_without_port(added[0]))) if added else None
-    except ValueError:
-        return None
-
-
-def _without_port(address: str) -> str:
-    """Return the address in «1.2.3.4:5», «[::1]:5» or «::1»."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address
+    return address_of(added[0]) if added else None
 
 
 def _port(values: list[str]) -> str | None:

@@ -40,7 +40,7 @@ class ProgressServer(Server):
         self._ports: list[Any] = []
         self._allowances = Allowances()
         self._handshakes = Allowances()
-        self._refusals = Refusals(logger)
+        self.refusals = Refusals(logger)
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
 
     def _set_options(self) -> None:
@@ -70,7 +70,7 @@ class ProgressServer(Server):
         rate, burst = conf.MAX_HANDSHAKES_PER_SECOND, conf.MAX_HANDSHAKES_BURST
         is_allowed = self._handshakes.of(network_of(address), rate, burst, time.monotonic()).allows(time.monotonic())
         if not is_allowed:
-            self._refusals.note("too many handshakes", f"{address} was refused: it opens too many connections")
+            self.refusals.note("too many handshakes", f"{address} was refused: it opens too many connections")
         return is_allowed
 
     def turn_of(self, address: str | None) -> Turn:
