@@ -20,6 +20,7 @@ CLAIMS = (
     "reconnect_storm",
     "slow_watchers",
     "strangers",
+    "cluster_limits",
     "consumer",
     "write_path",
     "two_servers",

@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 2.0  # between two signs of life; also between two tries while the shared count does not answer
 ANSWER_SECONDS = 1.0  # after which the shared count does not answer
 GATHER_SECONDS = 0.02  # after a round trip, so that the next is for many; after a pause, one begins at once
-GIVE_BACK_SECONDS = 0.05  # for which a place that was given back waits for others, to be told with them
 KEYS_A_BATCH = 500  # so that no batch occupies Redis for long
 
 
@@ -96,7 +95,7 @@ class Places:
         self._count(key, -1)
         if self._answers and not self._is_giving_back:
             self._is_giving_back = True
-            asyncio.get_running_loop().call_later(GIVE_BACK_SECONDS, self._wanted.set)
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wanted.set)
 
     def _count(self, key: str, places: int) -> None:
         self._taken[key] += places

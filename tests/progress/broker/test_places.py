@@ -56,7 +56,7 @@ async def kept(shared: Scripted) -> AsyncIterator[Places]:
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     monkeypatch.setattr(places_module, "BEAT_SECONDS", 0.02)
-    monkeypatch.setattr(places_module, "GIVE_BACK_SECONDS", 0.001)
+    monkeypatch.setattr(places_module, "GATHER_SECONDS", 0.001)
     monkeypatch.setattr(places_module, "ANSWER_SECONDS", 0.05)
 
 

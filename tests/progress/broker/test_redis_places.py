@@ -19,7 +19,7 @@ LIMIT = 200
 @pytest.fixture
 async def redis(redis_server, monkeypatch) -> AsyncIterator[Redis]:
     monkeypatch.setattr(places_module, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(places_module, "GIVE_BACK_SECONDS", 0.001)
+    monkeypatch.setattr(places_module, "GATHER_SECONDS", 0.001)
     redis_server.start()
     async with Redis.from_url(redis_server.url) as redis:
         await redis.flushdb()
