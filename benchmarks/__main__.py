@@ -21,6 +21,7 @@ CLAIMS = (
     "slow_watchers",
     "strangers",
     "access",
+    "cluster_limits",
     "consumer",
     "write_path",
     "two_servers",

@@ -58,6 +58,9 @@ WAYS = {
     "one POST of 400 MB": Way(1, POST, bytes(READ_BYTES)),
     "20 POSTs of 400 MB": Way(20, POST, bytes(READ_BYTES)),
     "reconnects": Way(20, UPGRADE),
+    "unknown jobs": Way(
+        50, UPGRADE, b"".join(_frame(b'{"type":"subscribe","job_id":"no-%d"}' % n) for n in range(400))
+    ),
     "subscriptions": Way(5, UPGRADE, _frame(_subscription())),
 }
 

@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from .conf import PREFIX, conf, types
 from .identity import keys
+from .identity.addresses import networks_of
 from .source.store import log_tail
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,12 @@ BOUNDS = {
     "MAX_MESSAGES_PER_SECOND": Bounds(0.1, 10_000, "a page sends a few, and a server can't take more"),
     "MAX_MESSAGES_BURST": Bounds(1, 100_000, "a page that opens sends a few, and others wait meanwhile"),
     "MAX_CLIENT_MESSAGES_PER_SECOND": Bounds(1, 1_000_000, "all sockets of an address share it"),
+    "MAX_MISSES_PER_SECOND": Bounds(0.1, 10_000, "a page asks for what it was shown, and each has the database read"),
+    "MAX_MISSES_BURST": Bounds(1, 100_000, "one message may name 128 jobs, and each has the database read"),
+    "MAX_HANDSHAKES_PER_SECOND": Bounds(0.1, 10_000, "many may share an address, and each handshake takes 0.5 ms"),
+    "MAX_HANDSHAKES_BURST": Bounds(1, 100_000, "many may share an address, and all come back after a restart"),
+    "HEADER_SECONDS": Bounds(0.1, 600, "a network stalls for moments, and a half request keeps its memory as long"),
+    "IDLE_SECONDS": Bounds(0.1, 86_400, "a page may wait before it subscribes, and a socket keeps its place as long"),
     "MAX_BODY_BYTES": Bounds(1_024, 2**30, "a form must fit, and Daphne holds all of a request in memory"),
     "MAX_CONNECTIONS_PER_CLIENT": Bounds(1, 1_000_000, "each is a file that the process has open"),
     "MAX_WATCHERS_PER_JOB": Bounds(1, 10_000_000, "each gets each event"),
@@ -99,7 +106,8 @@ def _wrong(name: str, kind: type) -> Error | None:
     if name == "TOKEN_KEYS":
         problem = keys.problem_of(value)
         return Error(f"{PREFIX}{name} {problem}.", id="progress.E003") if problem else None  # without the secrets
-    wanted = _wanted_mode(value) if kind is str else _wanted_number(value, kind, BOUNDS[name])
+    words = {"UNIX_SOCKET_MODE": _wanted_mode, "TRUSTED_PROXIES": _wanted_networks}
+    wanted = words[name](value) if kind is str else _wanted_number(value, kind, BOUNDS[name])
     return Error(f"{PREFIX}{name} must be {wanted}, not {value!r:.50}.", id="progress.E002") if wanted else None
 
 
@@ -110,6 +118,14 @@ def _wanted_number(value: Any, kind: type, bounds: Bounds) -> str | None:
         return None
     words = "a whole number" if kind is int else "a number"
     return f"{words} from {bounds.low:,} to {bounds.high:,} ({bounds.why})"
+
+
+def _wanted_networks(value: Any) -> str | None:
+    try:
+        networks_of(value)
+    except (AttributeError, TypeError, ValueError):
+        return "addresses or networks such as 10.0.0.0/8, with no bits beyond the prefix, separated by commas"
+    return None
 
 
 def _wanted_mode(value: Any) -> str | None:

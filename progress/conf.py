@@ -35,12 +35,19 @@ class Conf:
     MAX_MESSAGES_PER_SECOND: float = 20.0  # inbound, one socket, sustained
     MAX_MESSAGES_BURST: int = 200  # inbound, one socket, at once: room to subscribe to every job of a page
     MAX_CLIENT_MESSAGES_PER_SECOND: float = 1000.0  # inbound, all sockets of one address; beyond it, reading pauses
+    MAX_MISSES_PER_SECOND: float = 5.0  # subscriptions of one client to jobs that were not found, sustained
+    MAX_MISSES_BURST: int = 200  # the same, at once: room for a page whose jobs were all deleted
+    MAX_HANDSHAKES_PER_SECOND: float = 100.0  # of one address, sustained: 6 % of a core
+    MAX_HANDSHAKES_BURST: int = 2000  # of one address, at once: an office comes back after a restart
+    HEADER_SECONDS: float = 10.0  # in which the headers of a request must have come
+    IDLE_SECONDS: float = 60.0  # for which a socket of nobody known may watch nothing
     MAX_BODY_BYTES: int = 3_145_728  # longest body of a request; Django's own limit of 2.5 MiB leaves out files
-    MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user, per process
-    MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job, per process
+    MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user
+    MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
     UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`, which only its owner and group may open
+    TRUSTED_PROXIES: str = "127.0.0.0/8, ::1"  # peers whose word `serve --proxy-headers` takes; so is a Unix socket's
     PROXIES: int = 1  # in front of `serve --proxy-headers`: each appends an address to X-Forwarded-For
     DRAIN_SECONDS: float = 5.0  # over which a server that stops spreads its closes; a few are 20 ms apart
 

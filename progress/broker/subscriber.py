@@ -75,6 +75,10 @@ class Subscriber:
         self._wanted[group] = None
         await self._settle(group)
 
+    def has_joined(self, group: str) -> bool:
+        """Return whether a group was joined, and stays so."""
+        return group in self._wanted and group in self._joined and group not in self._unsure
+
     def leave(self, group: str) -> None:
         """Leave a group soon."""
         self._wanted.pop(group, None)

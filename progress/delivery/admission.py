@@ -6,8 +6,10 @@ about again, and resumed from where it was. If the policy raises, the client get
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from ..broker.places import Places
 from ..conf import conf
 from ..identity.rights import Rights, may_view
 from ..protocol.codes import CloseCode, ErrorCode
@@ -25,11 +27,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+async def admit(
+    reader: LogReader,
+    places: Places,
+    job: WatchedJob,
+    subscription: Subscription,
+    since: Position | None,
+    join: Callable[[], Awaitable[None]] | None,
+) -> None:
     """Let a connection watch a job: it is sent what it missed since a position, or a snapshot, then every event.
 
     A long replay is sent chunk by chunk, each when the connection has room. The last chunk is sent together with the
     snapshot, and from then on the subscription is live.
+
+    Args:
+        reader: Reads the job.
+        places: Who gives a place among its watchers.
+        job: The job.
+        subscription: Whose.
+        since: The position; None for a snapshot.
+        join: Joins the job's group of the channel layer; None where that was done before.
 
     Raises:
         Refused: There is no such job, it is not for this user, it can't be read now, too many watch it, or the
@@ -38,11 +55,19 @@ async def admit(reader: LogReader, job: WatchedJob, subscription: Subscription, 
     """
     loop = asyncio.get_running_loop()
     offered, has_begun = since, False  # what the client sent, from which `since` moves on
+    facts, asked_at = None, 0.0
     while True:
         await reader.refresh(job)
-        facts = job.facts
-        await _require_access(job, subscription)
-        asked_at = loop.time()
+        if facts is None or job.facts != facts or loop.time() - asked_at >= conf.ACCESS_SECONDS:
+            facts = job.facts
+            await _require_access(job, subscription)
+            asked_at = loop.time()
+        if subscription.places is None:
+            await subscription.take_place(places, job.job_id)
+        if join is not None:  # so late, since ids that lead nowhere shall cost no more than a share of a query
+            await join()
+            join = None
+            continue  # join, then read
         while job.facts == facts and not _is_behind(job, since):
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()

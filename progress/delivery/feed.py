@@ -92,6 +92,10 @@ class Feed:
         for watcher in self._of(connection):
             watcher.shown.pop(job_id, None)
 
+    def is_watched_by(self, connection: Connection) -> bool:
+        """Return whether a connection watches a feed."""
+        return bool(self._of(connection))
+
     def names_of(self, connection: Connection) -> list[FeedName]:
         """Return the feeds that a connection watches."""
         return [watcher.name for watcher in self._of(connection)]

@@ -10,6 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.db import Error
@@ -27,8 +28,10 @@ from ..broker.messages import (
     job_group,
     publications_of,
 )
+from ..broker.places import Places
 from ..broker.subscriber import Subscriber
 from ..conf import conf
+from ..identity.limits import Allowances
 from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
@@ -38,6 +41,7 @@ from .access_guard import AccessGuard
 from .admission import admit
 from .connection import Connection
 from .feed import Feed
+from .idle import IdleConnections, used
 from .log_reader import LogReader
 from .subscription import Subscription
 from .watched_job import WatchedJob
@@ -57,7 +61,10 @@ class Hub:
         self.connections: dict[Connection, None] = {}
         self.loop = asyncio.get_running_loop()
         self.subscriber: Subscriber | None = None
+        self.places = Places()
+        self.misses = Allowances()  # of each client, of subscriptions to jobs that are not found
         self.reader = self._new_reader()
+        self.idle = IdleConnections(self.connections, self.feed)
         self.guard = AccessGuard(self.connections, self.jobs, self.feed)
         self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
         self._stopping: set[asyncio.Future[None]] = set()  # of subscribers that are no longer used
@@ -74,9 +81,13 @@ class Hub:
             layer = layers.configured()
             self.reader = self._new_reader()  # nobody may wait for one that was stopped
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
-            for work in (self.reader.run, self.feed.run, self.guard.run, self._send_heartbeats):
+            shared = layers.shared_count(layer)
+            self.places = Places(shared)
+            for work in (self.reader.run, self.feed.run, self.guard.run, self.idle.run, self._send_heartbeats):
                 self._start(_forever(work), self._tasks)
             self._start(self._join_group(ACCESS_GROUP), self._tasks)
+            if shared is not None:
+                self._start(_forever(self.places.run), self._tasks)
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection and its subscriptions; the last stops the hub."""
@@ -157,12 +168,21 @@ class Hub:
         job = self.jobs.get(job_id)
         if job is None:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
-        with job.subscribing():
+        with job.subscribing(), used(connection):
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
-            await self._join_group(job_group(job_id))
-            with self._refusing(subscription, job_id):
-                await admit(self.reader, job, subscription, since)
+            await self._admit(job, subscription, since)
+
+    async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+        group = job_group(job.job_id)
+        is_joined = self.subscriber is None or self.subscriber.has_joined(group)
+        join = None if is_joined else partial(self._join_group, group)
+        try:
+            with self._refusing(subscription, job.job_id):
+                await admit(self.reader, self.places, job, subscription, since, join)
+        finally:
+            if job.subscriptions.get(subscription.connection) is not subscription:
+                subscription.give_back_place(job.job_id)
 
     def unsubscribe(self, connection: Connection, job_id: str) -> None:
         """End a connection's subscription to a job, if it has one."""
@@ -177,8 +197,7 @@ class Hub:
     async def _resume(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.subscribing():
             try:
-                with self._refusing(stopped, job.job_id):
-                    await admit(self.reader, job, stopped, stopped.stopped_at)
+                await self._admit(job, stopped, stopped.stopped_at)
             except Refused as refused:
                 job.turn_away(stopped, refused)
 
@@ -212,8 +231,9 @@ class Hub:
         """
         self._feeds_pending += 1
         try:
-            await self._join_group(FEED_GROUP)
-            await self.feed.add(connection, name)
+            with used(connection):
+                await self._join_group(FEED_GROUP)
+                await self.feed.add(connection, name)
         except Exception as error:  # a policy may raise anything
             logger.warning("The feed can't be read: %r", error)
             raise unavailable(name) from error

@@ -1,7 +1,9 @@
 """One connection's subscription to one job."""
 
+from ..broker.places import Places
+from ..conf import conf
 from ..protocol import frames
-from ..protocol.codes import CloseCode
+from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused
 from ..protocol.position import Position
 from .connection import Connection
@@ -17,16 +19,39 @@ class Subscription:
 
     """
 
-    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "name", "stopped_at")
+    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "name", "places", "stopped_at")
 
     def __init__(self, connection: Connection, *, logs: bool = False, is_required: bool = False) -> None:
         self.connection = connection
         self.logs = logs
         self.is_required = is_required
+        self.places: Places | None = None  # who has given it a place among the job's watchers
         self.begin: Position | None = None  # after which it was sent every event
         self.has_skipped_events = False  # a snapshot was sent instead of events
         self.name: str | None = None  # of the job, as it was sent
         self.stopped_at: Position | None = None  # after which nothing is sent, until the access policy was asked again
+
+    async def take_place(self, places: Places, job_id: str) -> None:
+        """Take a place among the job's watchers.
+
+        Raises:
+            Refused: Too many are watching.
+
+        """
+        if not await places.take(f"job {job_id}", conf.MAX_WATCHERS_PER_JOB):
+            raise Refused(
+                ErrorCode.TOO_MANY_CONNECTIONS,
+                "Too many are watching this job",
+                subject=job_id,
+                close=CloseCode.TOO_MANY_CONNECTIONS,
+            )
+        self.places = places
+
+    def give_back_place(self, job_id: str) -> None:
+        """Give the place back, if there is one."""
+        if self.places is not None:
+            self.places.give_back(f"job {job_id}")
+            self.places = None
 
     def note_sent(self, position: Position) -> None:
         """If it is stopped, remember that it was sent everything up to here."""

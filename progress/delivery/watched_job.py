@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..broker.messages import Publication
 from ..conf import conf
-from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import Frame, event_frame, job_state
 from ..protocol.position import Position
@@ -236,20 +235,8 @@ class WatchedJob:
         return is_here and subscription.connection.is_accepting
 
     def attach(self, subscription: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
-        """Send what was missed since a position, or a snapshot; from here on the subscription gets every event.
-
-        Raises:
-            Refused: Too many watch the job already.
-
-        """
+        """Send what was missed since a position, or a snapshot; from here on the subscription gets every event."""
         connection, was_stopped = subscription.connection, subscription.stopped_at is not None
-        if not was_stopped and len(self.subscriptions) >= conf.MAX_WATCHERS_PER_JOB:
-            raise Refused(
-                ErrorCode.TOO_MANY_CONNECTIONS,
-                "Too many are watching this job",
-                subject=self.job_id,
-                close=CloseCode.TOO_MANY_CONNECTIONS,
-            )
         if not was_stopped or missed is None:
             subscription.begin = self.position if missed is None else since
         assert self._window is not None
@@ -290,7 +277,9 @@ class WatchedJob:
     def remove(self, connection: Connection) -> None:
         """End a connection's subscription."""
         connection.watched.pop(self.job_id, None)
-        self.subscriptions.pop(connection, None)
+        subscription = self.subscriptions.pop(connection, None)
+        if subscription is not None:
+            subscription.give_back_place(self.job_id)
         self._plain.pop(connection, None)
         self._with_logs.pop(connection, None)
         self._check_idle()

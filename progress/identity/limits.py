@@ -1,7 +1,6 @@
 """How much one client may use: messages a second, and sockets at once. Pure."""
 
 import ipaddress
-from collections import Counter
 
 KEPT_CLIENTS = 1024  # buckets that are kept before full ones are dropped
 DEBT_SECONDS = 20.0  # the longest wait for a client in debt, however much it sent: others may share its address
@@ -43,46 +42,20 @@ class MessageRate:
 
 
 class Allowances:
-    """The bucket of each client, for all its sockets together; it outlives them, so reconnecting does not refill it.
+    """The bucket of each client, for all its sockets together; it outlives them, so reconnecting does not refill it."""
 
-    Args:
-        seconds: The size of a burst: what a client may send in so many seconds, at once.
-
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._of: dict[str, MessageRate] = {}
         self._tidy_at = KEPT_CLIENTS
 
-    def of(self, client: str, rate: float, now: float) -> MessageRate:
-        """Return the bucket of a client, which may send ``rate`` messages a second."""
+    def of(self, client: str, rate: float, burst: float, now: float) -> MessageRate:
+        """Return the bucket of a client, which may send ``rate`` messages a second, and ``burst`` at once."""
         if len(self._of) >= self._tidy_at:
             self._of = {client: allowance for client, allowance in self._of.items() if not allowance.is_full(now)}
             self._tidy_at = max(KEPT_CLIENTS, 2 * len(self._of))
         if client not in self._of:
-            self._of[client] = MessageRate(rate, rate * self._seconds, now)
+            self._of[client] = MessageRate(rate, burst, now)
         return self._of[client]
-
-
-class ConnectionLimit:
-    """Counts the sockets of each client in this process."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
-
-    def acquire(self, client: str, limit: int) -> bool:
-        """Take a place for a client; return False if it has ``limit`` already."""
-        if self._taken[client] >= limit:
-            return False
-        self._taken[client] += 1
-        return True
-
-    def release(self, client: str) -> None:
-        """Free a place that was taken."""
-        self._taken[client] -= 1
-        if self._taken[client] <= 0:
-            del self._taken[client]
 
 
 def network_of(address: str) -> str:

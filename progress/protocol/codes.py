@@ -8,6 +8,7 @@ class CloseCode(IntEnum):
 
     GOING_AWAY = 4001
     TOKEN_EXPIRED = 4005
+    IDLE = 4007
     TOO_SLOW = 4008
     RESYNC = 4010
     TOO_MANY_MESSAGES = 4013
@@ -28,8 +29,11 @@ class ErrorCode(StrEnum):
     TOO_MANY_MESSAGES = "too_many_messages"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
+    IDLE = "idle"
     UNAVAILABLE = "unavailable"
 
 
 # Whether the same request may succeed later.
-TEMPORARY = frozenset({ErrorCode.TOO_MANY_MESSAGES, ErrorCode.TOO_MANY_CONNECTIONS, ErrorCode.UNAVAILABLE})
+TEMPORARY = frozenset(
+    {ErrorCode.TOO_MANY_MESSAGES, ErrorCode.TOO_MANY_CONNECTIONS, ErrorCode.IDLE, ErrorCode.UNAVAILABLE}
+)

@@ -16,7 +16,7 @@ from ..protocol.codes import CloseCode
 from ..protocol.commands import Subscribe
 from ..protocol.position import Position
 from .asgi import sender_of
-from .session import Session
+from .session import Session, refusals
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,8 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         """Accept, then let the session identify the client: the database must not delay the handshake."""
         request = request_of(self.scope)
         if is_foreign(request):
-            logger.warning("A page of another site was refused: Origin %.100r", request.META.get("HTTP_ORIGIN"))
+            origin = request.META.get("HTTP_ORIGIN")
+            refusals.note("foreign origin", f"A page of another site was refused: Origin {origin!r:.100}")
             await self.close()  # before it is accepted: HTTP 403
             return
         await self.accept()

@@ -10,12 +10,14 @@ from typing import Any
 
 from django.db import Error
 
+from ..broker.places import Places
 from ..conf import conf
 from ..delivery import hubs, reads
 from ..delivery.connection import Connection
 from ..identity.auth import has_credentials, identify, verify_token
 from ..identity.identity import ANYBODY
-from ..identity.limits import ConnectionLimit, MessageRate, network_of
+from ..identity.limits import MessageRate, network_of
+from ..identity.refusals import Refusals
 from ..protocol import commands, frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeMany, Unsubscribe, UnsubscribeMany
@@ -29,7 +31,7 @@ MAX_QUEUED_MESSAGES = 32  # that wait while the database answers an earlier one;
 
 Work = Callable[[], Awaitable[None]]
 
-connection_limit = ConnectionLimit()
+refusals = Refusals(logger)
 
 
 class Session:
@@ -45,6 +47,7 @@ class Session:
         "_address",
         "_client",
         "_expiry",
+        "_places",
         "_queue",
         "_rate",
         "_room",
@@ -55,7 +58,8 @@ class Session:
     def __init__(self, connection: Connection, address: str) -> None:
         self.connection = connection
         self._address = address
-        self._client: str | None = None  # «user 5» or «address …», once it is counted in the connection limit
+        self._client: str | None = None  # «user 5» or «address …», once it has a place
+        self._places: Places | None = None  # who gave it
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
         self._queue: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
@@ -82,10 +86,10 @@ class Session:
             self._worker.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._client is not None:
-            connection_limit.release(self._client)
-            self._client = None
-            hubs.current().leave(self.connection)
+        if self._client is not None and self._places is not None:
+            self._places.give_back(self._client)
+            self._client = self._places = None
+        hubs.current().leave(self.connection)
 
     # The client
 
@@ -95,19 +99,19 @@ class Session:
         except Error as error:
             logger.warning("A client can't be identified: %s", error)
             raise Refused(ErrorCode.UNAVAILABLE, "The site can't be read now", close=CloseCode.RESYNC) from error
-        self._count_connection()
         hubs.current().enter(self.connection)
+        await self._take_place(hubs.current().places)
         self._close_at(self.connection.identity.expires)
         logger.debug("%s connected", self)
         if subscription_of_url is not None:
             await self._watch_job_of_url(subscription_of_url)
 
-    def _count_connection(self) -> None:
+    async def _take_place(self, places: Places) -> None:
         user = self.connection.identity.user
         client = f"user {user.pk}" if user.is_authenticated else f"address {network_of(self._address)}"
-        if not connection_limit.acquire(client, conf.MAX_CONNECTIONS_PER_CLIENT):
+        if not await places.take(client, conf.MAX_CONNECTIONS_PER_CLIENT):
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
-        self._client = client
+        self._client, self._places = client, places
 
     async def _watch_job_of_url(self, subscription_of_url: Callable[[], Subscribe]) -> None:
         """Watch the job that the URL names, or close: without it the socket has no purpose."""
@@ -212,13 +216,34 @@ class Session:
                 subject=command.job_id if is_job_id(command.job_id) else None,
                 close=CloseCode.TOO_MANY_SUBSCRIPTIONS,
             )
-        await hubs.current().subscribe(
-            self.connection,
-            command.job_id,
-            command.since,
-            logs=command.logs,
-            is_required=is_required,
-        )
+        try:
+            await hubs.current().subscribe(
+                self.connection,
+                command.job_id,
+                command.since,
+                logs=command.logs,
+                is_required=is_required,
+            )
+        except Refused as refused:
+            if refused.code is ErrorCode.JOB_NOT_FOUND:
+                self._count_miss(refused)
+            raise
+
+    def _count_miss(self, refused: Refused) -> None:
+        """Count a subscription that found no job.
+
+        Raises:
+            Refused: There were too many, of all sockets of the client.
+
+        """
+        rate, burst, now = conf.MAX_MISSES_PER_SECOND, conf.MAX_MISSES_BURST, time.monotonic()
+        if not hubs.current().misses.of(str(self), rate, burst, now).allows(now):
+            raise Refused(
+                ErrorCode.TOO_MANY_MESSAGES,
+                "Too many jobs were not found",
+                subject=refused.subject,
+                close=CloseCode.TOO_MANY_MESSAGES,
+            ) from refused
 
     async def _subscribe_many(self, commands: Sequence[Subscribe]) -> None:
         """Subscribe to each job as if by a message of its own; to as many at once as the limit leaves room for."""
@@ -278,7 +303,7 @@ class Session:
             self._expiry = loop.call_later(seconds, self.connection.close, CloseCode.TOKEN_EXPIRED)
 
     def _refuse(self, refused: Refused) -> None:
-        logger.info("%s was refused: %s", self, refused)
+        refusals.note(refused.code, f"{self} was refused: {refused}")
         self.connection.send(frames.error(refused))
         if refused.close is not None:
             self.connection.close(refused.close)

@@ -4,10 +4,11 @@ import http.client
 import json
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import connect, unix_connect
 
 from tests.conftest import MakeSite
 from tests.installation import Served
@@ -48,6 +49,11 @@ def test_forwarded_for__of_one_proxy(start: Start) -> None:
         ([b"2001:db8::1"], "2001:db8::1"),
         ([b"[2001:db8::1]:443"], "2001:db8::1"),
         ([b"192.0.2.7:5000"], "192.0.2.7"),
+        ([b"::ffff:192.0.2.7"], "192.0.2.7"),
+        ([b"fe80::1%eth0"], "fe80::1"),
+        ([b"fe80::1%<script>"], "fe80::1"),
+        ([b"[::1"], "::1"),
+        ([b"<script>"], HERE),
         ([], HERE),
         ([b"\xff"], HERE),
         ([b"192.0.2.7, \xff"], HERE),
@@ -58,6 +64,25 @@ def test_forwarded_for__of_one_proxy(start: Start) -> None:
     ):
         assert seen(served, *(("X-Forwarded-For", value) for value in said))["client"][0] == believed, said
     assert "Traceback" not in served.log_text()
+
+
+def test_forwarded__is_believed_of_trusted_proxies_only(start: Start) -> None:
+    served = start("--proxy-headers", PROGRESS_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1")
+    headers = ("X-Forwarded-For", b"192.0.2.7"), ("X-Forwarded-Proto", b"https"), ("X-Forwarded-Port", b"1")
+    for _ in range(3):
+        found = seen(served, *headers)
+        assert (found["client"][0], found["scheme"]) == (HERE, "http")
+        assert found["client"][1] > 1
+    assert served.log_text().count("127.0.0.1 is not in PROGRESS_TRUSTED_PROXIES") == 1
+    with connect(served.ws_url, additional_headers={"X-Forwarded-For": "192.0.2.7"}) as socket:
+        assert json.loads(socket.recv())["client"][0] == HERE
+
+
+def test_forwarded__is_believed_of_who_may_open_the_unix_socket(start: Start, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    start("--proxy-headers", "-u", path, PROGRESS_TRUSTED_PROXIES="")
+    with unix_connect(path, "ws://site/", additional_headers={"X-Forwarded-For": "192.0.2.7"}) as socket:
+        assert json.loads(socket.recv())["client"] == ["192.0.2.7", 0]
 
 
 def test_forwarded_for__of_two_proxies(start: Start) -> None:

@@ -146,5 +146,5 @@ async def test_hostile_frames__one_answer_and_one_line_each_others_undisturbed(s
         assert bystander.connections == 1
         assert bystander.seqs == list(range(2, 104))
     refusals = [line for line in served.log_text().splitlines() if "was refused" in line]
-    assert len(refusals) == len(HOSTILE)
+    assert len(refusals) == 1  # and how many have followed is logged a minute later
     assert "Traceback" not in served.log_text()

@@ -91,7 +91,7 @@ test("reconnecting: before any frame, as of what came with the page", () => {
   assert.deepEqual(seen.states, [["reconnecting", { asOf: new Date(1234), code: 1006 }]]);
 });
 
-for (const code of [1001, 1006, 1009, 1011, 4001, 4005, 4008, 4010, 4013, 4014]) {
+for (const code of [1001, 1006, 1009, 1011, 4001, 4005, 4007, 4008, 4010, 4013, 4014]) {
   test(`close ${code}: connects again`, () => {
     const { world } = live();
     world.socket.drop(code);

@@ -21,7 +21,7 @@ test("backoff: the real jitter keeps to the bounds and spreads", () => {
 
 test("close codes: 4500–4999 stop, all others reconnect", () => {
   for (const code of [4500, 4503, 4504, 4505, 4999]) assert.equal(isFinal(code), true, code);
-  for (const code of [1000, 1001, 1006, 1009, 1011, 4000, 4001, 4005, 4008, 4010, 4013, 4014, 4499]) {
+  for (const code of [1000, 1001, 1006, 1009, 1011, 4000, 4001, 4005, 4007, 4008, 4010, 4013, 4014, 4499]) {
     assert.equal(isFinal(code), false, code);
   }
 });

@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.delivery import hubs
 from progress.identity import tokens, web_tokens
-from progress.transports import session
 from tests.progress.watching import eventually, run
 
 
@@ -45,8 +44,6 @@ def seqs(frames: list[Any]) -> list[int]:
 async def is_without_trace() -> None:
     """Wait until nothing of any socket is left in this process."""
     here = hubs.current()
-    await eventually(
-        lambda: not (here.jobs or here.connections or here.feed.is_watched or session.connection_limit._taken)
-    )
+    await eventually(lambda: not (here.jobs or here.connections or here.feed.is_watched or here.places._taken))
     own = asyncio.current_task()
     await eventually(lambda: [task for task in asyncio.all_tasks() if task is not own] == [])

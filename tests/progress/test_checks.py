@@ -85,6 +85,24 @@ def test_check_settings__mode(settings: Any, value: Any, is_good: bool) -> None:
     assert (check_settings() == []) == is_good
 
 
+@pytest.mark.parametrize(
+    ("value", "is_good"),
+    [
+        ("", True),
+        ("127.0.0.1", True),
+        ("10.0.0.0/8, 2001:db8::/32,::1", True),
+        ("10.0.0.1/8", False),
+        ("proxy", False),
+        ("*", False),
+        (["10.0.0.1"], False),
+        (None, False),
+    ],
+)
+def test_check_settings__trusted_proxies(settings: Any, value: Any, is_good: bool) -> None:
+    settings.PROGRESS_TRUSTED_PROXIES = value
+    assert (check_settings() == []) == is_good
+
+
 @pytest.mark.parametrize("server", ["granian", "uvicorn"])
 def test_start__on_a_server_that_sends_no_close_is_warned_of(server: str) -> None:
     start = f"import sys; sys.modules[{server!r}] = sys; import django; django.setup()"

@@ -136,6 +136,7 @@ REFUSALS: list[tuple[str, str, str, list[str | bytes], dict[str, Any]]] = [
     ("such as `mine` without a user", "else", SOCKET, ['{"type": "subscribe", "feed": "mine"}'], {}),
     ("a message over", "", SOCKET, [PING.ljust(Conf.MAX_MESSAGE_BYTES + 1)], {}),
     ("more messages a second", "", SOCKET, [PING, PING], {"PROGRESS_MAX_MESSAGES_BURST": 1}),
+    ("jobs that were not found", "", SOCKET, [SUBSCRIBE % "nobody"], {"PROGRESS_MAX_MISSES_BURST": 0}),
     ("more sockets of one client", "", SOCKET, [], {"PROGRESS_MAX_CONNECTIONS_PER_CLIENT": 0}),
     ("more watchers of one job", "", JOB, [], {"PROGRESS_MAX_WATCHERS_PER_JOB": 0}),
     ("subscriptions on one socket", "", SOCKET, [SUBSCRIBE % "job-1"], {"PROGRESS_MAX_SUBSCRIPTIONS": 0}),

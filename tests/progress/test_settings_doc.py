@@ -28,7 +28,12 @@ def test_settings_page__defaults():
 def test_settings_page__bounds():
     shown = {name: cells[1] for name, cells in OF_PROGRESS.items()}
     bounds = {PREFIX + name: f"{low:,} – {high:,}" for name, (low, high, _) in BOUNDS.items()}
-    assert shown == {"PROGRESS_UNIX_SOCKET_MODE": "octal", "PROGRESS_TOKEN_KEYS": "see there"} | bounds
+    others = {
+        "PROGRESS_UNIX_SOCKET_MODE": "octal",
+        "PROGRESS_TOKEN_KEYS": "see there",
+        "PROGRESS_TRUSTED_PROXIES": "addresses",
+    }
+    assert shown == others | bounds
 
 
 def test_settings_page__units_are_those_that_the_names_tell():

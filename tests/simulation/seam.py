@@ -104,7 +104,6 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     from progress.broker import layers
     from progress.delivery.sqlite_changes import DataVersion
     from progress.identity.identity import Identity
-    from progress.identity.limits import ConnectionLimit
     from progress.transports import consumers, session
 
     anywhere = {
@@ -132,7 +131,6 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
         "aclose_old_connections",
         world.close_old_connections,
     )  # in a thread, when a socket is gone
-    yield session, "connection_limit", ConnectionLimit()
     yield session, "has_credentials", lambda request: request.scope["user"].is_authenticated
     yield session, "identify", lambda request: Identity(request.scope["user"])
     yield consumers, "Connection", _numbered(consumers.Connection)
@@ -173,11 +171,9 @@ def _numbered(connection: type) -> type:
 def leftovers(world: World) -> list[str]:
     """Return what is left in the hub, the layer and the limits after everybody has left."""
     from progress.delivery import hubs
-    from progress.transports import session
 
     left = [] if world.layer is None or not world.has("last leave") else world.layer.leftovers()
     left += ["a counter is open"] * world.counters
-    left += [f"a place of {client}" for client in vars(session.connection_limit).get("_taken", ())]
     made = hubs._hubs.pop(world.loop, None)
     for owner, thing in _parts(made).items():
         for name, value in vars(thing).items():
@@ -188,6 +184,6 @@ def leftovers(world: World) -> list[str]:
 
 def _parts(made: Any) -> dict[str, Any]:
     """Return a hub and its parts."""
-    names = "feed", "reader", "subscriber"
+    names = "feed", "places", "reader", "subscriber"
     parts = {name: getattr(made, name) for name in names if getattr(made, name, None) is not None}
     return parts if made is None else {"hub": made, **parts}

@@ -1,7 +1,6 @@
 """One HTTP request on our server: its body is bounded as it arrives, and forwarded headers are checked."""
 
 import asyncio
-import ipaddress
 import time
 from typing import Any
 
@@ -9,13 +8,16 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.web.http_headers import Headers
 
 from ...conf import conf
+from ...identity.addresses import address_of, is_in, networks_of
 from ...identity.limits import COST_BYTES, MessageRate
+from .http_channel import BoundedChannel
 
 LINGER_SECONDS = 2.0  # in which a refused client that still sends can read the answer; closed at once, it sees a reset
 TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: %d\r\n\r\n%s"
 )
+RETRY_SECONDS = b"1"  # for a client whose address opens too many connections
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik sends wss for a WebSocket
 
 
@@ -56,11 +58,35 @@ class BoundedRequest(WebRequest):
         self.requestHeaders.removeHeader(b"Daphne-Root-Path")
         if self.server.proxy_forwarded_address_header:
             self._check_forwarded()
+        if self._is_handshake() and not self.server.admits_handshake(self._address()):
+            self._refuse_handshake()
+            return None
         return super().process()
 
+    def _is_handshake(self) -> bool:
+        return b"websocket" in [value.lower() for value in self.requestHeaders.getRawHeaders(b"Upgrade", [])]
+
+    def _refuse_handshake(self) -> None:
+        """Answer 429: nothing is made for this handshake, and Daphne does not log it."""
+        self.setResponseCode(429, b"Too Many Requests")
+        self.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
+        self.setHeader(b"Retry-After", RETRY_SECONDS)
+        self.write(b"Too many connections were opened from this address (PROGRESS_MAX_HANDSHAKES_PER_SECOND).\n")
+        self.finish()
+
     def _check_forwarded(self) -> None:
-        """Reduce the forwarded headers to what the proxy itself added, and drop what is malformed."""
+        """Reduce the forwarded headers to what a trusted proxy itself added, and drop what is malformed."""
         server, headers = self.server, self.requestHeaders
+        if not self._is_from_a_trusted_proxy():
+            if headers.hasHeader(server.proxy_forwarded_address_header.encode()):
+                server.refusals.note("forwarded address", f"{self.client.host} is not in PROGRESS_TRUSTED_PROXIES")
+            for name in (
+                server.proxy_forwarded_address_header,
+                server.proxy_forwarded_port_header,
+                server.proxy_forwarded_proto_header,
+            ):
+                headers.removeHeader((name or "").encode())
+            return
         # Daphne reads the scheme only if there is an address, so one that the proxy left out is replaced by its own.
         _replace(headers, server.proxy_forwarded_address_header, self._address())
         for name, valid in (
@@ -70,10 +96,16 @@ class BoundedRequest(WebRequest):
             if name:
                 _replace(headers, name, valid(_values(headers, name)))
 
+    def _is_from_a_trusted_proxy(self) -> bool:
+        """Return whether the peer is a trusted proxy; who may open our Unix socket is one."""
+        peer = getattr(self.client, "host", None)
+        return peer is None or is_in(peer, networks_of(conf.TRUSTED_PROXIES))
+
     def _address(self) -> str | None:
         """Return the client's address, or the proxy's if that did not name one; None on a Unix socket."""
-        header = self.server.proxy_forwarded_address_header
-        forwarded = _client_of(_values(self.requestHeaders, header), conf.PROXIES) if header else None
+        header, forwarded = self.server.proxy_forwarded_address_header, None
+        if header and self._is_from_a_trusted_proxy():
+            forwarded = _client_of(_values(self.requestHeaders, header), conf.PROXIES)
         return forwarded or getattr(self.client, "host", None)
 
     def _refuse(self) -> None:
@@ -109,6 +141,7 @@ class BoundedHTTPFactory(HTTPFactory):
         """Return the protocol of a new connection."""
         protocol = super().buildProtocol(address)
         protocol.requestFactory = BoundedRequest
+        protocol._channel.__class__ = BoundedChannel  # which Twisted has made in its wrapper
         return protocol
 
 
@@ -130,17 +163,7 @@ def _client_of(addresses: list[str], proxies: int) -> str | None:
     Each proxy appends the address of its client. What is further left came from the client, which may have forged it.
     """
     added = addresses[-proxies:][:1]
-    try:
-        return str(ipaddress.ip_address(_without_port(added[0]))) if added else None
-    except ValueError:
-        return None
-
-
-def _without_port(address: str) -> str:
-    """Return the address in «1.2.3.4:5», «[::1]:5» or «::1»."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0] if address.count(":") == 1 else address
+    return address_of(added[0]) if added else None
 
 
 def _port(values: list[str]) -> str | None:

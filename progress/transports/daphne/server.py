@@ -18,6 +18,7 @@ from twisted.internet import defer, interfaces, tcp, unix
 
 from ...conf import conf
 from ...identity.limits import Allowances, MessageRate, network_of
+from ...identity.refusals import Refusals
 from ...source.store import housekeeping
 from ..asgi import SENDER
 from .frame_writer import FrameWriter
@@ -38,7 +39,9 @@ class ProgressServer(Server):
         super().__init__(*args, endpoints=endpoints, ready_callable=self._set_options, **options)
         self.is_draining = False
         self._ports: list[Any] = []
-        self._allowances = Allowances(BURST_SECONDS)
+        self._allowances = Allowances()
+        self._handshakes = Allowances()
+        self.refusals = Refusals(logger)
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
         self._housekeeper = housekeeping.Housekeeper()
 
@@ -57,9 +60,20 @@ class ProgressServer(Server):
     def allowance_of(self, address: str | None) -> MessageRate:
         """Return what a client may send: shared by its network, or its own if its address is unknown."""
         rate, now = conf.MAX_CLIENT_MESSAGES_PER_SECOND, time.monotonic()
+        burst = rate * BURST_SECONDS
         if address is None:
-            return MessageRate(rate, rate * BURST_SECONDS, now)
-        return self._allowances.of(network_of(address), rate, now)
+            return MessageRate(rate, burst, now)
+        return self._allowances.of(network_of(address), rate, burst, now)
+
+    def admits_handshake(self, address: str | None) -> bool:
+        """Count a handshake; return whether its network may open another WebSocket now."""
+        if address is None:  # of a proxy on a Unix socket that does not say
+            return True
+        rate, burst = conf.MAX_HANDSHAKES_PER_SECOND, conf.MAX_HANDSHAKES_BURST
+        is_allowed = self._handshakes.of(network_of(address), rate, burst, time.monotonic()).allows(time.monotonic())
+        if not is_allowed:
+            self.refusals.note("too many handshakes", f"{address} was refused: it opens too many connections")
+        return is_allowed
 
     def turn_of(self, address: str | None) -> Turn:
         """Return the turn that the sockets of a client share."""

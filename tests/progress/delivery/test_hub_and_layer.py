@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from jobs.lifecycle import ProcessingJobLifecycle
 from progress.broker import subscriber
 from progress.broker.messages import ACCESS_GROUP, FEED_GROUP, access_message, job_message, publication_of
 from progress.delivery import access_guard, hubs
+from progress.protocol.codes import ErrorCode
 from progress.protocol.exceptions import Refused
 from tests.progress.hubs import JOB, a_job, seqs, watch
 from tests.progress.watching import WAIT_SECONDS, eventually, watchers
@@ -24,6 +26,36 @@ async def test_layer__brings_events(unheard, no_sweep, layer):
         await layer.inbox.put(job_message([publication_of(event) for event in unheard]))
         await watcher.until_seq(3)
     assert seqs(watcher) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+async def test_layer__what_leads_nowhere_joins_no_group_and_is_read_together(calls, no_sweep, layer, exists):
+    """A job that is not for the client takes the same way as one that there is not."""
+    if exists:
+        for number in range(100):
+            await ProcessingJobLifecycle.acreate(f"job-{number}")
+    async with watchers(10) as many:
+        await eventually(lambda: hubs.current().subscriber.is_healthy)
+        ids = [f"job-{number}" for number in range(100)]
+        asked = [watch(each, job_id=job_id) for each, job_id in zip(many * 10, ids, strict=True)]
+        refusals = await asyncio.gather(*asked, return_exceptions=True)
+        assert {(refused.code, refused.close) for refused in refusals} == {(ErrorCode.JOB_NOT_FOUND, None)}
+        assert calls["get_jobs"] == 1
+        assert layer.calls == []
+    assert hubs.current().jobs == {}
+
+
+async def test_layer__what_is_committed_while_the_group_is_joined_is_shown(unheard, no_sweep, layer):
+    job = await a_job()
+    async with watchers() as [watcher]:
+        await eventually(lambda: hubs.current().subscriber.is_healthy)
+        layer.passing = asyncio.Event()
+        watching = asyncio.ensure_future(watch(watcher))
+        await eventually(lambda: layer.calls)
+        await job.amark_started()  # which nobody hears of: it is not joined yet
+        layer.passing.set()
+        await watching
+        assert seqs(watcher) == [2]
 
 
 @pytest.mark.parametrize("trouble", ["broken", "hangs"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.identity import limits
-from progress.identity.limits import Allowances, ConnectionLimit, MessageRate, network_of
+from progress.identity.limits import Allowances, MessageRate, network_of
 
 
 def test_message_rate__lets_a_burst_through_and_no_more():
@@ -37,41 +37,6 @@ def test_message_rate__never_lets_more_through_than_burst_and_rate(waits, per_se
     assert allowed <= burst + per_second * now + 1e-6
 
 
-def test_connection_limit__each_client_has_its_own():
-    connection_limit = ConnectionLimit()
-    assert [
-        connection_limit.acquire("a", 2),
-        connection_limit.acquire("a", 2),
-        connection_limit.acquire("a", 2),
-        connection_limit.acquire("b", 2),
-    ] == [
-        True,
-        True,
-        False,
-        True,
-    ]
-
-
-def test_connection_limit__one_given_back_can_be_taken():
-    connection_limit = ConnectionLimit()
-    connection_limit.acquire("a", 1)
-    connection_limit.release("a")
-    assert connection_limit.acquire("a", 1)
-
-
-def test_connection_limit__leave_no_trace():
-    connection_limit = ConnectionLimit()
-    connection_limit.acquire("a", 1)
-    connection_limit.acquire("a", 1)
-    connection_limit.release("a")
-    assert connection_limit._taken == {}
-
-
-@pytest.mark.parametrize("limit", [0, -1])
-def test_connection_limit__there_may_be_none(limit):
-    assert not ConnectionLimit().acquire("a", limit)
-
-
 def test_spend__goes_into_debt_that_time_pays():
     rate = MessageRate(10, 5, now=0.0)
     assert rate.spend(5, 0.0) == 0
@@ -82,13 +47,13 @@ def test_spend__goes_into_debt_that_time_pays():
 
 def test_allowances__are_kept_while_they_are_owed(monkeypatch):
     monkeypatch.setattr(limits, "KEPT_CLIENTS", 2)
-    allowances = Allowances(2.0)
-    assert allowances.of("a", 10, 0.0) is allowances.of("a", 10, 0.0)
-    owing = allowances.of("b", 10, 0.0)
+    allowances = Allowances()
+    assert allowances.of("a", 10, 20, 0.0) is allowances.of("a", 10, 20, 0.0)
+    owing = allowances.of("b", 10, 20, 0.0)
     owing.spend(100, 0.0)
     for number in range(100):
-        allowances.of(f"client {number}", 10, 1.0)
-    assert allowances.of("b", 10, 1.0) is owing
+        allowances.of(f"client {number}", 10, 20, 1.0)
+    assert allowances.of("b", 10, 20, 1.0) is owing
     assert len(allowances._of) <= 4
 
 
@@ -99,6 +64,7 @@ def test_allowances__are_kept_while_they_are_owed(monkeypatch):
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
         ("testclient", "testclient"),
     ],
 )

@@ -10,7 +10,6 @@ from progress.delivery import hubs, reads
 from progress.delivery.log_reader import LogReader
 from progress.protocol.codes import CloseCode
 from progress.protocol.frames import timestamp
-from progress.transports import session
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user, is_without_trace, seqs
 from tests.progress.watching import Socket, bearer, eventually, run, watching
 
@@ -219,7 +218,7 @@ async def test_disconnect__leaves_no_trace():
         await socket.ask(type="subscribe", feed="all")
         await socket.ask(type="subscribe", feed="mine")
         assert hubs.current().jobs
-        assert session.connection_limit._taken
+        assert hubs.current().places._taken
     await is_without_trace()
 
 

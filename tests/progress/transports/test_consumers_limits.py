@@ -17,6 +17,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Limits
 
 
+@pytest.fixture
+def noted(monkeypatch) -> list[str]:
+    """The kinds of what sessions have refused."""
+    kinds: list[str] = []
+    monkeypatch.setattr(session.refusals, "note", lambda kind, line: kinds.append(kind))
+    return kinds
+
+
 async def refused(socket: Socket, code: str, close: CloseCode) -> None:
     frame = await socket.until("error")
     assert (frame["code"], frame["temporary"]) == (code, close < 4500)
@@ -36,7 +44,7 @@ async def test_limit__messages(settings):
         await refused(socket, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
 
 
-async def test_limit__what_was_under_way_when_it_closed_is_not_looked_at(settings, logged):
+async def test_limit__what_was_under_way_when_it_closed_is_not_looked_at(settings, noted):
     settings.PROGRESS_MAX_MESSAGES_BURST = 1
     settings.PROGRESS_MAX_MESSAGES_PER_SECOND = 0.001
     async with watching() as socket:
@@ -44,7 +52,7 @@ async def test_limit__what_was_under_way_when_it_closed_is_not_looked_at(setting
             await socket.send_to("{")
         assert (await socket.next())["code"] == "invalid_message"
         await refused(socket, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
-    assert len(logged.of("progress.transports.session")) == 2
+    assert noted == ["invalid_message", "too_many_messages"]
 
 
 async def test_limit__bad_messages_count_as_well(settings):
@@ -100,6 +108,24 @@ async def test_limit__watchers_of_one_job(settings):
         assert (await first.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
 
 
+@pytest.mark.parametrize("name", ["nope", "hidden", "a b"])
+async def test_limit__jobs_that_are_not_found(settings, name):
+    """Whether there is no such job, or it is not for this client: they count the same."""
+    settings.PROGRESS_MAX_MISSES_BURST = 2
+    settings.PROGRESS_MAX_MISSES_PER_SECOND = 0.1
+    await a_job()
+    await a_job("hidden", public=False)
+    async with watching() as first, watching() as second, watching(address="10.0.0.1") as elsewhere:
+        for socket in (first, second):
+            assert (await socket.ask(type="subscribe", job_id=name))["code"] == "job_not_found"
+        assert (await second.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
+        await first.send_json_to({"type": "subscribe", "jobs": [{"job_id": name}, {"job_id": "job-1"}]})
+        await refused(first, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
+        assert (await elsewhere.ask(type="subscribe", job_id=name))["code"] == "job_not_found"
+    async with watching(f"/progress/ws/{name.replace(' ', '%20')}") as third:
+        await refused(third, "too_many_messages", CloseCode.TOO_MANY_MESSAGES)
+
+
 async def test_limit__subscriptions(settings):
     settings.PROGRESS_MAX_SUBSCRIPTIONS = 1
     await a_job()
@@ -111,7 +137,7 @@ async def test_limit__subscriptions(settings):
         await refused(socket, "too_many_subscriptions", CloseCode.TOO_MANY_SUBSCRIPTIONS)
 
 
-async def test_limit__subscriptions_of_one_message(settings, logged):
+async def test_limit__subscriptions_of_one_message(settings, noted):
     """What there is room for is answered first; ids that lead nowhere take no room."""
     settings.PROGRESS_MAX_SUBSCRIPTIONS = 3
     for number in range(5):
@@ -125,7 +151,7 @@ async def test_limit__subscriptions_of_one_message(settings, logged):
         error = await socket.next()
         assert (error["code"], error["subject"]) == ("too_many_subscriptions", "job-3")
         assert await socket.close_code() == CloseCode.TOO_MANY_SUBSCRIPTIONS
-    assert len(logged.of("progress.transports.session")) == 2  # nope and job-3: nothing is tried behind the close
+    assert sorted(noted) == ["job_not_found", "too_many_subscriptions"]  # nothing is tried behind the close
     await is_without_trace()
 
 
