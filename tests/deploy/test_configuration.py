@@ -1,0 +1,59 @@
+"""The files of deploy/, as their own programs read them, beside the settings that they have to agree with."""
+
+import re
+
+import pytest
+from daphne.cli import CommandLineInterface
+
+from progress.conf import Conf
+from tests.installation import ROOT
+from tests.proxies import Proxy
+
+FILES = {path.name: path.read_text() for path in (ROOT / "deploy").iterdir()}
+EDITS = {"nginx.conf": "three", "haproxy.cfg": "two", "Caddyfile": "two"}
+
+
+def test_file__is_valid(made: Proxy) -> None:
+    done = made.checked()
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert not re.search(r"\[warn\]|\[WARNING\]|not formatted|deprecated", said), said
+
+
+def seconds(file: str, directive: str) -> float:
+    """Return the time that a directive has, the same wherever it stands."""
+    (found,) = set(re.findall(rf"^\s*{directive} +(\d+)s\b", FILES[file], re.MULTILINE))
+    return float(found)
+
+
+@pytest.mark.parametrize(
+    ("file", "directive"),
+    [
+        ("nginx.conf", "proxy_read_timeout"),
+        ("nginx.conf", "proxy_send_timeout"),
+        ("haproxy.cfg", "timeout tunnel"),
+    ],
+)
+def test_silence__is_allowed_for_two_signs_of_life(file: str, directive: str) -> None:
+    (ping,) = (a.default for a in CommandLineInterface().parser._actions if a.dest == "ping_interval")
+    assert seconds(file, directive) > 2 * max(Conf.HEARTBEAT_SECONDS, ping)
+
+
+def test_nginx__takes_bodies_that_serve_takes_and_opens_as_many_files_as_it_may_need() -> None:
+    text = FILES["nginx.conf"]
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert int(megabytes) * 1024 * 1024 == Conf.MAX_BODY_BYTES
+    (files,), (connections,) = (re.findall(rf"{name} (\d+);", text) for name in ("_nofile", "worker_connections"))
+    assert int(files) > 2 * int(connections)
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_file__says_what_is_to_be_edited(file: str) -> None:
+    count = {"two": 2, "three": 3}[EDITS[file]]
+    assert f"the {EDITS[file]} lines marked EDIT" in FILES[file]
+    assert len(re.findall(r"# EDIT\b", FILES[file])) == count
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_file__binds_nobody_to_a_server(file: str) -> None:
+    assert not re.search(r"ip_hash|cookie|sticky|stick-table|balance source|uri_hash", FILES[file])
