@@ -39,10 +39,16 @@ def test_silence__is_allowed_for_two_signs_of_life(file: str, directive: str) ->
     assert seconds(file, directive) > 2 * max(Conf.HEARTBEAT_SECONDS, ping)
 
 
-def test_nginx__takes_bodies_that_serve_takes_and_opens_as_many_files_as_it_may_need() -> None:
-    text = FILES["nginx.conf"]
-    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
+@pytest.mark.parametrize(
+    ("file", "limit"), [("nginx.conf", r"max_body_size (\d+)m;"), ("Caddyfile", r"max_size (\d+)MiB")]
+)
+def test_body__has_the_limit_of_serve(file: str, limit: str) -> None:
+    (megabytes,) = re.findall(limit, FILES[file])
     assert int(megabytes) * 1024 * 1024 == Conf.MAX_BODY_BYTES
+
+
+def test_nginx__may_open_what_it_needs() -> None:
+    text = FILES["nginx.conf"]
     (files,), (connections,) = (re.findall(rf"{name} (\d+);", text) for name in ("_nofile", "worker_connections"))
     assert int(files) > 2 * int(connections)
 
