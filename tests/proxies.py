@@ -42,7 +42,9 @@ class Proxy:
         self.port, self.plain_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
         self.ws_url = f"wss://localhost:{self.port}"
-        self.key, self.certificate = certificate(folder)
+        self.key, self.certificate = folder / "key.pem", folder / "certificate.pem"
+        if not self.key.exists():  # the proxies of a folder share one
+            certificate(folder)
         self.log = folder / f"{self.program}.log"
         self.config = folder / self.file
         self.config.write_text(self._adapted((ROOT / "deploy" / self.file).read_text()))
@@ -66,11 +68,16 @@ class Proxy:
         wait_until(self._listens, self._process, self.log)
         return self
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End it at once."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(SECONDS)
+
+    def wait_for_log(self, words: str) -> None:
+        """Wait until it has printed something, of which nothing else tells."""
+        assert self._process is not None, "it was never started"
+        wait_until(lambda: words in self.log.read_text(errors="replace"), self._process, self.log)
 
     def checked(self) -> "subprocess.CompletedProcess[str]":
         """Have the program itself check the file."""

@@ -49,7 +49,7 @@ def cluster(make_site: MakeSite, folder: Path) -> list[Served]:
 def before(cluster: list[Served], made: Proxy) -> Iterator[Proxy]:
     """A proxy before the cluster."""
     yield made.start()
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -68,4 +68,4 @@ def lasting_folder(sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
 def standing(request: pytest.FixtureRequest, lasting_folder: Path) -> Iterator[Proxy]:
     started = proxy(request.param, lasting_folder).start()
     yield started
-    started.stop()
+    started.close()

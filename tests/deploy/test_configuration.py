@@ -10,7 +10,7 @@ from tests.installation import ROOT
 from tests.proxies import Proxy
 
 FILES = {path.name: path.read_text() for path in (ROOT / "deploy").iterdir()}
-EDITS = {"nginx.conf": "three", "haproxy.cfg": "two", "Caddyfile": "two"}
+EDITS = {"nginx.conf": "three", "haproxy.cfg": "three", "Caddyfile": "two"}
 
 
 def test_file__is_valid(made: Proxy) -> None:
@@ -56,7 +56,7 @@ def test_nginx__may_open_what_it_needs() -> None:
 @pytest.mark.parametrize("file", EDITS)
 def test_file__says_what_is_to_be_edited(file: str) -> None:
     count = {"two": 2, "three": 3}[EDITS[file]]
-    assert f"the {EDITS[file]} lines marked EDIT" in FILES[file]
+    assert f"the {EDITS[file]} places marked EDIT" in FILES[file]
     assert len(re.findall(r"# EDIT\b", FILES[file])) == count
 
 
