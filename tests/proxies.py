@@ -137,8 +137,8 @@ class Nginx(Proxy):
             "listen 443 ": f"listen 127.0.0.1:{self.port} ",
             "listen [::]": "# ",
             "server_name example.org": "server_name localhost",
-            "/etc/ssl/site/fullchain.pem": str(self.certificate),
-            "/etc/ssl/site/privkey.pem": str(self.key),
+            "/etc/letsencrypt/live/example.org/fullchain.pem": str(self.certificate),
+            "/etc/letsencrypt/live/example.org/privkey.pem": str(self.key),
         }
 
     def _reload(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from progress.client import connection
 from tests.conftest import MakeSite
-from tests.deploy.watching import WORKER, CountingCursor, Crowd
+from tests.crowd import WORKER, CountingCursor, Crowd
 from tests.installation import Served, finish
 from tests.proxies import PROGRAMS, Proxy, installed, proxy
 

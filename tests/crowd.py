@@ -133,6 +133,12 @@ class Crowd:
         await self.until(lambda: self.lost() >= losses and self.all_connected())
         return max((seconds for watcher in self.watchers for seconds in watcher.away), default=0.0)
 
+    def forget(self) -> None:
+        """Count losses from here on anew."""
+        for watcher in self.watchers:
+            watcher.losses.clear()
+            watcher.away.clear()
+
     async def finished(self) -> None:
         """Wait until each has seen the end."""
         await asyncio.wait_for(asyncio.gather(*self._tasks), WAIT_SECONDS)
