@@ -40,13 +40,13 @@ class CountingCursor(Cursor):
 class Watcher:
     """One of them.
 
-    ``seqs``: the events and snapshots, as they came. ``losses``: why its connection was lost, each time. ``away``: for
+    ``seen``: the events and snapshots, as they came. ``losses``: why its connection was lost, each time. ``away``: for
     how many seconds, each time.
     """
 
     def __init__(self, crowd: "Crowd") -> None:
         self.crowd = crowd
-        self.frames: list[Frame] = []
+        self.seen: list[tuple[str, int]] = []  # type and seq
         self.losses: list[str] = []
         self.away: list[float] = []
         self.is_connected = False
@@ -55,7 +55,7 @@ class Watcher:
     async def follow(self, url: str) -> None:
         """Watch the job to its end."""
         async for frame in watch(url, "job-1", on_state_change=self._change):
-            self.frames.append(frame)
+            self.seen.append((frame["type"], frame["seq"]))
             self.crowd.news.set()
 
     def _change(self, state: ConnectionState) -> None:
@@ -70,19 +70,13 @@ class Watcher:
 
     @property
     def missing(self) -> int:
-        """How many events it has neither got nor been given in a snapshot."""
-        last, missing = self.frames[0]["seq"], 0
-        for frame in self.frames[1:]:
-            if frame["type"] == "progress":
-                missing += frame["seq"] - last - 1
-            last = max(last, frame["seq"])
+        """How many events it did not get one by one, whether a snapshot stood for them or nothing did."""
+        (_, last), *later = self.seen
+        missing = 0
+        for _, seq in later:
+            missing += max(seq - last - 1, 0)
+            last = max(last, seq)
         return missing
-
-    @property
-    def snapshots(self) -> int:
-        """How many snapshots jumped over events."""
-        pairs = zip(self.frames, self.frames[1:], strict=False)
-        return sum(after["type"] == "snapshot" and after["seq"] > before["seq"] for before, after in pairs)
 
 
 class Crowd:

@@ -47,8 +47,8 @@ async def watched(servers: list[Served], *proxies: Proxy) -> AsyncIterator[list[
         await asyncio.gather(*(crowd.finished() for crowd in crowds))
     last = site.job("job-1")["seq"]
     for program, crowd in zip([each.program for each in proxies], crowds, strict=True):
-        assert {watcher.frames[-1]["seq"] for watcher in crowd.watchers} == {last}, program
-        assert [watcher.missing + watcher.snapshots for watcher in crowd.watchers] == [0] * WATCHERS, program
+        assert {watcher.seen[-1][1] for watcher in crowd.watchers} == {last}, program
+        assert [watcher.missing for watcher in crowd.watchers] == [0] * WATCHERS, program
         assert crowd.refusals() == [], program
     assert CountingCursor.doubled == 0
 
