@@ -22,6 +22,7 @@ from tests.servers import children, free_port, wait_until
 
 PROGRAMS = ("nginx", "haproxy", "caddy")
 SECONDS = 20.0  # how long a check, a reload or an end may take
+HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 
 class Proxy:
@@ -135,7 +136,8 @@ class Nginx(Proxy):
             "/var/log/nginx/": f"{self.folder}/nginx.",
             "listen 80 ": f"listen 127.0.0.1:{self.plain_port} ",
             "listen 443 ": f"listen 127.0.0.1:{self.port} ",
-            "listen [::]": "# ",
+            "listen [::]:80 ": f"listen [::1]:{self.plain_port} " if HAS_IPV6 else "# ",
+            "listen [::]:443 ": f"listen [::1]:{self.port} " if HAS_IPV6 else "# ",
             "server_name example.org": "server_name localhost",
             "/etc/letsencrypt/live/example.org/fullchain.pem": str(self.certificate),
             "/etc/letsencrypt/live/example.org/privkey.pem": str(self.key),
@@ -159,8 +161,10 @@ class HAProxy(Proxy):
         return {
             "user haproxy": "",
             "group progress": "",
-            ":::80 v4v6": f"127.0.0.1:{self.plain_port}",
-            ":::443 v4v6": f"127.0.0.1:{self.port}",
+            "bind :80": f"bind 127.0.0.1:{self.plain_port}",
+            "bind :443": f"bind 127.0.0.1:{self.port}",
+            "bind :::80": f"bind [::1]:{self.plain_port}" if HAS_IPV6 else "# ",
+            "bind :::443": f"bind [::1]:{self.port}" if HAS_IPV6 else "# ",
             "/etc/haproxy/site.pem": str(both),
         }
 
@@ -177,7 +181,7 @@ class Caddy(Proxy):
     command = ("{program}", "run", "--adapter", "caddyfile", "--config", "{config}")
 
     def _replacements(self) -> dict[str, str]:
-        ports = f"http_port {self.plain_port}\n\thttps_port {self.port}\n\tdefault_bind 127.0.0.1"
+        ports = f"http_port {self.plain_port}\n\thttps_port {self.port}"
         return {
             "\n{\n": f"\n{{\n\tadmin unix/{self.folder}/admin.sock\n\t{ports}\n",
             "\nexample.org {": "\nlocalhost {",

@@ -63,3 +63,9 @@ def test_file__says_what_is_to_be_edited(file: str) -> None:
 @pytest.mark.parametrize("file", EDITS)
 def test_file__binds_nobody_to_a_server(file: str) -> None:
     assert not re.search(r"ip_hash|cookie|sticky|stick-table|balance source|uri_hash", FILES[file])
+
+
+def test_haproxy__writes_an_address_of_ipv4_as_one() -> None:
+    """As ::ffff:192.0.2.1, all of them would be in one /64: one client."""
+    assert not re.search(r"^\s*bind .*v4v6", FILES["haproxy.cfg"], re.MULTILINE)
+    assert re.findall(r"^\s*bind :::\d+ (\w+)", FILES["haproxy.cfg"], re.MULTILINE) == ["v6only", "v6only"]
