@@ -204,7 +204,7 @@ def urls(text: str) -> list[str]:
     """Return the URLs and absolute paths, other than those of files."""
     ours = re.findall(r"(?:ws|http)s?://(?:localhost|host)(?::\d+)?/[^\s`?>)]*", text)
     return ours + re.findall(
-        r"(?<![\w/.:~<])/(?!(?:dev|etc|run|srv|tmp|usr|var)\b)[\w<>{}-]+(?:/[\w<>{}-]+)*/?(?!\.\w|[\w/<>{}-])", text
+        r"(?<![\w/.:~<])/(?!(?:dev|etc|run|srv|tmp|usr|var)\b)[\w<>{}-]+(?:/[\w<>{}-]+)*/?(?!\.\w|[\w/<>{}=-])", text
     )
 
 
