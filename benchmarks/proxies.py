@@ -58,15 +58,14 @@ def _add(result: Result, name: str, found: list[tuple[float, int]]) -> None:
 def _round(place: Site, program: str, watchers: int, folder: Path) -> dict[str, tuple[float, int]]:
     """Return, for each fault, how long the longest was away, and how many connections were lost."""
     folder.mkdir()
-    servers = [place.serve("-u", f"{folder}/{number}.sock", "--proxy-headers") for number in (1, 2)]
     place.worker("from jobs.models import ProcessingJob; ProcessingJob.objects.filter(pk='job-1').delete()")
-    with contextlib.closing(proxy(program, folder).start()) as front:
-        trusting = mock.patch.dict(os.environ, SSL_CERT_FILE=str(front.certificate))
-        with trusting, mock.patch.object(connection, "Cursor", CountingCursor):
-            found = asyncio.run(_faults(front, servers, watchers))
-    for served in servers:
-        served.kill()
-    return found
+    with contextlib.ExitStack() as stack:
+        stack.callback(place.close)
+        servers = [place.serve("-u", f"{folder}/{number}.sock", "--proxy-headers") for number in (1, 2)]
+        front = stack.enter_context(contextlib.closing(proxy(program, folder).start()))
+        stack.enter_context(mock.patch.dict(os.environ, SSL_CERT_FILE=str(front.certificate)))
+        stack.enter_context(mock.patch.object(connection, "Cursor", CountingCursor))
+        return asyncio.run(_faults(front, servers, watchers))
 
 
 async def _faults(front: Proxy, servers: list[Served], watchers: int) -> dict[str, tuple[float, int]]:
