@@ -25,6 +25,7 @@ CLAIMS = (
     "consumer",
     "write_path",
     "two_servers",
+    "proxies",
     "where_time_goes",
 )
 NEEDED = ("picows", "fastapi", "uvicorn", "pytest")

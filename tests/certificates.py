@@ -14,6 +14,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     begins = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     builder = builder.serial_number(1).not_valid_before(begins).not_valid_after(begins + datetime.timedelta(days=1))
     paths = folder / "key.pem", folder / "certificate.pem"
     pem, secret = serialization.Encoding.PEM, serialization.NoEncryption()

@@ -196,7 +196,7 @@ def silent(database_url: str) -> Iterator[None]:
         row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
     assert row is not None
     postmaster = int(row[0].split()[0])
-    stopped = [postmaster, *_children(postmaster)]
+    stopped = [postmaster, *children(postmaster)]
     try:
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
@@ -207,5 +207,6 @@ def silent(database_url: str) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

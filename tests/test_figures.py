@@ -15,6 +15,7 @@ from progress.protocol.codes import CloseCode
 from progress.protocol.commands import MAX_JOBS
 from progress.transports import session
 from progress.transports.daphne import frame_writer
+from progress_site import health
 from tests.documents import BY_HAND
 from tests.installation import ROOT
 
@@ -47,8 +48,9 @@ SENTENCES = {
     "A `heartbeat` comes every {} seconds": Conf.HEARTBEAT_SECONDS,
     "get a heartbeat every {} seconds": Conf.HEARTBEAT_SECONDS,
     "with 4001, over at most {} seconds": Conf.DRAIN_SECONDS,
+    "`PROGRESS_ACCEPT_BACKLOG`; the kernel allows `net.core.somaxconn`, 4,096 | {} |": Conf.ACCEPT_BACKLOG,
+    "the database answers, within {} seconds,": health.ANSWER_SECONDS,
     "has the mode {} (`": float(Conf.UNIX_SOCKET_MODE),
-    "client_max_body_size {}m;": Conf.MAX_BODY_BYTES / KIB / KIB,
     "window of its last events, up to {} or": Conf.RING_EVENTS,
     "more events, {} at most": Conf.REPLAY_EVENTS,
     "most recent jobs (at most {},": Conf.FEED_JOBS,

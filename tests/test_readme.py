@@ -163,21 +163,6 @@ def test_testing__its_tests_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_production__check_deploy_has_nothing_to_say(tmp_path: Path) -> None:
-    code = snippet_with("docs/deployment.md", "HSTS", language="")
-    settings = dict(re.findall(r"(DJANGO_\w+)=(\S+)", code)) | {"DJANGO_SECRET_KEY": "long and r4ndom " * 4}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "DATABASE_"))}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "INFO"],
-        cwd=ROOT,
-        env={**kept, **settings, "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert "no issues" in done.stdout
-
-
 def test_how_fast__its_figures_are_those_that_were_measured() -> None:
     """Each stands in the table of its benchmark, as it was written there."""
     shown = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \| `make bench ARGS=(\w+)` \|$", README, re.MULTILINE)

@@ -27,7 +27,7 @@ TIME_LIMITS = {
 }
 
 
-def _limit_waiting() -> None:
+def limit_waiting() -> None:
     """Give this thread's connections to PostgreSQL time limits, where the settings have none."""
     for connection in connections.all():
         if connection.vendor == "postgresql":
@@ -35,7 +35,7 @@ def _limit_waiting() -> None:
             connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
 
 
-_pool = ThreadPool("progress-reads", lambda: MAX_THREADS, _limit_waiting)
+_pool = ThreadPool("progress-reads", lambda: MAX_THREADS, limit_waiting)
 
 
 async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -23,6 +23,7 @@ from ...source.store import housekeeping
 from ..asgi import SENDER
 from .frame_writer import FrameWriter
 from .http_protocol import BoundedHTTPFactory
+from .service_manager import ServiceManager
 from .ws_protocol import STOPPING, FrameProtocol, Inbox, Turn
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class ProgressServer(Server):
         endpoints = [_completed(endpoint) for endpoint in options.pop("endpoints", None) or ()]
         super().__init__(*args, endpoints=endpoints, ready_callable=self._set_options, **options)
         self.is_draining = False
+        self._manager = ServiceManager()
         self._ports: list[Any] = []
         self._allowances = Allowances()
         self._handshakes = Allowances()
@@ -56,6 +58,7 @@ class ProgressServer(Server):
             failByDrop=False,  # a client that breaks the WebSocket protocol gets a close code; by default it is cut off
             allowNullOrigin=True,  # as in Daphne, which this call would undo: the application checks the origin
         )
+        asyncio.get_event_loop().call_soon(self._manager.ready)  # once it turns; the ports are open already
 
     def allowance_of(self, address: str | None) -> MessageRate:
         """Return what a client may send: shared by its network, or its own if its address is unknown."""
@@ -128,6 +131,7 @@ class ProgressServer(Server):
         end = loop.time() + conf.DRAIN_SECONDS
         # From here on no application begins: one that runs when the reactor stops can end the process with SIGSEGV.
         self.is_draining = True
+        self._manager.stopping()
         self._housekeeper.stop()
         closing = [defer.maybeDeferred(port.stopListening) for port in self._ports]
         await defer.DeferredList(closing, consumeErrors=True).asFuture(loop)

@@ -46,7 +46,7 @@ def test_limit_waiting__the_settings_have_the_last_word(monkeypatch):
     postgres = SimpleNamespace(vendor="postgresql", settings_dict=given)
     other = SimpleNamespace(vendor="sqlite", settings_dict=given)
     monkeypatch.setattr(connections, "all", lambda: [postgres, other])
-    reads._limit_waiting()
+    reads.limit_waiting()
     assert postgres.settings_dict["OPTIONS"] == {**reads.TIME_LIMITS, "connect_timeout": 1}
     assert given["OPTIONS"] == {"connect_timeout": 1}, "of this thread only"
     assert other.settings_dict is given
