@@ -214,9 +214,13 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
+        # Anybody may send any Host, and Django has a traceback for each; the answer is 400, and the access log has it.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # DJANGO_LOG_LEVEL=DEBUG adds each connection, close code and event that had to be read from the log.
-        name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
-        for name in ("jobs", "progress", "progress_site")
+        **{
+            name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
+            for name in ("jobs", "progress", "progress_site")
+        },
     },
 }
 

@@ -43,6 +43,11 @@ def test_found__a_header_that_is_not_ascii_is_no_traceback(target: Target, name:
     target.attack(handshake("/progress/ws", [(name, value)]), [])
 
 
+@pytest.mark.parametrize("host", ["elsewhere.example", "", "a b"])
+def test_found__a_request_for_another_host_is_no_traceback(target: Target, host: str) -> None:
+    target.attack(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode(), [])
+
+
 def test_found__a_length_that_is_only_claimed_costs_nobody_else_their_turn(target: Target) -> None:
     """It was charged to the address, whose other sockets were not read for 20 seconds, and then cut as silent."""
     claims = [raw_frame(b"", 0x80 | BINARY, is_masked=True, length=length) for length in (2**31, 2**62, 2**63 - 1)]
