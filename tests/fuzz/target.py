@@ -64,7 +64,7 @@ class Observer:
 
     def __init__(self, url: str) -> None:
         self._open = contextlib.ExitStack()
-        self._socket = self._open.enter_context(connect(f"{url}/progress/ws", close_timeout=1))
+        self._socket = self._open.enter_context(connect(f"{url}/progress/ws", close_timeout=1, ping_interval=None))
         self._socket.send(json.dumps({"type": "subscribe", "job_id": WATCHED, "logs": True}))
         self.seq = json.loads(self._socket.recv(20))["seq"]
         self.trouble = ""

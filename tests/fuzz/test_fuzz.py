@@ -31,6 +31,7 @@ def target(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         site.close()
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # of the observer's thread, not of a strategy
 def test_attacks__whatever_is_sent_the_server_lives_and_others_notice_nothing(target: Target) -> None:
     campaign.run(target, EXAMPLES, number=time.time_ns())
     target.check()
