@@ -55,7 +55,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "progress_site.middleware.PolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "progress_site.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -215,9 +215,13 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
+        # Anybody may send any Host, and Django has a traceback for each; the answer is 400, and the access log has it.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # DJANGO_LOG_LEVEL=DEBUG adds each connection, close code and event that had to be read from the log.
-        name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
-        for name in ("jobs", "progress", "progress_site")
+        **{
+            name: {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False}
+            for name in ("jobs", "progress", "progress_site")
+        },
     },
 }
 

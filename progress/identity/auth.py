@@ -78,7 +78,7 @@ def identify(request: HttpRequest) -> Identity:
     if scheme.lower() == "bearer":
         return verify_token(token.strip())
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    if key is None or "HTTP_ORIGIN" not in request.META:
+    if key is None or not key.isprintable() or "HTTP_ORIGIN" not in request.META:
         return Identity(AnonymousUser())
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
     request.session = session = ReadOnlySession(store.items())  # type: ignore[assignment]  # all that `get_user` uses

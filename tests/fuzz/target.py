@@ -20,6 +20,7 @@ from tests.installation import Site, finish
 
 MIB = 1024**2
 GROWTH = 60 * MIB  # of the server's memory, at most, over however many attacks
+KEY = "signs the tokens of a site that is attacked, and of no other"
 SECRET = "the-name-of-what-is-hidden"  # of a job that no stranger may see
 SENTINEL = framed(b'{"type":"unsubscribe","job_id":"(all before is answered)"}')
 SENTINEL_ANSWER = {"type": "unsubscribed", "subject": "(all before is answered)"}
@@ -28,6 +29,12 @@ LOST = {1001, 1006, 1011}  # what the page calls a lost connection, and a server
 # What HTTP answers to a handshake, or to what was to be one. Never 500: that is an error of the server's own.
 STATUSES = {100, 101, 200, 204, 301, 302, 400, 403, 404, 405, 411, 413, 414, 417, 426, 429, 431, 501, 503, 505}
 DOCUMENTED = {int(code) for code in re.findall(r"\b[14]\d{3}\b", section("docs/protocol.md", "Close codes"))} - LOST
+PRODUCTION = {
+    "DJANGO_DEBUG": "0",
+    "DJANGO_SECRET_KEY": KEY,
+    "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+    "PROGRESS_MAX_CLIENT_MESSAGES_PER_SECOND": "100000",  # all attacks are of one address, and the observer's
+}
 HAS_BODY = re.compile(rb"content-length|transfer-encoding", re.IGNORECASE)
 TROUBLE = re.compile(r"Traceback|Unhandled|should not happen|can't be served|CRITICAL|never retrieved")
 
@@ -57,7 +64,7 @@ class Observer:
 
     def __init__(self, url: str) -> None:
         self._open = contextlib.ExitStack()
-        self._socket = self._open.enter_context(connect(f"{url}/progress/ws", close_timeout=1))
+        self._socket = self._open.enter_context(connect(f"{url}/progress/ws", close_timeout=1, ping_interval=None))
         self._socket.send(json.dumps({"type": "subscribe", "job_id": WATCHED, "logs": True}))
         self.seq = json.loads(self._socket.recv(20))["seq"]
         self.trouble = ""
@@ -100,8 +107,8 @@ class Target:
     """
 
     def __init__(self, site: Site) -> None:
-        self.token = site.worker(SET_UP).strip()
-        self._served = site.serve(PROGRESS_MAX_CLIENT_MESSAGES_PER_SECOND="100000")
+        self.token = site.worker(SET_UP, DJANGO_SECRET_KEY=KEY).strip()
+        self._served = site.serve(**PRODUCTION)
         self.port = self._served.port
         self._writer = site.start_worker(WRITE)
         self._observer = Observer(self._served.ws_url)

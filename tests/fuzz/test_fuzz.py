@@ -31,6 +31,7 @@ def target(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         site.close()
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # of the observer's thread, not of a strategy
 def test_attacks__whatever_is_sent_the_server_lives_and_others_notice_nothing(target: Target) -> None:
     campaign.run(target, EXAMPLES, number=time.time_ns())
     target.check()
@@ -41,6 +42,11 @@ def test_attacks__whatever_is_sent_the_server_lives_and_others_notice_nothing(ta
 )
 def test_found__a_header_that_is_not_ascii_is_no_traceback(target: Target, name: str, value: str) -> None:
     target.attack(handshake("/progress/ws", [(name, value)]), [])
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "", "a b"])
+def test_found__a_request_for_another_host_is_no_traceback(target: Target, host: str) -> None:
+    target.attack(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode(), [])
 
 
 def test_found__a_length_that_is_only_claimed_costs_nobody_else_their_turn(target: Target) -> None:

@@ -62,6 +62,17 @@ def test_admin__visibility_is_changed_by_who_may_control(make_job: Any) -> None:
     assert_whole("job-1")
 
 
+def test_admin__a_page_of_another_site_changes_nothing(make_job: Any) -> None:
+    make_job("job-1", status="in_progress")
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(User.objects.create(username="root", is_staff=True, is_superuser=True))
+    for action in ("cancel_jobs", "make_jobs_public"):
+        answer = browser.post(LIST, {"action": action, "_selected_action": ["job-1"]})
+        assert answer.status_code == 403
+    assert (row("job-1")["cancel_requested_at"], row("job-1")["public"]) == (None, False)
+    assert not JobAction.objects.exists()
+
+
 def test_list__finds_by_job_and_by_actor_and_keeps_the_rows_of_deleted_jobs(make_job: Any, auditor: Client) -> None:
     make_job("job-1").request_cancel(by=Actor.command("stop_all"))
     make_job("job-2").request_cancel("x" * 50, by=Actor.token("a1b2"))

@@ -23,6 +23,15 @@ def is_foreign(origin: str, **options: str) -> bool:
     return auth.is_foreign(a_request(("origin", origin), **options))
 
 
+@pytest.mark.parametrize("key", ['"abcdefgh\\000"', '"\\012abcdefgh"'])
+def test_identify__a_cookie_that_no_store_could_have_made_is_nobodys(monkeypatch, key):
+    """PostgreSQL refuses to look for a NUL; the client would be told to come back, for ever."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    monkeypatch.setattr(store, "load", lambda self: pytest.fail("it was looked for"))
+    cookie = ("cookie", f"{settings.SESSION_COOKIE_NAME}={key}")
+    assert auth.identify(a_request(cookie, ("origin", "http://localhost:8000"))).user.is_anonymous
+
+
 def test_is_foreign__the_same_site():
     assert not is_foreign("http://localhost:8000")
     assert not is_foreign("https://localhost", scheme="wss", host="localhost")
