@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from progress import access
 from progress.access import access_changed
@@ -74,6 +75,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "group without permissions": lambda: Group.objects.get().permissions.set([]),
     "job made public": lambda: saved(ProcessingJob, public=True),
     "token revoked": lambda: revoke_token("token-1"),
+    "job made public by its lifecycle": lambda: ProcessingJobLifecycle("job-1").edit(public=True),
     "another owner": lambda: saved(ProcessingJob, "owner", owner=None),
 }
 
