@@ -51,7 +51,7 @@ class Shown(NamedTuple):
 
 
 class AccessGuard:
-    """Ends what is no longer allowed.
+    """Ends what is no longer allowed, and has feeds show what is allowed newly.
 
     Args:
         connections: All of the process, as the hub keeps them.
