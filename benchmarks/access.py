@@ -148,9 +148,10 @@ def _database(url: str, name: str) -> Any:
 
 async def _watch(plan: dict[str, Any]) -> None:
     places = asyncio.Semaphore(PARALLEL)
-    idle = await asyncio.gather(*(_open(places, plan, number) for number in range(plan["sockets"])))
-    for each in idle:
-        asyncio.get_running_loop().add_reader(each, _answer, each)
+    idle = [asyncio.ensure_future(_open(places, plan, number)) for number in range(plan["sockets"])]
+    for opened in asyncio.as_completed(idle):
+        made = await opened
+        asyncio.get_running_loop().add_reader(made, _answer, made)
     print("there", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     print(json.dumps(await _pings(await _open(places, plan, 0), plan["seconds"])), flush=True)

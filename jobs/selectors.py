@@ -11,6 +11,7 @@ from django.db.models.lookups import Exact
 
 from .access import policy, type_of_user
 from .batches import MAX_IDS, batched
+from .database import most_ids
 from .models import JobEvent, ProcessingJob, readable
 
 MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
@@ -90,7 +91,7 @@ def heads(job_ids: Sequence[str]) -> dict[str, Head]:
     """Return the head of each of the jobs that exist, as it is now."""
     jobs = ProcessingJob.objects.using(database_alias())
     found = {}
-    for some in batched(job_ids, MAX_IDS):
+    for some in batched(job_ids, most_ids(jobs.db)):
         rows = jobs.filter(pk__in=some).values_list("pk", *Head._fields)
         found.update({job_id: Head(*head) for job_id, *head in rows})
     return found

@@ -51,7 +51,7 @@ class Shown(NamedTuple):
 
 
 class AccessGuard:
-    """Ends what is no longer allowed.
+    """Ends what is no longer allowed, and has feeds show what is allowed newly.
 
     Args:
         connections: All of the process, as the hub keeps them.
@@ -159,7 +159,9 @@ class AccessGuard:
 
     def _in_turn(self, feeds: list[FeedOf]) -> list[FeedOf]:
         """Return as many feeds as are asked about in one check, and others in the next."""
-        first = self._feed_turn % max(1, len(feeds))
+        if len(feeds) <= FEEDS_A_CHECK:
+            return feeds
+        first = self._feed_turn % len(feeds)
         self._feed_turn = first + FEEDS_A_CHECK
         return [*feeds[first:], *feeds[:first]][:FEEDS_A_CHECK]
 

@@ -136,7 +136,7 @@ def test_jobs_changed_since__ticks_and_log_lines_are_no_change(make_job: Any) ->
 def test_heads__of_more_jobs_than_one_query_takes(
     make_job: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr(selectors, "MAX_IDS", 2)
+    monkeypatch.setattr(selectors, "most_ids", lambda _: 2)
     owner = User.objects.create(username="ann")
     made = {name: make_job(name, owner=owner if name == "b" else None, public=name == "c").job for name in "abc"}
     with django_assert_num_queries(2):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
 
+from tests.simulation.feed_views import FeedView
 from tests.simulation.sockets import GONE, Socket, WritingSocket
-from tests.simulation.views import FeedView, Request, View
+from tests.simulation.views import Request, View, summary
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -292,11 +293,3 @@ class Client:
         if frame["code"] == "job_not_found":
             self.wants.pop(view.job_id, None)
             self.world.same_answer({**frame, "subject": ""})
-
-
-def summary(frame: dict[str, Any]) -> str:
-    """Return what a frame says, for the story."""
-    names = "job_id", "subject", "epoch", "seq", "message", "text", "status", "recovered", "code"
-    shown = [f"{name}={frame[name]}" for name in names if name in frame]
-    jobs = [f"{job['job_id']}:{job['status']}:{job['message']}" for job in frame.get("jobs", ())]
-    return " ".join([frame["type"], *shown, *jobs])

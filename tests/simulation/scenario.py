@@ -1,7 +1,6 @@
 """One seed: turmoil, then calm, in which all come to show the truth; then all leave, and nothing may be left."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from random import Random
@@ -13,7 +12,9 @@ from jobs.states import EventKind
 from tests.simulation import seam
 from tests.simulation.clients import IMPOSSIBLE
 from tests.simulation.clock import Stuck
+from tests.simulation.feed_views import NEWS_SECONDS
 from tests.simulation.layer import LATE_SECONDS
+from tests.simulation.listening import listening
 from tests.simulation.world import HAZARDS, PAUSE_SECONDS, World
 
 SYNC_SECONDS = 3.0  # PROGRESS_SYNC_SECONDS: the slowest cadence
@@ -55,7 +56,7 @@ def again(seed: int, mode: str) -> str:
 def run(seed: int, mode: str, hazards: frozenset[str] = HAZARDS) -> Outcome:
     """Run one seed."""
     world = World(seed, mode, hazards)
-    with seam.around(world), _listening(world):
+    with seam.around(world), listening(world):
         main = world.loop.create_task(_run(world))
         world.end = main.cancel
         try:
@@ -85,6 +86,11 @@ async def _run(world: World) -> None:
     if world.database.rows:
         world.write(chance.choice(sorted(world.database.rows)), EventKind.STATUS, here=False, told=False)
         await _until_true(world, "after a last write elsewhere")
+    for guests in ((), (1, 2)) if world.has("guests") and chance.random() < 0.3 else ():
+        for job_id in sorted(world.database.rows):
+            world.change_guests(job_id, guests, here=False, told=False)
+        await asyncio.sleep(NEWS_SECONDS + LOOK_SECONDS)  # no write tells of it meanwhile
+        await _until_true(world, f"after the last guests are {guests}")
     for task in keeping:
         task.cancel()
     await asyncio.sleep(LEAVE_SECONDS)  # for what was asked before to be answered
@@ -285,34 +291,3 @@ def _end(world: World) -> None:
     if world.layer is not None:
         world.layer.raises = world.layer.is_deaf = False
         world.layer.hang(False)
-
-
-class _Listener(logging.Handler):
-    """Puts what the software logs into the story."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(logging.WARNING)
-        self._world = world
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._world.tell("log", f"{record.levelname} {record.getMessage()}")
-        if record.levelno >= logging.ERROR:
-            self._world.note(f"the log says: {record.getMessage()} {record.exc_info and record.exc_info[1]!r}")
-
-
-class _listening:  # noqa: N801
-    """Listen to the loggers of the software, instead of the console."""
-
-    def __init__(self, world: World) -> None:
-        self._listener = _Listener(world)
-        self._logger = logging.getLogger("progress")
-
-    def __enter__(self) -> None:
-        logger = self._logger
-        self._before = logger.handlers, logger.level, logger.propagate
-        logger.handlers, logger.propagate = [self._listener], False
-        logger.setLevel(logging.WARNING)
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.handlers, level, self._logger.propagate = self._before
-        self._logger.setLevel(level)

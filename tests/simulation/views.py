@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tests.simulation.clients import Client
 
 GRACE_SECONDS = 4.0  # for which what was true, or allowed, may still be shown: PROGRESS_SYNC_SECONDS and a round
-NEWS_SECONDS = 5.0  # after which a feed shows what may be seen newly
 ADMISSION_SECONDS = 0.0  # how old the row may be on which an admission is decided, when it was asked for
 EPSILON = 1e-9  # seconds: after what happens at the same moment
 
@@ -255,57 +254,9 @@ class View:
         return ""
 
 
-class FeedView:
-    """A feed as one client knows it on one socket."""
-
-    def __init__(self, client: "Client", name: str, asked_at: float) -> None:
-        self.client, self.name, self.asked_at = client, name, asked_at
-        self.is_answered = False
-        self.jobs: dict[str, tuple[str, str, int]] = {}  # epoch, status and the number of the commit shown
-
-    def take(self, frame: dict[str, Any]) -> None:
-        self.is_answered = True
-        world = self.client.world
-        for entry in frame["jobs"]:
-            job_id = entry["job_id"]
-            state = tuple(entry[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
-            self.client.claim(state in world.database.states, f"feed {self.name}: never was {state}")
-            rows = world.database.since(job_id, world.loop.time() - GRACE_SECONDS - conf.SEND_SECONDS)
-            is_fine = any(row is not None and self.shows(row) for row in rows)
-            self.client.claim(
-                is_fine or world.had_trouble(GRACE_SECONDS), f"feed {self.name}: {job_id} is not for them"
-            )
-            number = int(entry["message"][1:])
-            before = self.jobs.get(job_id)
-            is_back = before is not None and before[2] > number and job_id not in world.database.set_back_jobs
-            self.client.claim(not is_back, f"feed {self.name}: {job_id} goes back to {number}")
-            self.jobs[job_id] = entry["epoch"], entry["status"], number
-
-    def forget(self, job_id: str) -> None:
-        """Note that a job is no longer for them; whether that is so now, or was a moment ago."""
-        world = self.client.world
-        rows = world.database.since(job_id, world.loop.time() - GRACE_SECONDS - conf.SEND_SECONDS)
-        was_hidden = any(row is None or not world.allows(self.client.user, row) for row in rows)
-        self.client.claim(was_hidden, f"feed {self.name}: {job_id} leaves it, though they may see it")
-        del self.jobs[job_id]
-
-    def shows(self, row: Row) -> bool:
-        user = self.client.user
-        return self.client.world.allows(user, row) and (self.name == "all" or row.owner_id == user.pk)
-
-    def missing_truth(self) -> str:
-        if not self.is_answered:
-            return f"feed {self.name} is not answered"
-        world, user = self.client.world, self.client.user
-        for row in world.database.rows.values():
-            changed_at = (row.status_changed_at - BEGIN).total_seconds()
-            begin = max(changed_at, self.asked_at, world.loop.time() - NEWS_SECONDS)
-            always = all(each is not None and self.shows(each) for each in world.database.since(row.job_id, begin))
-            shown = self.jobs.get(row.job_id)
-            if (
-                always
-                and (user.pk, row.job_id) not in world.ever_raised
-                and (shown or ())[:2] != (row.epoch, row.status)
-            ):
-                return f"feed {self.name} shows {row.job_id} as {shown}, but it is {row.epoch} {row.status!r}"
-        return ""
+def summary(frame: dict[str, Any]) -> str:
+    """Return what a frame says, for the story."""
+    names = "job_id", "subject", "epoch", "seq", "message", "text", "status", "recovered", "code"
+    shown = [f"{name}={frame[name]}" for name in names if name in frame]
+    jobs = [f"{job['job_id']}:{job['status']}:{job['message']}" for job in frame.get("jobs", ())]
+    return " ".join([frame["type"], *shown, *jobs])
