@@ -3,6 +3,7 @@
 import re
 
 from jobs import access, threads
+from jobs.retention import compaction, trimming
 from progress.checks import BOUNDS
 from progress.conf import PREFIX, Conf, types
 from tests.documents import rows, section, spans
@@ -47,7 +48,12 @@ def test_settings_page__every_setting_of_the_jobs_app():
     sources = "".join(path.read_text() for path in (ROOT / "jobs").rglob("*.py"))
     assert set(re.findall(r'settings, "(JOBS_\w+)"', sources)) == set(OF_JOBS)
     shown = {name: cells[0].strip("`") for name, cells in OF_JOBS.items()}
-    assert shown == {"JOBS_ACCESS_POLICY": access.DEFAULT, "JOBS_MAX_THREADS": repr(threads.MAX_THREADS)}
+    assert shown == {
+        "JOBS_ACCESS_POLICY": access.DEFAULT,
+        "JOBS_MAX_THREADS": repr(threads.MAX_THREADS),
+        "JOBS_LOG_TAIL": repr(trimming.LOG_TAIL),
+        "JOBS_COMPACT_SECONDS": repr(compaction.COMPACT_SECONDS),
+    }
 
 
 def test_settings_page__methods_of_an_access_policy():
