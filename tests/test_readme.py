@@ -111,7 +111,11 @@ def test_show__the_script_is_there() -> None:
 
 def test_commands__exist() -> None:
     table = [command.split()[0] for command in rows(section(USAGE, "Commands"))]
-    ours = {path.stem for app in ("progress", "demo") for path in (ROOT / app / "management/commands").glob("[!_]*.py")}
+    ours = {
+        path.stem
+        for app in ("jobs", "progress", "demo")
+        for path in (ROOT / app / "management/commands").glob("[!_]*.py")
+    }
     assert set(table) == ours
 
 
