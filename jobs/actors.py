@@ -24,6 +24,9 @@ class Actor(NamedTuple):
     name: str = ""
     user_id: Any = None
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".rstrip()
+
     @classmethod
     def user(cls, user: AbstractBaseUser) -> Self:
         """Return the actor that a signed-in user is.

@@ -112,11 +112,14 @@ def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
     """
     found: dict[str, list[JobEvent]] = {job_id: [] for job_id in spans}
     for some in batched(spans.items(), MAX_SPANS):
-        wanted = [
-            Q(job_id=job_id, job__epoch=span.epoch, seq__gt=span.after, seq__lte=span.upto) for job_id, span in some
-        ]
-        kept = JobEvent.objects.using(database_alias()).filter(seq__gt=F("job__floor"))
-        events = kept.filter(Q(*wanted, _connector=Q.OR))
+        wanted = [_within(job_id, span) for job_id, span in some]
+        events = JobEvent.objects.using(database_alias()).filter(Q(*wanted, _connector=Q.OR))
         for event in events.order_by("job_id", "seq"):
             found[event.job_id].append(event)
     return found
+
+
+def _within(job_id: str, span: Span) -> Q:
+    """Return the condition of a span, the floor in each: else SQLite goes through the jobs, and reads all they have."""
+    of_stream = Q(job_id=job_id, job__epoch=span.epoch, job__floor__lt=F("seq"))
+    return of_stream & Q(seq__gt=span.after, seq__lte=span.upto)

@@ -15,11 +15,13 @@ class ProgressConfig(AppConfig):
         from .broker import layers
         from .broker.publisher import publish, publish_deletion
         from .delivery.hubs import compare, deliver
-        from .source.store import job_deleted, job_event_committed
+        from .identity.revocation import forget_expired
+        from .source.store import housekeeping, job_deleted, job_event_committed
 
         layers.load()
         checks.warn_of_server()
         access.connect()
+        housekeeping.on_each_pass(forget_expired)
         job_event_committed.connect(deliver, dispatch_uid="progress.hub")
         job_event_committed.connect(publish, dispatch_uid="progress.publisher")
         job_deleted.connect(compare, dispatch_uid="progress.hub")

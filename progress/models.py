@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+MAX_BY = 300  # characters
+
 
 class AccessToken(models.Model):
     """What is known of a token by its name, ``jti``; never the token itself, which admits whoever has it.
@@ -25,13 +27,14 @@ class AccessToken(models.Model):
     watch = models.JSONField(null=True, blank=True, help_text="What it narrows or grants, as the token says it.")
     expires = models.DateTimeField(null=True, blank=True, help_text="Empty if another service has issued it.")
     created_at = models.DateTimeField(default=timezone.now)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    created_by = models.CharField(max_length=MAX_BY, blank=True, help_text="Who, in words that outlive a user.")
     revoked_at = models.DateTimeField(null=True, blank=True)
-    revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    revoked_by = models.CharField(max_length=MAX_BY, blank=True)
 
     class Meta:
         ordering = ("-created_at",)
         verbose_name = "token"
+        indexes = (models.Index(fields=["expires"], name="token_expires"),)
 
     def __str__(self) -> str:
         return self.note or self.jti

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 COMPACT_SECONDS = 600.0  # unless ``JOBS_COMPACT_SECONDS`` says otherwise: who was away for a moment still gets a replay
 BATCH = 2_000  # rows deleted by one statement: 2 ms for which SQLite takes no other writer
 WIDEST = 16 * BATCH  # positions looked at for them
-PAUSE_SECONDS = 0.004  # after a batch, or as long as it took: on SQLite, others get their turn in it
+PAUSE_SECONDS = 0.003  # after a batch, or as long as it took: on SQLite, others get their turn in it
 PUT_OFF = timedelta(days=1)  # for what can't be compacted
 
 Steps = Generator[int, None, bool]

@@ -8,14 +8,16 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from ..models import AccessToken
-from ..source.store import most_ids, type_of_user
+from ..source.store import By, actor_of, most_ids
 from ..source.vocabulary import batched
 from .web_tokens import JTI
 
 logger = logging.getLogger(__name__)
 
+FORGOTTEN_AT_ONCE = 500  # tokens
 
-def revoke_token(jti: str, *, expires: datetime | None = None, by: type_of_user | None = None) -> None:
+
+def revoke_token(jti: str, *, expires: datetime | None = None, by: By = None) -> None:
     """Revoke a token, of this site or of another service: it admits nobody from here on.
 
     Open sockets that have shown it are closed within seconds, on every server. To revoke it again changes nothing.
@@ -26,6 +28,7 @@ def revoke_token(jti: str, *, expires: datetime | None = None, by: type_of_user 
         by: Who revokes it.
 
     Raises:
+        InvalidValue: ``by`` is nobody who could be named.
         ValueError: There can be no token of this name.
 
     """
@@ -34,7 +37,7 @@ def revoke_token(jti: str, *, expires: datetime | None = None, by: type_of_user 
     with transaction.atomic(using=router.db_for_write(AccessToken)):
         row, _ = AccessToken.objects.select_for_update().get_or_create(jti=jti, defaults={"expires": expires})
         if row.revoked_at is None:
-            row.revoked_at, row.revoked_by_id = timezone.now(), None if by is None else by.pk
+            row.revoked_at, row.revoked_by = timezone.now(), str(actor_of(by))
             row.save(update_fields=["revoked_at", "revoked_by"])  # whose signal may hurry the access guard
             logger.info("The token %s was revoked", jti)
 
@@ -47,7 +50,7 @@ def revoked_among(jtis: Collection[str]) -> set[str]:
     return {jti for some in pieces for jti in rows.filter(jti__in=some).values_list("jti", flat=True)}
 
 
-def forget_expired() -> int:
-    """Delete what is known of tokens that have expired; return how many they were."""
-    count, _ = AccessToken.objects.filter(expires__lt=timezone.now()).delete()
-    return count
+def forget_expired() -> None:
+    """Delete what is known of some tokens that have expired, those of them first that expired first."""
+    expired = AccessToken.objects.filter(expires__lt=timezone.now()).order_by("expires").values_list("pk", flat=True)
+    AccessToken.objects.filter(pk__in=list(expired[:FORGOTTEN_AT_ONCE])).delete()

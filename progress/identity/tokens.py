@@ -14,7 +14,7 @@ from ..conf import conf
 from ..models import AccessToken
 from ..protocol.exceptions import InvalidToken
 from ..protocol.frames import FeedName
-from ..source.store import type_of_user
+from ..source.store import By, actor_of
 from . import signed_tokens, web_tokens
 from .grant import Grant
 from .identity import Identity, Proof
@@ -27,7 +27,7 @@ def issue_token(
     jobs: Collection[str] | None = None,
     feed: FeedName | None = None,
     seconds: float | None = None,
-    by: type_of_user | None = None,
+    by: By = None,
     *,
     note: str = "",
 ) -> str:
@@ -46,6 +46,7 @@ def issue_token(
         note: What it is for, up to 200 characters; shown in the admin.
 
     Raises:
+        InvalidValue: ``by`` is nobody who could be named.
         ValueError: It would name nothing, or something malformed, or last longer than ``PROGRESS_MAX_TOKEN_SECONDS``.
 
     """
@@ -61,7 +62,7 @@ def issue_token(
     Grant.of(watch, has_user=user is not None)
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=int(lifetime))
     row = AccessToken(jti=secrets.token_hex(16), note=note[:200], watch=watch, expires=expires)
-    row.user_id, row.created_by_id = (None if each is None else each.pk for each in (user, by))
+    row.user_id, row.created_by = None if user is None else user.pk, str(actor_of(by))
     row.save(force_insert=True)
     claims: dict[str, object] = {"jti": row.jti}
     if user is not None:

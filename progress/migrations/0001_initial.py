@@ -24,13 +24,14 @@ class Migration(migrations.Migration):
                 ('expires', models.DateTimeField(blank=True, help_text='Empty if another service has issued it.', null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('revoked_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('created_by', models.CharField(blank=True, help_text='Who, in words that outlive a user.', max_length=300)),
+                ('revoked_by', models.CharField(blank=True, max_length=300)),
                 ('user', models.ForeignKey(blank=True, db_constraint=False, help_text='Whom it identifies; empty if it admits without a user.', null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name': 'token',
                 'ordering': ('-created_at',),
+                'indexes': [models.Index(fields=['expires'], name='token_expires')],
             },
         ),
     ]

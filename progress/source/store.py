@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
+    from jobs.actors import Actor, By, actor_of
     from jobs.database import most_ids
     from jobs.models import ProcessingJob
     from jobs.retention import housekeeping
@@ -16,6 +17,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
 else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
+    from ...jobs.actors import Actor, By, actor_of
     from ...jobs.database import most_ids
     from ...jobs.models import ProcessingJob
     from ...jobs.retention import housekeeping
@@ -26,11 +28,14 @@ else:
     from ...jobs.threads import ThreadPool
 
 __all__ = [
+    "Actor",
+    "By",
     "Head",
     "ProcessingJob",
     "Span",
     "ThreadPool",
     "access",
+    "actor_of",
     "course_chart",
     "housekeeping",
     "job_deleted",

@@ -23,6 +23,7 @@ FILES = (
     "test_ordinary_callers",
     "test_property",
     "retention/test_compaction",
+    "retention/test_migration",
     "retention/test_trimming",
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",

@@ -184,6 +184,18 @@ def test_events_between__of_what_lies_below_the_floor_nothing_even_if_it_is_ther
     assert seqs(selectors.events_between({"a": Span(epoch, 0, 3)})) == {"a": []}
 
 
+def test_events_between__reads_no_more_of_a_log_than_the_span(make_job: Any) -> None:
+    """However long the log is: each span is a range of the index, which begins and ends with it."""
+    spans = {job_id: Span(make_job(job_id).job.epoch, 0, 1) for job_id in "abc"}
+    with CaptureQueriesContext(connection) as queries:
+        selectors.events_between(spans)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {queries[0]['sql']}")
+        plan = " ".join(row[3] for row in cursor.fetchall())
+    assert plan.count("(job_id=? AND seq>? AND seq<?)") == 3
+    assert "SCAN" not in plan
+
+
 def test_events_between__pruned_events_are_missing_not_made_up(make_job: Any) -> None:
     epoch = make_job("a", status="completed").job.epoch
     JobEvent.objects.filter(job_id="a", seq=2).delete()

@@ -74,7 +74,7 @@ def test_share__shows_the_link_once(make_job: Any) -> None:
     assert "no-store" in answer.headers["Cache-Control"]
     assert tokens.verify(found[1]).rights.admits("job-1")
     row = AccessToken.objects.get()
-    assert (row.created_by, row.note, row.watch) == (user, "for the accountants", {"jobs": ["job-1"]})
+    assert (row.created_by, row.note, row.watch) == (f"user {user}", "for the accountants", {"jobs": ["job-1"]})
     assert row.expires is not None
     assert timedelta(hours=23) < row.expires - timezone.now() <= timedelta(hours=24)
     kept = [*LogEntry.objects.values(), *AccessToken.objects.values(), client.cookies.items(), client.session.items()]
@@ -115,7 +115,7 @@ def test_revoke__the_chosen_ones() -> None:
     with pytest.raises(InvalidToken):
         tokens.verify(token)
     assert tokens.verify(other)
-    assert AccessToken.objects.get(revoked_at__isnull=False).revoked_by == user
+    assert AccessToken.objects.get(revoked_at__isnull=False).revoked_by == f"user {user}"
     assert LogEntry.objects.get().change_message == "Revoked."
 
 

@@ -1,12 +1,10 @@
 """The commands that issue, revoke and forget tokens."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
 from progress.identity import tokens
 from progress.models import AccessToken
@@ -24,6 +22,7 @@ def test_issue_token__prints_the_token_alone(capsys: Any) -> None:
     assert identity.user == ann
     row = AccessToken.objects.get()
     assert (row.watch, row.note) == ({"jobs": ["a", "b-*"], "feed": "mine"}, "mine")
+    assert row.created_by == "command issue_token"
 
 
 @pytest.mark.parametrize("options", [[], ["--user=nobody"], ["--job=*"], ["--job=a", "--seconds=1e9"]], ids=str)
@@ -40,11 +39,3 @@ def test_revoke_token__by_name(capsys: Any) -> None:
         tokens.verify(token)
     with pytest.raises(CommandError, match="name"):
         call_command("revoke_token", "a b")
-
-
-def test_forget_tokens__those_that_have_expired(capsys: Any) -> None:
-    tokens.issue_token(jobs=["a"])
-    call_command("forget_tokens")
-    AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
-    call_command("forget_tokens")
-    assert capsys.readouterr().out == "Forgot 0 expired tokens.\nForgot 1 expired token.\n"

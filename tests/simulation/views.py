@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.states import EventKind
 from progress.conf import conf
-from tests.simulation.database import BEGIN, Commit, Row
+from tests.simulation.database import Commit, Row
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Client

@@ -8,7 +8,10 @@ from django.core.management.base import CommandError
 
 from ...identity.tokens import issue_token
 from ...protocol.frames import FEEDS
+from ...source.store import Actor
 from ..printing import PrintingCommand
+
+BY = Actor.command("issue_token")
 
 
 class Command(PrintingCommand):
@@ -32,7 +35,7 @@ class Command(PrintingCommand):
         """Issue it."""
         user = None if options["user"] is None else _user(options["user"])
         try:
-            token = issue_token(user, options["job"], options["feed"], options["seconds"], note=options["note"])
+            token = issue_token(user, options["job"], options["feed"], options["seconds"], BY, note=options["note"])
         except ValueError as error:
             raise CommandError(f"No token was issued: {error}. Give --user, --job or both.") from None
         self.say(token)

@@ -6,7 +6,10 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from ...identity.revocation import revoke_token
+from ...source.store import Actor
 from ..printing import PrintingCommand
+
+BY = Actor.command("revoke_token")
 
 
 class Command(PrintingCommand):
@@ -22,7 +25,7 @@ class Command(PrintingCommand):
         """Revoke each."""
         for jti in options["jti"]:
             try:
-                revoke_token(jti)
+                revoke_token(jti, by=BY)
             except ValueError as error:
                 raise CommandError(f"{jti[:20]!r} is no token's name: {error}.") from None
             self.say(f"Revoked {jti}")

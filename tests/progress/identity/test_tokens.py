@@ -41,7 +41,7 @@ def test_issue__lists_the_token_and_not_what_admits(user: User) -> None:
     said = jwt.decode(token, options={"verify_signature": False})
     assert row["jti"] == said["jti"]
     assert row["watch"] == said["watch"] == {"jobs": ["job-1"], "feed": "mine"}
-    assert (row["user_id"], row["created_by_id"], row["note"]) == (user.pk, user.pk, "for the dashboard")
+    assert (row["user_id"], row["created_by"], row["note"]) == (user.pk, f"user {user}", "for the dashboard")
     assert row["expires"] == datetime.fromtimestamp(said["exp"], UTC)
     assert not any(part in str(row) for part in token.split("."))
 
