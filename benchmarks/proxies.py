@@ -1,7 +1,7 @@
 """500 watchers behind nginx, HAProxy and Caddy: a reload, a drain and a kill refuse nobody, and all are back in 3 s.
 
 The files of deploy/, each before two servers on one PostgreSQL and one Redis; a job of ten events a second; watchers by
-`progress.client.watch` over TLS, all in one process. «Reload»: the proxy reads its file again, as on a new
+`progress.client.connection.watch` over TLS, all in one process. «Reload»: the proxy reads its file again, as on a new
 certificate. «Drain»: one server gets SIGTERM, and is started again. «Kill»: the other, which has all the watchers by
 then, gets SIGKILL. The figure is the longest time for which any watcher was away, its own pause of half a second to
 one included. One event missing or doubled, or one 502, 503 or 504, fails the benchmark.

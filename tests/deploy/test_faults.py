@@ -1,6 +1,7 @@
 """Behind each proxy: it reads its file again, a server drains, is killed, or stands still; nobody misses anything.
 
-Two servers on one Redis and one PostgreSQL; those who watch do so by `progress.client.watch`, with its usual patience.
+Two servers on one Redis and one PostgreSQL; those who watch do so by `progress.client.connection.watch`, with its usual
+patience.
 """
 
 import asyncio
