@@ -22,6 +22,7 @@ CLAIMS = (
     "strangers",
     "consumer",
     "write_path",
+    "pruning",
     "two_servers",
     "where_time_goes",
 )

@@ -46,7 +46,14 @@ def forget_expired() -> Iterator[object]:
     return (forget() for forget in _expiries)
 
 
-TASKS: tuple[Task, ...] = (finish_deletions, prune_by_settings, forget_expired)  # compaction belongs before pruning
+def give_space_back() -> Iterator[object]:
+    """Shrink an SQLite file by what is free in it, a little at a time."""
+    while space.give_back(connection_to_write()):
+        yield space.GIVEN_BACK
+
+
+# Compaction belongs before pruning.
+TASKS: tuple[Task, ...] = (finish_deletions, prune_by_settings, forget_expired, give_space_back)
 _expiries: dict[Callable[[], object], None] = {}
 
 
@@ -101,7 +108,6 @@ class Housekeeper:
     def _work(self, task: Task) -> None:
         if self._may_go_on():
             for _ in paced(task(), self._stopping.wait):
-                space.give_back(connection_to_write())
                 if not self._may_go_on():
                     return
 
