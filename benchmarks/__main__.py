@@ -24,6 +24,7 @@ CLAIMS = (
     "cluster_limits",
     "consumer",
     "write_path",
+    "pruning",
     "two_servers",
     "proxies",
     "where_time_goes",

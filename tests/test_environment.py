@@ -33,3 +33,13 @@ def test_settings_from_environment__a_bad_value_names_its_variable(monkeypatch, 
     monkeypatch.setenv(f"PROGRESS_{name}", value)
     with pytest.raises(EnvError, match=f"PROGRESS_{name}"):
         settings_from_environment(Env())
+
+
+def test_settings_from_environment__of_the_jobs_app(monkeypatch):
+    monkeypatch.setenv("JOBS_KEEP_DAYS", "30")
+    monkeypatch.setenv("JOBS_KEEP_COUNT", "1000")
+    found = settings_from_environment(Env())
+    assert (found["JOBS_KEEP_DAYS"], found["JOBS_KEEP_COUNT"]) == (30.0, 1000)
+    monkeypatch.setenv("JOBS_KEEP_COUNT", "many")
+    with pytest.raises(EnvError, match="JOBS_KEEP_COUNT"):
+        settings_from_environment(Env())

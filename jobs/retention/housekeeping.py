@@ -48,7 +48,13 @@ def forget_expired() -> Iterator[object]:
     return (forget() for forget in _expiries)
 
 
-TASKS: tuple[Task, ...] = (finish_deletions, compact_due, prune_by_settings, forget_expired)
+def give_space_back() -> Iterator[object]:
+    """Shrink an SQLite file by what is free in it, a little at a time."""
+    while space.give_back(connection_to_write()):
+        yield space.GIVEN_BACK
+
+
+TASKS: tuple[Task, ...] = (finish_deletions, compact_due, prune_by_settings, forget_expired, give_space_back)
 _expiries: dict[Callable[[], object], None] = {}
 
 
@@ -103,7 +109,6 @@ class Housekeeper:
     def _work(self, task: Task) -> None:
         if self._may_go_on():
             for _ in paced(task(), self._stopping.wait):
-                space.give_back(connection_to_write())
                 if not self._may_go_on():
                     return
 

@@ -12,20 +12,21 @@ T = TypeVar("T")
 
 PAUSE_SECONDS = 0.02  # after a batch, at least
 MAX_PAUSE_SECONDS = 1.0  # at most: what took long may have waited for others
-REST = 9.0  # times as long as the batch took, so that all of it takes a tenth of a core at most
+REST = 9.0  # times the processor's time of the batch, so that all of it takes a tenth of a core at most
 
 
 def paced(batches: Iterable[T], pause: Callable[[float], object] = time.sleep) -> Iterator[T]:
-    """Yield what each batch has done, and pause after it.
+    """Yield what each batch has done, and pause after it: as long as it took, or longer.
 
     Args:
         batches: Does a batch at each step.
         pause: Waits for some seconds; what it returns, if true, ends the work.
 
     """
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.thread_time()
     for batch in batches:
         yield batch
-        if pause(min(max(PAUSE_SECONDS, REST * (time.monotonic() - began)), MAX_PAUSE_SECONDS)):
+        rest = max(PAUSE_SECONDS, time.monotonic() - began, REST * (time.thread_time() - worked))
+        if pause(min(rest, MAX_PAUSE_SECONDS)):
             return
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.thread_time()

@@ -120,7 +120,7 @@ def _delete(batch: list[ProcessingJob]) -> int:
     places = {job.pk: job.status_changed_at for job in batch}
     try:
         prepared = deletion.collected(connection_to_write().alias, batch)
-        return with_retries(partial(_delete_unchanged, places, prepared))
+        return with_retries(partial(_delete_unchanged, batch, places, prepared))
     except (ProtectedError, RestrictedError) as error:
         if len(batch) > 1:
             return sum(_delete([job]) for job in batch)
@@ -129,13 +129,17 @@ def _delete(batch: list[ProcessingJob]) -> int:
 
 
 def _delete_unchanged(
-    places: dict[str, datetime], prepared: deletion.JobCollector, connection: BaseDatabaseWrapper
+    batch: list[ProcessingJob],
+    places: dict[str, datetime],
+    prepared: deletion.JobCollector,
+    connection: BaseDatabaseWrapper,
 ) -> int:
     """Delete those of the jobs that nobody has changed since they were chosen, nor is changing; return how many."""
-    jobs = ProcessingJob.objects.using(connection.alias).filter(pk__in=list(places), keep=False).only(*deletion.NEEDED)
-    locked = jobs.order_by().select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
+    jobs = ProcessingJob.objects.using(connection.alias).filter(pk__in=list(places), keep=False).order_by()
+    free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     with transaction.atomic(using=connection.alias):
-        same = [job for job in locked if job.status_changed_at == places[job.pk]]
+        now = dict(free.values_list("pk", "status_changed_at"))
+        same = [job for job in batch if now.get(job.pk) == places.get(job.pk)]
         deletion.delete_locked(connection, same, prepared if len(same) == len(places) else None)
     return len(same)
 

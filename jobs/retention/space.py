@@ -16,13 +16,15 @@ class Space(NamedTuple):
     free: int
 
 
-def give_back(connection: BaseDatabaseWrapper) -> None:
-    """Shrink the file by some of its free pages, if it was made for that."""
+def give_back(connection: BaseDatabaseWrapper) -> bool:
+    """Shrink the file by some of its free pages, if it was made for that and has any; return whether it did."""
     if connection.vendor != "sqlite" or _pragma(connection, "auto_vacuum") != INCREMENTAL:
-        return
-    if _pragma(connection, "freelist_count"):
-        # A cursor's `execute` would step the statement once, and each step frees one page.
-        connection.connection.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK})")
+        return False
+    if not _pragma(connection, "freelist_count"):
+        return False
+    # A cursor's `execute` would step the statement once, and each step frees one page.
+    connection.connection.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK})")
+    return True
 
 
 def space(connection: BaseDatabaseWrapper) -> Space:

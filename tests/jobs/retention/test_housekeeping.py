@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,13 +137,14 @@ def test_check__says_what_is_wrong(value: Any) -> None:
 
 def test_paced__pauses_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    now, pauses = [0.0], []
-    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    now, pauses = [0.0, 0.0], []
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0], thread_time=lambda: now[1]))
 
     def work() -> Iterator[int]:
-        for seconds in (0.001, 0.05, 3.0):
+        for seconds, of_processor in ((0.001, 0.001), (0.05, 0.01), (0.3, 0.01), (3.0, 0.0)):
             now[0] += seconds
+            now[1] += of_processor
             yield 1
 
-    assert list(pace.paced(work(), pauses.append)) == [1, 1, 1]
-    assert pauses == pytest.approx([0.02, 0.45, 1.0])
+    assert list(pace.paced(work(), pauses.append)) == [1] * 4
+    assert pauses == pytest.approx([0.02, 0.09, 0.3, 1.0])
