@@ -20,13 +20,9 @@ class BoundedChannel(HTTPChannel):
     """
 
     transport: Any
+    _is_used = False  # there was a request; the time for the first runs since the connection was opened
     _has_begun = False  # something of the next request has come
     _has_headers = False  # the next request is complete but for its body, or is being answered
-
-    def connectionMade(self) -> None:  # noqa: N802
-        """Begin the time for the first request, of which the client may send nothing."""
-        super().connectionMade()
-        self.setTimeout(conf.HEADER_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take bytes; those of headers do not begin the time anew."""
@@ -34,7 +30,9 @@ class BoundedChannel(HTTPChannel):
             self.resetTimeout()
         elif not self._has_begun:
             self._has_begun = True
-            self.setTimeout(conf.HEADER_SECONDS)
+            if self._is_used:
+                self.setTimeout(None)  # to bring a timer forward has Twisted sort all of them
+                self.setTimeout(conf.HEADER_SECONDS)
         LineReceiver.dataReceived(self, data)
 
     def allHeadersReceived(self) -> None:  # noqa: N802
@@ -45,7 +43,7 @@ class BoundedChannel(HTTPChannel):
 
     def requestDone(self, request: Any) -> None:  # noqa: N802
         """Wait for the next request."""
-        self._has_begun = self._has_headers = False
+        self._is_used, self._has_begun, self._has_headers = True, False, False
         super().requestDone(request)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802

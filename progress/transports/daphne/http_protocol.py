@@ -141,6 +141,7 @@ class BoundedHTTPFactory(HTTPFactory):
         """Return the protocol of a new connection."""
         protocol = super().buildProtocol(address)
         protocol.requestFactory = BoundedRequest
+        protocol.timeOut = conf.HEADER_SECONDS
         protocol._channel.__class__ = BoundedChannel  # which Twisted has made in its wrapper
         return protocol
 
