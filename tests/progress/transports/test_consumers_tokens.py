@@ -136,7 +136,7 @@ async def test_renewal__loses_no_event_and_asks_for_no_reconnect() -> None:
     await run(job.edit)(public=False)
     first, second = shared(jti="first"), shared(jti="second")
     async with watching("/progress/ws", bearer(first)) as socket:
-        assert (await socket.ask(type="subscribe", job_id="job-1"))["seq"] == 2
+        assert (await socket.ask(type="subscribe", job_id="job-1"))["seq"] == 3
         await socket.send_json_to({"type": "auth", "token": second})
         for number in range(20):
             await job.amark_progress(number + 1)
@@ -148,7 +148,7 @@ async def test_renewal__loses_no_event_and_asks_for_no_reconnect() -> None:
             frames.append(await socket.next())
         kinds = [frame["type"] for frame in frames]
         assert kinds.count("authenticated") == 1
-        assert [frame["seq"] for frame in frames if frame["type"] == "progress"] == list(range(3, 24))
+        assert [frame["seq"] for frame in frames if frame["type"] == "progress"] == list(range(4, 25))
 
 
 async def test_renewal__ends_what_is_no_longer_granted() -> None:
