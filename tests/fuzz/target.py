@@ -41,11 +41,11 @@ TROUBLE = re.compile(r"Traceback|Unhandled|should not happen|can't be served|CRI
 SET_UP = f"""
 from django.contrib.auth import get_user_model
 from jobs.lifecycle import ProcessingJobLifecycle
-from progress.identity.tokens import issue
+from progress.identity.tokens import issue_token
 owner = get_user_model().objects.create_user("owner")
 ProcessingJobLifecycle.create("{WATCHED}", public=True).mark_started()
 ProcessingJobLifecycle.create("{HIDDEN}", owner=owner, name="{SECRET}").mark_started("{SECRET}")
-print(issue(owner))
+print(issue_token(owner))
 """
 WRITE = f"""
 import select, sys, time

@@ -25,12 +25,13 @@ def logged() -> Iterator[LogLines]:
 
 @pytest.fixture
 def unheard() -> Iterator[list[Any]]:
-    """The committed events, of which no hub is told."""
-    from jobs.signals import job_event_committed
-    from progress.broker.publisher import publish
-    from progress.delivery.hubs import deliver
+    """The committed events, of which no hub is told, and neither of deletions."""
+    from jobs.signals import job_deleted, job_event_committed
+    from progress.broker.publisher import publish, publish_deletion
+    from progress.delivery.hubs import compare, deliver
 
     ours = {"progress.hub": deliver, "progress.publisher": publish}
+    of_deletions = {"progress.hub": compare, "progress.publisher": publish_deletion}
     events: list[Any] = []
 
     def receive(event: Any, **_: Any) -> None:
@@ -38,11 +39,14 @@ def unheard() -> Iterator[list[Any]]:
 
     for name in ours:
         job_event_committed.disconnect(dispatch_uid=name)
+        job_deleted.disconnect(dispatch_uid=name)
     job_event_committed.connect(receive)
     yield events
     job_event_committed.disconnect(receive)
     for name, receiver in ours.items():
         job_event_committed.connect(receiver, dispatch_uid=name)
+    for name, receiver in of_deletions.items():
+        job_deleted.connect(receiver, dispatch_uid=name)
 
 
 @pytest.fixture
