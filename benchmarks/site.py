@@ -15,7 +15,7 @@ SETTINGS = {
     "DJANGO_SECRET_KEY": "for-the-benchmark-only",
     "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
     "DJANGO_LOG_LEVEL": "ERROR",
-    "JOBS_HOUSEKEEPING_SECONDS": "86400",  # it writes, and servers on SQLite then compare; `peers.ours` writes no events
+    "JOBS_HOUSEKEEPING_SECONDS": "86400",  # a write has SQLite's servers compare, and `peers.ours` writes no events
     "PROGRESS_MAX_CONNECTIONS_PER_CLIENT": "100000",  # all watchers have one address here
     "PROGRESS_MAX_HANDSHAKES_PER_SECOND": "10000",
     "PROGRESS_MAX_HANDSHAKES_BURST": "100000",
