@@ -1,6 +1,7 @@
 """An SQLite file that shrinks again."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_new_file__gives_space_back_while_it_is_cleaned(sqlite_site: Site) -> No
     sqlite_site.worker(TIDY)
     assert pragma(sqlite_site, "freelist_count") == 0
     assert pragma(sqlite_site, "page_count") < before / 5
+
+
+def test_connection__writes_nothing_by_coming(sqlite_site: Site) -> None:
+    """Each server that follows the file would compare all that is watched, and each writer wait."""
+    with closing(sqlite3.connect(sqlite_site.database_url.removeprefix("sqlite:///"))) as connection:
+        before = connection.execute("PRAGMA data_version").fetchone()
+        sqlite_site.worker("from jobs.models import ProcessingJob\nassert not ProcessingJob.objects.exists()")
+        assert connection.execute("PRAGMA data_version").fetchone() == before
 
 
 def test_prune_jobs__vacuum_makes_an_old_file_like_a_new_one(sqlite_site: Site, tmp_path: Path) -> None:

@@ -39,10 +39,13 @@ class Stoppable(Publisher):
         self._loop.close()
 
     def stop(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
-            self._loop.call_soon_threadsafe(task.cancel)
+        self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join(WAIT_SECONDS)
         assert not self._thread.is_alive(), "it does not end when it is cancelled"
+
+    def _cancel(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
 
 
 def an_event(seq: int = 1, job_id: str = "job-1", kind: EventKind = EventKind.TICK) -> Event:
