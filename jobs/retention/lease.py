@@ -44,8 +44,9 @@ class LeaseHolder:
         with_retries(lambda connection: self._rows(connection).filter(holder=self.holder).delete())
 
     def _take(self, connection: BaseDatabaseWrapper) -> bool:
-        held = {"holder": self.holder, "until": Now() + timedelta(seconds=LEASE_SECONDS)}
-        free = Q(holder=self.holder) | Q(until__lt=Now())
+        until = Now() + timedelta(seconds=LEASE_SECONDS)
+        held = {"holder": self.holder, "until": until}
+        free = Q(holder=self.holder) | Q(until__lt=Now()) | Q(until__gt=until)  # the last, if the clock was set back
         if self._rows(connection).filter(free).update(**held):
             return True
         if self._rows(connection).exists():
