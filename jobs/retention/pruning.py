@@ -85,7 +85,7 @@ def prune(retention: Retention) -> Iterator[int]:
 
     Those are chosen outside of a transaction and looked at again within: a job that is retried in between stays.
     """
-    places = retention.prunable(connection_to_write()).order_by("status_changed_at", "pk").only(*deletion.NEEDED)
+    places = retention.prunable(connection_to_write()).order_by("status_changed_at", "pk").defer(*deletion.UNREAD)
     after: Place | None = None
     while batch := _of_bounded_size(places if after is None else places.filter(_after(after))):
         after = batch[-1].status_changed_at, batch[-1].pk
