@@ -79,17 +79,18 @@ def delete_job(job_id: str, born: str | None, action: Action) -> None:
     was_sent = False
 
     def delete_once(connection: BaseDatabaseWrapper) -> None:
-        nonlocal was_sent
+        nonlocal was_sent, born
         with transaction.atomic(using=connection.alias):
             stored = ProcessingJob.objects.using(connection.alias).filter(pk=job_id)
             job = stored.defer(*UNREAD).select_for_update().first()
-            if job is None and was_sent:
+            if job is None or born not in (None, birth(job.epoch)):
+                if not was_sent:
+                    raise JobNotFound(job_id)
                 connection.on_commit(partial(announce, job_id))  # it was committed before the connection was lost
-            elif job is None or born not in (None, birth(job.epoch)):
-                raise JobNotFound(job_id)
-            else:
-                action._replace(detail=job.name).record(connection, job, job, database.now(connection))
-                delete_locked(connection, [job])
+                return
+            action._replace(detail=job.name).record(connection, job, job, database.now(connection))
+            born = birth(job.epoch)
+            delete_locked(connection, [job])
             was_sent = True
 
     with_retries(delete_once)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ProtectedError, Q, QuerySet, RestrictedError
+from django.db.models import Q, QuerySet
 
 from .. import database
 from ..database import connection_to_write, with_retries
@@ -119,28 +119,35 @@ def _delete(batch: list[ProcessingJob]) -> int:
     """Delete jobs, but for those that another table protects; return how many went."""
     places = {job.pk: job.status_changed_at for job in batch}
     try:
-        prepared = deletion.collected(connection_to_write().alias, batch)
-        return with_retries(partial(_delete_unchanged, batch, places, prepared))
-    except (ProtectedError, RestrictedError) as error:
-        if len(batch) > 1:
-            return sum(_delete([job]) for job in batch)
-        logger.debug("Job %s stays: %s", batch[0].pk, error)
-        return 0
+        prepared = [deletion.collected(connection_to_write().alias, batch)]
+        return with_retries(partial(_delete_unchanged, places, batch, prepared))
+    except IntegrityError as error:  # Django's ProtectedError and RestrictedError, or the database's own
+        if len(places) == 1:
+            logger.debug("Job %s stays: %s", *places, error)
+            return 0
+    jobs = ProcessingJob.objects.using(connection_to_write().alias).defer(*deletion.UNREAD)
+    return sum(_delete([job]) for pk, at in places.items() for job in jobs.filter(pk=pk, status_changed_at=at))
 
 
 def _delete_unchanged(
-    batch: list[ProcessingJob],
     places: dict[str, datetime],
-    prepared: deletion.JobCollector,
+    batch: list[ProcessingJob],
+    prepared: list[deletion.JobCollector],
     connection: BaseDatabaseWrapper,
 ) -> int:
-    """Delete those of the jobs that nobody has changed since they were chosen, nor is changing; return how many."""
+    """Delete those of the jobs that nobody has changed since they were chosen, nor is changing; return how many.
+
+    What was prepared serves once: Django takes the ids of the jobs away as it deletes them, whatever the COMMIT says.
+    """
     jobs = ProcessingJob.objects.using(connection.alias).filter(pk__in=list(places), keep=False).order_by()
     free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     with transaction.atomic(using=connection.alias):
         now = dict(free.values_list("pk", "status_changed_at"))
-        same = [job for job in batch if now.get(job.pk) == places.get(job.pk)]
-        deletion.delete_locked(connection, same, prepared if len(same) == len(places) else None)
+        same = [pk for pk, at in places.items() if now.get(pk) == at]
+        if prepared and len(same) == len(places):
+            deletion.delete_locked(connection, batch, prepared.pop())
+        elif same:
+            deletion.delete_locked(connection, list(jobs.filter(pk__in=same).defer(*deletion.UNREAD)))
     return len(same)
 
 
