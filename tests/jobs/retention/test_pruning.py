@@ -232,3 +232,22 @@ def test_prune__uses_an_index(make_job: Any) -> None:
     plan = retention.prunable(connection).order_by("status_changed_at", "pk")[:100].explain()
     if connection.vendor == "sqlite":
         assert "USING INDEX jobs_processingjob_status_changed_at" in plan
+
+
+def test_prune__what_only_the_database_protects_stays_and_harms_no_other(make_job: Any) -> None:
+    """A foreign key that Django knows nothing of, or shall do nothing about, is checked at the COMMIT."""
+    for days, name in enumerate("abc", 5):
+        make_job(name, status="completed")
+        age(days, name)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE invoice (job varchar(64) REFERENCES jobs_processingjob (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+        cursor.execute("INSERT INTO invoice VALUES ('b')")
+    try:
+        assert sum(pruned(1)) == 2
+        assert left() == ["b"]
+        assert ProcessingJobLifecycle("b").job.events.exists()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE invoice")
