@@ -25,7 +25,7 @@ BATCH_JOBS = 50  # SQLite is locked for 2 ms, and a process that is not given th
 MIN_DAYS, MAX_DAYS = 0.01, 36_500.0  # who looks at a job that has just ended needs some minutes; a century
 MAX_COUNT = 1_000_000_000
 
-Place = tuple[datetime, str]  # of an ended job in the order of pruning: when it ended, and its id
+Place = tuple[datetime | None, str]  # of an ended job in the order of pruning: when it ended, and its id
 
 
 class Retention(NamedTuple):
@@ -67,15 +67,15 @@ class Retention(NamedTuple):
         """Return the jobs that nothing keeps now."""
         now = database.now(connection)
         ended = {status: now - timedelta(days=days) for status, days in self.days.items()}
-        ways = [Q(status=status, status_changed_at__lt=before) for status, before in ended.items()]
-        jobs = ProcessingJob.objects.using(connection.alias).filter(
-            keep=False, status_changed_at__lt=max(ended.values())
-        )
+        ways = [Q(status=status, finished_at__lt=before) for status, before in ended.items()]
+        jobs = ProcessingJob.objects.using(connection.alias).filter(keep=False, finished_at__lt=max(ended.values()))
         jobs = jobs.filter(reduce(or_, ways))
         if not self.latest:
             return jobs
-        all_of_them = ProcessingJob.objects.using(connection.alias).filter(keep=False, status__in=list(self.days))
-        newest = all_of_them.order_by("-status_changed_at", "-pk").values_list("status_changed_at", "pk")
+        all_of_them = ProcessingJob.objects.using(connection.alias).filter(
+            keep=False, status__in=list(self.days), finished_at__isnull=False
+        )
+        newest = all_of_them.order_by("-finished_at", "-pk").values_list("finished_at", "pk")
         oldest_kept = newest[self.latest - 1 : self.latest].first()
         return jobs.none() if oldest_kept is None else jobs.filter(_before(oldest_kept))
 
@@ -85,10 +85,10 @@ def prune(retention: Retention) -> Iterator[int]:
 
     Those are chosen outside of a transaction and looked at again within: a job that is retried in between stays.
     """
-    places = retention.prunable(connection_to_write()).order_by("status_changed_at", "pk").defer(*deletion.UNREAD)
+    places = retention.prunable(connection_to_write()).order_by("finished_at", "pk").defer(*deletion.UNREAD)
     after: Place | None = None
     while batch := _of_bounded_size(places if after is None else places.filter(_after(after))):
-        after = batch[-1].status_changed_at, batch[-1].pk
+        after = batch[-1].finished_at, batch[-1].pk
         yield _delete(batch)
 
 
@@ -107,17 +107,17 @@ def _of_bounded_size(places: "QuerySet[ProcessingJob]") -> list[ProcessingJob]:
 def _before(place: Place) -> Q:
     """Return the condition of the jobs that are pruned before one: the first part alone lets an index be used."""
     at, job_id = place
-    return Q(status_changed_at__lte=at) & (Q(status_changed_at__lt=at) | Q(pk__lt=job_id))
+    return Q(finished_at__lte=at) & (Q(finished_at__lt=at) | Q(pk__lt=job_id))
 
 
 def _after(place: Place) -> Q:
     at, job_id = place
-    return Q(status_changed_at__gte=at) & (Q(status_changed_at__gt=at) | Q(pk__gt=job_id))
+    return Q(finished_at__gte=at) & (Q(finished_at__gt=at) | Q(pk__gt=job_id))
 
 
 def _delete(batch: list[ProcessingJob]) -> int:
     """Delete jobs, but for those that another table protects; return how many went."""
-    places = {job.pk: job.status_changed_at for job in batch}
+    places = {job.pk: job.finished_at for job in batch}
     try:
         prepared = [deletion.collected(connection_to_write().alias, batch)]
         return with_retries(partial(_delete_unchanged, places, batch, prepared))
@@ -126,11 +126,11 @@ def _delete(batch: list[ProcessingJob]) -> int:
             logger.debug("Job %s stays: %s", *places, error)
             return 0
     jobs = ProcessingJob.objects.using(connection_to_write().alias).defer(*deletion.UNREAD)
-    return sum(_delete([job]) for pk, at in places.items() for job in jobs.filter(pk=pk, status_changed_at=at))
+    return sum(_delete([job]) for pk, at in places.items() for job in jobs.filter(pk=pk, finished_at=at))
 
 
 def _delete_unchanged(
-    places: dict[str, datetime],
+    places: dict[str, datetime | None],
     batch: list[ProcessingJob],
     prepared: list[deletion.JobCollector],
     connection: BaseDatabaseWrapper,
@@ -142,7 +142,7 @@ def _delete_unchanged(
     jobs = ProcessingJob.objects.using(connection.alias).filter(pk__in=list(places), keep=False).order_by()
     free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     with transaction.atomic(using=connection.alias):
-        now = dict(free.values_list("pk", "status_changed_at"))
+        now = dict(free.values_list("pk", "finished_at"))
         same = [pk for pk, at in places.items() if now.get(pk) == at]
         if prepared and len(same) == len(places):
             deletion.delete_locked(connection, batch, prepared.pop())

@@ -48,6 +48,9 @@ def test_migration__finds_what_is_to_be_compacted_and_where_attempts_began(befor
     assert {job_id: job.compact_after for job_id, job in now.items()} == {
         "long": at, "short": None, "running": None, "retried": at
     }  # fmt: skip
+    assert {job_id: job.finished_at for job_id, job in now.items()} == {
+        "long": at, "short": at, "running": None, "retried": at
+    }  # fmt: skip
     assert {job.floor for job in now.values()} == {0}
     assert {job_id: job.attempt_seq for job_id, job in now.items() if job.attempt_seq} == {"retried": 151}
     (first,) = earlier_runs(now["retried"], log_of(now["retried"], "default"))
