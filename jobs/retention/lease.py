@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from ..database import with_retries
 from ..models import Lease
 
+NEVER = float("-inf")
 LEASE_SECONDS = 30.0  # after the last word of a process that has died, another takes over
 
 
@@ -28,12 +29,14 @@ class LeaseHolder:
     def __init__(self, name: str) -> None:
         self.name = name
         self.holder = secrets.token_hex(16)
-        self._taken_at = float("-inf")  # by the monotonic clock
+        self._taken_at = NEVER  # by the monotonic clock
 
     def take(self) -> bool:
         """Take the lease, or prolong it; return whether it is held from here on."""
-        self._taken_at = time.monotonic()
-        return with_retries(self._take)
+        asked_at, self._taken_at = time.monotonic(), NEVER
+        if is_taken := with_retries(self._take):
+            self._taken_at = asked_at
+        return is_taken
 
     def keep(self) -> bool:
         """Prolong the lease if it is time; return whether it is still held."""

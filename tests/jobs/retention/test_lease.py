@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.utils import timezone
 
 from jobs.models import Lease
@@ -76,3 +76,20 @@ def test_take__after_the_clock_was_set_back() -> None:
     first.take()
     Lease.objects.update(until=timezone.now() + timedelta(hours=1))
     assert second.take()
+
+
+def test_keep__what_was_lost_stays_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the tasks that follow in the pass would run beside those of the new holder."""
+    first = LeaseHolder("work")
+    assert first.take()
+    Lease.objects.update(holder="another")
+    first._taken_at -= lease.LEASE_SECONDS
+    assert [first.keep(), first.keep()] == [False, False]
+
+    def away(work: object) -> bool:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(lease, "with_retries", away)
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            first.keep()
