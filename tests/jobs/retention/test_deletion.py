@@ -1,10 +1,12 @@
 """Deletion: one call, and nobody finds the job any more, however long its log takes to go."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import ProtectedError
 from django.db.models.signals import post_delete, pre_delete
@@ -167,6 +169,16 @@ def test_delete__of_an_owner_leaves_the_jobs(large: ProcessingJobLifecycle, make
     large.delete()
     owner.delete()
     assert set(ProcessingJob.stored.values_list("pk", "owner")) == {("job-1", None), ("large", None)}
+
+
+def test_delete__a_dump_of_all_can_be_loaded_meanwhile(large: ProcessingJobLifecycle, tmp_path: Path) -> None:
+    large.delete()
+    dump = str(tmp_path / "jobs.json")
+    call_command("dumpdata", "jobs", use_base_manager=True, output=dump)
+    call_command("flush", interactive=False, verbosity=0)
+    call_command("loaddata", dump, verbosity=0)
+    assert deletion.left(connection) == ["large"]
+    assert JobEvent.objects.count() == 2_500
 
 
 async def test_adelete__is_the_same(make_job: Any, told: list[str]) -> None:

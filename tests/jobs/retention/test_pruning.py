@@ -1,9 +1,11 @@
 """Which ended jobs go, which stay, and how much goes at once."""
 
 import threading
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 from django.test import override_settings
 
@@ -248,6 +250,8 @@ def test_prune__what_only_the_database_protects_stays_and_harms_no_other(make_jo
         assert sum(pruned(1)) == 2
         assert left() == ["b"]
         assert ProcessingJobLifecycle("b").job.events.exists()
+        with pytest.raises(CommandError):
+            call_command("delete_job", "b", stderr=StringIO())
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE invoice")
