@@ -44,7 +44,7 @@ def compact_seconds() -> float:
 def due_jobs() -> ProcessingJobQuerySet:
     """Return the jobs whose logs are to be compacted by now, those that ended first before others."""
     latest = with_retries(database.now) - timedelta(seconds=compact_seconds())
-    return _jobs().filter(compact_after__lte=latest).order_by("compact_after")
+    return _jobs().filter(compact_after__lte=latest, status__in=TERMINAL).order_by("compact_after")
 
 
 def compact_due(most: int = 100) -> Iterator[int]:

@@ -358,6 +358,13 @@ def test_check__tells_of_a_time_that_makes_no_sense(seconds: Any) -> None:
     assert "JOBS_COMPACT_SECONDS" in problem.msg
 
 
+def test_due__what_runs_again_is_not(failed: ProcessingJobLifecycle) -> None:
+    """A worker of an earlier version, which knows nothing of this, retries it and leaves it marked."""
+    assert due_jobs().count() == 1
+    ProcessingJob.objects.update(status="in_progress", attempt=2)
+    assert due_jobs().count() == 0
+
+
 @pytest.mark.parametrize("is_compacted", [False, True])
 @pytest.mark.parametrize("lines", [0, 100])
 def test_course__ends_with_the_attempt_whatever_is_said_later(
