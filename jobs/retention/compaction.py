@@ -101,7 +101,7 @@ def compacting(job_id: str) -> Steps:
         Whether it was done; not if there is no such job, or it was retried meanwhile.
 
     """
-    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("result").first()
+    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
     if job is None:
         return False
     log = log_of(job, _alias())
