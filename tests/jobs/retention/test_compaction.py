@@ -384,3 +384,25 @@ def test_course__ends_with_the_attempt_whatever_is_said_later(
         run_again(failed)
     compact("job-1")
     assert JobRun.objects.get(attempt=1).curve[-1] == list(before[-1])
+
+
+def test_compact__of_a_job_that_was_run_again_and_again_pauses_in_between(
+    failed: ProcessingJobLifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies at once, and a queue that tries again all night, leave thousands of attempts."""
+    monkeypatch.setattr(compaction, "RUNS", 2)
+    for _ in range(5):
+        failed.retry()
+        failed.mark_started()
+        failed.mark_failed()
+    pauses: list[int] = []
+
+    def pause(_: float) -> bool:
+        pauses.append(JobRun.objects.count())
+        return len(pauses) == 2
+
+    assert not compact("job-1", pause=pause)
+    assert pauses == [0, 0]
+    assert not JobRun.objects.exists()
+    assert compact("job-1")
+    assert JobRun.objects.count() == 6
