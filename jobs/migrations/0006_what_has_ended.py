@@ -21,6 +21,14 @@ def mark_what_ended(apps, schema_editor):
         )
 
 
+def finish_deletions(apps, schema_editor):
+    """On the way back: without their mark, jobs that are being deleted would be there again."""
+    alias = schema_editor.connection.alias
+    for name in "JobEvent", "JobRun", "ProcessingJob":
+        mark = "deleted_at" if name == "ProcessingJob" else "job__deleted_at"
+        apps.get_model(LABEL, name).objects.using(alias).filter(**{f"{mark}__isnull": False})._raw_delete(alias)
+
+
 def say_when_it_ended(apps, schema_editor):
     """Give ended jobs of an import, which may have none, the time by which they are pruned."""
     jobs = apps.get_model(LABEL, "ProcessingJob").objects.using(schema_editor.connection.alias)
@@ -35,7 +43,7 @@ class Migration(migrations.Migration):
 
     # Apart from the changes of the tables, whose locks would keep all others waiting until the end of this.
     operations = [
-        migrations.RunPython(mark_what_ended, migrations.RunPython.noop),
+        migrations.RunPython(mark_what_ended, finish_deletions),
         migrations.RunPython(say_when_it_ended, migrations.RunPython.noop),
         migrations.AddIndex(
             model_name="processingjob",
