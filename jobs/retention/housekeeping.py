@@ -17,6 +17,7 @@ from django.db import connections
 from ..database import UNAVAILABLE, connection_to_write
 from . import deletion, space
 from .compaction import compact_due
+from .failures import Failures, raise_first
 from .lease import LeaseHolder
 from .pace import paced
 from .pruning import Retention, prune
@@ -65,7 +66,7 @@ def _each(works: Iterable[tuple[str, Task]]) -> Iterator[object]:
         OperationalError: The database does not answer, to none of them.
 
     """
-    failed: list[tuple[str, Exception]] = []
+    failed: Failures = []
     for name, work in works:
         try:
             yield from work()
@@ -73,9 +74,7 @@ def _each(works: Iterable[tuple[str, Task]]) -> Iterator[object]:
             raise
         except Exception as error:  # such as a row of the host's that refers to a job
             failed.append((name, error))
-    if failed:
-        name, first = failed[0]
-        raise RuntimeError(f"{name}: {first!r}; {len(failed)} failed in all") from first
+    raise_first(failed)
 
 
 TASKS: tuple[Task, ...] = (finish_deletions, compact_due, prune_by_settings, forget_expired, give_space_back)

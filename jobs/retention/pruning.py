@@ -14,10 +14,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 
 from .. import database
-from ..database import connection_to_write, with_retries
+from ..database import UNAVAILABLE, connection_to_write, with_retries
 from ..models import ProcessingJob
 from ..states import TERMINAL
 from . import deletion
+from .failures import Failures, raise_first
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +85,19 @@ def prune(retention: Retention) -> Iterator[int]:
     """Delete the jobs that nothing keeps, the oldest first; yield how many went after each batch.
 
     Those are chosen outside of a transaction and looked at again within: a job that is retried in between stays.
+
+    Raises:
+        OperationalError: The database does not answer.
+        RuntimeError: At the end, if a receiver of the host's has failed for one; the others went.
+
     """
+    failed: Failures = []
     places = retention.prunable(connection_to_write()).order_by("finished_at", "pk").defer(*deletion.UNREAD)
     after: Place | None = None
     while batch := _of_bounded_size(places if after is None else places.filter(_after(after))):
         after = batch[-1].finished_at, batch[-1].pk
-        yield _delete(batch)
+        yield _delete(batch, failed)
+    raise_first(failed)
 
 
 def _of_bounded_size(places: "QuerySet[ProcessingJob]") -> list[ProcessingJob]:
@@ -115,18 +123,22 @@ def _after(place: Place) -> Q:
     return Q(finished_at__gte=at) & (Q(finished_at__gt=at) | Q(pk__gt=job_id))
 
 
-def _delete(batch: list[ProcessingJob]) -> int:
-    """Delete jobs, but for those that another table protects; return how many went."""
+def _delete(batch: list[ProcessingJob], failed: Failures) -> int:
+    """Delete jobs, but for those that another table protects, or that fail; return how many went."""
     places = {job.pk: job.finished_at for job in batch}
     try:
         prepared = [deletion.collected(connection_to_write().alias, batch)]
         return with_retries(partial(_delete_unchanged, places, batch, prepared))
-    except IntegrityError as error:  # Django's ProtectedError and RestrictedError, or the database's own
+    except UNAVAILABLE:
+        raise
+    except Exception as error:
         if len(places) == 1:
             logger.debug("Job %s stays: %s", *places, error)
+            if not isinstance(error, IntegrityError):  # as Django's ProtectedError is, and the database's own
+                failed.append((f"job {next(iter(places))}", error))
             return 0
     jobs = ProcessingJob.objects.using(connection_to_write().alias).defer(*deletion.UNREAD)
-    return sum(_delete([job]) for pk, at in places.items() for job in jobs.filter(pk=pk, finished_at=at))
+    return sum(_delete([job], failed) for pk, at in places.items() for job in jobs.filter(pk=pk, finished_at=at))
 
 
 def _delete_unchanged(

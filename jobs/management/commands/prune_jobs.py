@@ -117,6 +117,8 @@ class Command(BaseCommand):
             except KeyboardInterrupt:
                 self.stderr.write(f"Stopped. Deleted {_jobs(deleted)}; the next run goes on.")
                 sys.exit(INTERRUPTED)
+            except RuntimeError as error:  # of some; the others went
+                raise CommandError(f"Deleted {_jobs(deleted)}. {error}") from error
         self.stdout.write(f"Deleted {_jobs(deleted)} in {time.monotonic() - began:,.1f} s.")
 
 

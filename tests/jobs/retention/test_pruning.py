@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
+from django.db.models.signals import post_delete
 from django.test import override_settings
 
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -268,3 +269,23 @@ def test_prune__an_edit_is_no_later_end(make_job: Any) -> None:
     ProcessingJobLifecycle("job-2").edit(name="another")
     assert sum(pruned(1.5)) == 1
     assert left() == ["job-1"]
+
+
+def test_prune__what_a_receiver_of_the_host_s_refuses_harms_no_other(make_job: Any) -> None:
+    def receive(instance: ProcessingJob, **_: Any) -> None:
+        if instance.pk == "b":
+            raise ValueError("not this one")
+
+    for days, name in enumerate("abc", 5):
+        make_job(name, status="completed")
+        age(days, name)
+    post_delete.connect(receive, sender=ProcessingJob)
+    try:
+        with pytest.raises(RuntimeError, match=r"job b: .*not this one"):
+            pruned(1)
+        with pytest.raises(CommandError, match=r"^Deleted 0 jobs\. job b: .*not this one"):
+            call_command("prune_jobs", "--older-than=1d")
+    finally:
+        post_delete.disconnect(receive, sender=ProcessingJob)
+    assert left() == ["b"]
+    assert ProcessingJobLifecycle("b").job.events.exists()
