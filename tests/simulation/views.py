@@ -99,7 +99,7 @@ class View:
         else:
             if asked.last is None:
                 asked.last = self.seq if asked.since is None else min(self.seq, asked.since[1])
-            may_restart = self.client.is_behind or (asked.logs and not self.logs)
+            may_restart = self.client.is_late or (asked.logs and not self.logs)
             if seq <= asked.last and may_restart and asked.since and not asked.restarted:
                 asked.restarted = True  # what waited was of the subscription before
                 asked.last = asked.since[1]
