@@ -59,11 +59,6 @@ class Client:
         return self.socket is not None and self.socket.was_behind
 
     @property
-    def is_late(self) -> bool:
-        """Whether it ever read something later than it was sent, be that because it took less or because it paused."""
-        return self.socket is not None and (self.socket.was_behind or self.socket.was_late)
-
-    @property
     def is_asking(self) -> bool:
         """Whether an answer is under way to it, with whatever it missed."""
         return any(self.asked_feeds.values()) or any(view.requests for view in self.views.values())

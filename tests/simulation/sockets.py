@@ -38,7 +38,6 @@ class Socket:
         self.failure = ""  # `send` raises: "once" or "for good"
         self.fails_after = 0  # so many messages
         self.was_behind = habit != ""  # ticks may have been superseded
-        self.was_late = False  # what it was sent may have been read after a message that the server had from it
         self.stuck_at = 0.0  # when it was given what it has no room for
         self._reads = asyncio.Event()
         self._reads.set()
@@ -173,7 +172,6 @@ class FrameWriter:
         """Take messages in, behind those that are not read yet."""
         self._is_closing |= messages[0]["type"] == "websocket.close"
         self._held += messages
-        self.socket.was_late |= not self.socket.is_reading
         if self.socket.is_reading and not self._pace:
             self._read()
         elif self.socket.is_reading and self._reading is None:

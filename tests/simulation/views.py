@@ -43,6 +43,7 @@ class View:
         self.logs = False
         self.answered: Request | None = None  # the request that was answered last
         self.epoch, self.seq, self.shown = "", 0, ""
+        self.begin = 0  # of the subscription: who asks for what was before it gets all since then again
         self.number = 0  # of the last commit that came
 
     @property
@@ -99,7 +100,8 @@ class View:
         else:
             if asked.last is None:
                 asked.last = self.seq if asked.since is None else min(self.seq, asked.since[1])
-            may_restart = self.client.is_late or (asked.logs and not self.logs)
+            asks_for_more = asked.since is not None and asked.since[1] < self.begin
+            may_restart = self.client.is_behind or asks_for_more or (asked.logs and not self.logs)
             if seq <= asked.last and may_restart and asked.since and not asked.restarted:
                 asked.restarted = True  # what waited was of the subscription before
                 asked.last = asked.since[1]
@@ -133,6 +135,7 @@ class View:
         if asked is not None:
             self.doubtful |= self.is_live and not frame["recovered"]
             self.logs = asked.logs
+            self.begin = asked.since[1] if frame["recovered"] and asked.since else frame["seq"]
             self.answered = self.requests.popleft()
         self.is_live, self.is_unsure = True, False
         self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]
