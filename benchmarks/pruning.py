@@ -27,7 +27,7 @@ first, last, events = map(int, sys.argv[1:])
 ended = timezone.now() - timedelta(days=100)
 ids = [f"old-{number}" for number in range(first, last)]
 ProcessingJob.objects.bulk_create(
-    ProcessingJob(id=job_id, name=job_id, status="completed", seq=events, status_changed_at=ended) for job_id in ids
+    ProcessingJob(id=job_id, name=job_id, status="completed", seq=events, finished_at=ended) for job_id in ids
 )
 JobEvent.objects.bulk_create(
     (

@@ -9,7 +9,8 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import ProtectedError, QuerySet, RestrictedError
+from django.db import IntegrityError
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -260,7 +261,7 @@ class ProcessingJobAdmin(RetentionAdmin):
                 level, outcome = messages.SUCCESS, f"Job {str(job)!r}: {outcome}"
                 if logs:
                     self.log_change(request, job, outcome)
-            except (JobError, ProtectedError, RestrictedError) as error:
+            except (JobError, IntegrityError) as error:  # the latter, if a table of the host's refers to it
                 level, outcome = messages.ERROR, str(error)
             except UNAVAILABLE as error:  # for the others as well, and each try may take long
                 logger.warning("Job %s can't be written: %s", job.pk, error)

@@ -241,7 +241,7 @@ class ProcessingJobLifecycle(AttemptWriter):
 
         Raises:
             JobNotFound: There is no such job, or it is another by now.
-            ProtectedError: A table of the host's refers to it, and forbids it.
+            IntegrityError: A table of the host's refers to it, and forbids it; Django's `ProtectedError` is such a one.
 
         """
         action = Action.of(ActionKind.DELETE, by)

@@ -113,6 +113,7 @@ class ProcessingJob(models.Model):
             models.Index(
                 fields=["compact_after"], name="job_compact_after", condition=models.Q(compact_after__isnull=False)
             ),
+            models.Index(fields=["finished_at"], name="job_finished", condition=models.Q(finished_at__isnull=False)),
             models.Index(fields=["deleted_at"], name="job_deleted", condition=models.Q(deleted_at__isnull=False)),
         ]
 

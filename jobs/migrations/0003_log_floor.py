@@ -1,25 +1,8 @@
 import django.db.models.deletion
 from django.apps import apps
 from django.db import migrations, models
-from django.db.models import F, Max, OuterRef, Subquery
 
 LABEL = apps.get_containing_app_config(__name__).label  # of the app, wherever it lives
-ENDED = ["completed", "failed", "cancelled"]
-SMALL = 200  # events that a log may have to be left as it is
-
-
-def mark_what_ended(apps, schema_editor):
-    """Have the logs of ended jobs compacted as well: one pass over the jobs, which writes those with long logs only."""
-    alias = schema_editor.connection.alias
-    jobs = apps.get_model(LABEL, "ProcessingJob").objects.using(alias).filter(seq__gt=SMALL)
-    jobs.filter(status__in=ENDED).update(compact_after=F("status_changed_at"))
-    events = apps.get_model(LABEL, "JobEvent").objects.using(alias)
-    began = events.filter(job_id=OuterRef("pk"), kind="status", status="queued").order_by().values("job_id")
-    jobs = jobs.filter(attempt__gt=1, events__kind="status", events__status="queued")
-    for job_id in list(jobs.values_list("pk", flat=True).distinct()):
-        apps.get_model(LABEL, "ProcessingJob").objects.using(alias).filter(pk=job_id).update(
-            attempt_seq=Subquery(began.annotate(last=Max("seq")).values("last"))
-        )
 
 
 class Migration(migrations.Migration):
@@ -110,5 +93,4 @@ class Migration(migrations.Migration):
             model_name="jobrun",
             constraint=models.UniqueConstraint(fields=("job", "attempt"), name="run_of_attempt"),
         ),
-        migrations.RunPython(mark_what_ended, migrations.RunPython.noop),
     ]

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 COMPACT_SECONDS = 600.0  # unless ``JOBS_COMPACT_SECONDS`` says otherwise: who was away for a moment still gets a replay
 BATCH = 2_000  # rows deleted by one statement: 2 ms for which SQLite takes no other writer
 WIDEST = 16 * BATCH  # positions looked at for them
+RUNS = 50  # attempts whose courses are read at one step
 PAUSE_SECONDS = 0.003  # after a batch, or as long as it took: on SQLite, others get their turn in it
 PUT_OFF = timedelta(days=1)  # for what can't be compacted
 
@@ -44,7 +45,7 @@ def compact_seconds() -> float:
 def due_jobs() -> ProcessingJobQuerySet:
     """Return the jobs whose logs are to be compacted by now, those that ended first before others."""
     latest = with_retries(database.now) - timedelta(seconds=compact_seconds())
-    return _jobs().filter(compact_after__lte=latest).order_by("compact_after")
+    return _jobs().filter(compact_after__lte=latest, status__in=TERMINAL).order_by("compact_after")
 
 
 def compact_due(most: int = 100) -> Iterator[int]:
@@ -95,21 +96,28 @@ def compacting(job_id: str) -> Steps:
     """Compact the log of a job that has ended, a batch at each step; it may be given up between two.
 
     Yields:
-        How many rows were deleted.
+        How many rows were deleted; none while the courses of many attempts are read.
 
     Returns:
         Whether it was done; not if there is no such job, or it was retried meanwhile.
 
     """
-    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("result").first()
+    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
     if job is None:
         return False
     log = log_of(job, _alias())
     runs = [*earlier_runs(job, log), present_run(job)]
     if _is_worthwhile(job, log):
-        if not _raise_floor(job, [run for run in runs if run.attempt not in _recorded(job)], log):
+        recorded, made, kept = _recorded(job), list[JobRun](), set[int]()
+        for number, run in enumerate(runs, 1):
+            if run.attempt not in recorded:
+                made.append(_record_of(job, run, log))
+            kept.update(first_and_last_tick(log, run))
+            if number % RUNS == 0:
+                yield 0
+        if not _raise_floor(job, made):
             return False
-        yield from _delete_ticks(job, log, {seq for run in runs for seq in first_and_last_tick(log, run)})
+        yield from _delete_ticks(job, log, kept)
     # A retry has cleared it already, and another end has set another time.
     _jobs().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
     return True
@@ -124,22 +132,16 @@ def _recorded(job: ProcessingJob) -> set[int]:
     return set(JobRun.objects.using(_alias()).filter(job_id=job.pk).values_list("attempt", flat=True))
 
 
-def _raise_floor(job: ProcessingJob, runs: list[Run], log: Log) -> bool:
+def _record_of(job: ProcessingJob, run: Run, log: Log) -> JobRun:
+    times = {"started_at": run.started_at, "finished_at": run.finished_at}
+    return JobRun(job_id=job.pk, attempt=run.attempt, outcome=run.outcome, curve=course(log, run), **times)
+
+
+def _raise_floor(job: ProcessingJob, made: list[JobRun]) -> bool:
     """Record the course of each attempt and move the floor to the end of the log, unless the job was retried.
 
     A run that is recorded stays as it is: it was made of what is gone by now.
     """
-    made = [
-        JobRun(
-            job_id=job.pk,
-            attempt=run.attempt,
-            outcome=run.outcome,
-            started_at=run.started_at,
-            finished_at=run.finished_at,
-            curve=course(log, run),
-        )
-        for run in runs
-    ]
 
     def record(connection: BaseDatabaseWrapper) -> bool:
         same = _jobs().filter(pk=job.pk, epoch=job.epoch, attempt=job.attempt, status__in=TERMINAL)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Exists, Model, QuerySet
 from django.db.models.deletion import Collector
 from django.db.models.signals import post_delete
 
@@ -26,8 +26,9 @@ AT_ONCE = 1_000  # events that are deleted in one transaction, with their jobs
 # Events in a batch. PostgreSQL locks no other writer out; SQLite's file is locked for about 1 ms.
 BATCH_EVENTS = {"postgresql": 5_000}
 DEFAULT_BATCH_EVENTS = 1_000
-# Of a job that is deleted: what else is stored of it may not even be readable.
-NEEDED = ("pk", "seq", "status_changed_at", "deleted_at")
+# Of a job that is deleted: what an import has stored there may be more than Python takes. All else is read beforehand,
+# since whoever listens to deletions can't read it when the row is gone.
+UNREAD = ("metadata", "result")
 
 
 class JobCollector(Collector):
@@ -78,17 +79,18 @@ def delete_job(job_id: str, born: str | None, action: Action) -> None:
     was_sent = False
 
     def delete_once(connection: BaseDatabaseWrapper) -> None:
-        nonlocal was_sent
+        nonlocal was_sent, born
         with transaction.atomic(using=connection.alias):
             stored = ProcessingJob.objects.using(connection.alias).filter(pk=job_id)
-            job = stored.only("epoch", "name", *NEEDED).select_for_update().first()
-            if job is None and was_sent:
+            job = stored.defer(*UNREAD).select_for_update().first()
+            if job is None or born not in (None, birth(job.epoch)):
+                if not was_sent:
+                    raise JobNotFound(job_id)
                 connection.on_commit(partial(announce, job_id))  # it was committed before the connection was lost
-            elif job is None or born not in (None, birth(job.epoch)):
-                raise JobNotFound(job_id)
-            else:
-                action._replace(detail=job.name).record(connection, job, job, database.now(connection))
-                delete_locked(connection, [job])
+                return
+            action._replace(detail=job.name).record(connection, job, job, database.now(connection))
+            born = birth(job.epoch)
+            delete_locked(connection, [job])
             was_sent = True
 
     with_retries(delete_once)
@@ -132,9 +134,13 @@ def left(connection: BaseDatabaseWrapper) -> list[str]:
 
 
 def delete_left(connection: BaseDatabaseWrapper, job_id: str) -> Iterator[int]:
-    """Delete what is left of a marked job, its row at last; yield the number of events after each batch."""
+    """Delete what is left of a marked job, its row at last; yield the number of events after each batch.
+
+    That it is marked is asked by each statement: another process may have finished it, and the id may be in use again.
+    """
     events = BATCH_EVENTS.get(connection.vendor, DEFAULT_BATCH_EVENTS)
-    log = JobEvent.objects.using(connection.alias).filter(job_id=job_id).order_by("seq")
+    log = JobEvent.objects.using(connection.alias).filter(Exists(_marked(connection, job_id)), job_id=job_id)
+    log = log.order_by("seq")
     while (last := log.values_list("seq", flat=True)[events - 1 : events].first()) is not None:
         with_retries(partial(_delete_events, log.order_by().filter(seq__lte=last)))
         yield events
@@ -149,9 +155,13 @@ def _delete_events(events: "QuerySet[JobEvent]", connection: BaseDatabaseWrapper
 def _delete_row(job_id: str, connection: BaseDatabaseWrapper) -> int:
     """Delete a marked job's row, and the last of its events."""
     with transaction.atomic(using=connection.alias):
-        marked = ProcessingJob.stored.using(connection.alias).filter(pk=job_id, deleted_at__isnull=False)
-        _, rows = collected(connection.alias, list(marked.only(*NEEDED).select_for_update())).delete()
+        marked = _marked(connection, job_id).defer(*UNREAD).select_for_update()
+        _, rows = collected(connection.alias, list(marked)).delete()
     return rows.get(JobEvent._meta.label, 0)
+
+
+def _marked(connection: BaseDatabaseWrapper, job_id: str) -> "QuerySet[ProcessingJob]":
+    return ProcessingJob.stored.using(connection.alias).filter(pk=job_id, deleted_at__isnull=False)
 
 
 # Who is told
@@ -164,7 +174,7 @@ def announce(job_id: str) -> None:
 
 def _on_delete(instance: ProcessingJob, using: str, **_: Any) -> None:
     """Tell of a job whose row is deleted, by whomever; of one that was marked, that is known."""
-    if instance.deleted_at is None:
+    if instance.__dict__.get("deleted_at") is None:  # if it was not read before, it can't be any more
         connections[using].on_commit(partial(announce, instance.pk), robust=True)
 
 

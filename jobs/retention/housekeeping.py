@@ -9,15 +9,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import connections
 
-from ..database import connection_to_write
+from ..database import UNAVAILABLE, connection_to_write
 from . import deletion, space
 from .compaction import compact_due
+from .failures import Failures, raise_first
 from .lease import LeaseHolder
 from .pace import paced
 from .pruning import Retention, prune
@@ -34,7 +34,7 @@ Task = Callable[[], Iterable[object]]  # does a batch at each step
 def finish_deletions() -> Iterator[object]:
     """Delete what is left of jobs that were deleted."""
     connection = connection_to_write()
-    return chain.from_iterable(deletion.delete_left(connection, job_id) for job_id in deletion.left(connection))
+    return _each((f"job {name}", partial(deletion.delete_left, connection, name)) for name in deletion.left(connection))
 
 
 def prune_by_settings() -> Iterable[object]:
@@ -45,13 +45,36 @@ def prune_by_settings() -> Iterable[object]:
 
 def forget_expired() -> Iterator[object]:
     """Have other tables forget what has expired."""
-    return (forget() for forget in _expiries)
+    return _each((repr(forget), partial(_once, forget)) for forget in list(_expiries))
+
+
+def _once(work: Callable[[], object]) -> Iterator[object]:
+    yield work()
 
 
 def give_space_back() -> Iterator[object]:
     """Shrink an SQLite file by what is free in it, a little at a time."""
     while space.give_back(connection_to_write()):
         yield space.GIVEN_BACK
+
+
+def _each(works: Iterable[tuple[str, Task]]) -> Iterator[object]:
+    """Do some works, each with its name, whatever becomes of the others.
+
+    Raises:
+        RuntimeError: At the end, if one has failed.
+        OperationalError: The database does not answer, to none of them.
+
+    """
+    failed: Failures = []
+    for name, work in works:
+        try:
+            yield from work()
+        except UNAVAILABLE:
+            raise
+        except Exception as error:  # such as a row of the host's that refers to a job
+            failed.append((name, error))
+    raise_first(failed)
 
 
 TASKS: tuple[Task, ...] = (finish_deletions, compact_due, prune_by_settings, forget_expired, give_space_back)

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from ..database import with_retries
 from ..models import Lease
 
+NEVER = float("-inf")
 LEASE_SECONDS = 30.0  # after the last word of a process that has died, another takes over
 
 
@@ -28,12 +29,14 @@ class LeaseHolder:
     def __init__(self, name: str) -> None:
         self.name = name
         self.holder = secrets.token_hex(16)
-        self._taken_at = float("-inf")  # by the monotonic clock
+        self._taken_at = NEVER  # by the monotonic clock
 
     def take(self) -> bool:
         """Take the lease, or prolong it; return whether it is held from here on."""
-        self._taken_at = time.monotonic()
-        return with_retries(self._take)
+        asked_at, self._taken_at = time.monotonic(), NEVER
+        if is_taken := with_retries(self._take):
+            self._taken_at = asked_at
+        return is_taken
 
     def keep(self) -> bool:
         """Prolong the lease if it is time; return whether it is still held."""
@@ -44,8 +47,9 @@ class LeaseHolder:
         with_retries(lambda connection: self._rows(connection).filter(holder=self.holder).delete())
 
     def _take(self, connection: BaseDatabaseWrapper) -> bool:
-        held = {"holder": self.holder, "until": Now() + timedelta(seconds=LEASE_SECONDS)}
-        free = Q(holder=self.holder) | Q(until__lt=Now())
+        until = Now() + timedelta(seconds=LEASE_SECONDS)
+        held = {"holder": self.holder, "until": until}
+        free = Q(holder=self.holder) | Q(until__lt=Now()) | Q(until__gt=until)  # the last, if the clock was set back
         if self._rows(connection).filter(free).update(**held):
             return True
         if self._rows(connection).exists():

@@ -9,15 +9,16 @@ from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ProtectedError, Q, QuerySet, RestrictedError
+from django.db.models import Q, QuerySet
 
 from .. import database
-from ..database import connection_to_write, with_retries
+from ..database import UNAVAILABLE, connection_to_write, with_retries
 from ..models import ProcessingJob
 from ..states import TERMINAL
 from . import deletion
+from .failures import Failures, raise_first
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ BATCH_JOBS = 50  # SQLite is locked for 2 ms, and a process that is not given th
 MIN_DAYS, MAX_DAYS = 0.01, 36_500.0  # who looks at a job that has just ended needs some minutes; a century
 MAX_COUNT = 1_000_000_000
 
-Place = tuple[datetime, str]  # of an ended job in the order of pruning: when it ended, and its id
+Place = tuple[datetime | None, str]  # of an ended job in the order of pruning: when it ended, and its id
 
 
 class Retention(NamedTuple):
@@ -67,15 +68,15 @@ class Retention(NamedTuple):
         """Return the jobs that nothing keeps now."""
         now = database.now(connection)
         ended = {status: now - timedelta(days=days) for status, days in self.days.items()}
-        ways = [Q(status=status, status_changed_at__lt=before) for status, before in ended.items()]
-        jobs = ProcessingJob.objects.using(connection.alias).filter(
-            keep=False, status_changed_at__lt=max(ended.values())
-        )
+        ways = [Q(status=status, finished_at__lt=before) for status, before in ended.items()]
+        jobs = ProcessingJob.objects.using(connection.alias).filter(keep=False, finished_at__lt=max(ended.values()))
         jobs = jobs.filter(reduce(or_, ways))
         if not self.latest:
             return jobs
-        all_of_them = ProcessingJob.objects.using(connection.alias).filter(keep=False, status__in=list(self.days))
-        newest = all_of_them.order_by("-status_changed_at", "-pk").values_list("status_changed_at", "pk")
+        all_of_them = ProcessingJob.objects.using(connection.alias).filter(
+            keep=False, status__in=list(self.days), finished_at__isnull=False
+        )
+        newest = all_of_them.order_by("-finished_at", "-pk").values_list("finished_at", "pk")
         oldest_kept = newest[self.latest - 1 : self.latest].first()
         return jobs.none() if oldest_kept is None else jobs.filter(_before(oldest_kept))
 
@@ -84,12 +85,19 @@ def prune(retention: Retention) -> Iterator[int]:
     """Delete the jobs that nothing keeps, the oldest first; yield how many went after each batch.
 
     Those are chosen outside of a transaction and looked at again within: a job that is retried in between stays.
+
+    Raises:
+        OperationalError: The database does not answer.
+        RuntimeError: At the end, if a receiver of the host's has failed for one; the others went.
+
     """
-    places = retention.prunable(connection_to_write()).order_by("status_changed_at", "pk").only(*deletion.NEEDED)
+    failed: Failures = []
+    places = retention.prunable(connection_to_write()).order_by("finished_at", "pk").defer(*deletion.UNREAD)
     after: Place | None = None
     while batch := _of_bounded_size(places if after is None else places.filter(_after(after))):
-        after = batch[-1].status_changed_at, batch[-1].pk
-        yield _delete(batch)
+        after = batch[-1].finished_at, batch[-1].pk
+        yield _delete(batch, failed)
+    raise_first(failed)
 
 
 def _of_bounded_size(places: "QuerySet[ProcessingJob]") -> list[ProcessingJob]:
@@ -107,40 +115,51 @@ def _of_bounded_size(places: "QuerySet[ProcessingJob]") -> list[ProcessingJob]:
 def _before(place: Place) -> Q:
     """Return the condition of the jobs that are pruned before one: the first part alone lets an index be used."""
     at, job_id = place
-    return Q(status_changed_at__lte=at) & (Q(status_changed_at__lt=at) | Q(pk__lt=job_id))
+    return Q(finished_at__lte=at) & (Q(finished_at__lt=at) | Q(pk__lt=job_id))
 
 
 def _after(place: Place) -> Q:
     at, job_id = place
-    return Q(status_changed_at__gte=at) & (Q(status_changed_at__gt=at) | Q(pk__gt=job_id))
+    return Q(finished_at__gte=at) & (Q(finished_at__gt=at) | Q(pk__gt=job_id))
 
 
-def _delete(batch: list[ProcessingJob]) -> int:
-    """Delete jobs, but for those that another table protects; return how many went."""
-    places = {job.pk: job.status_changed_at for job in batch}
+def _delete(batch: list[ProcessingJob], failed: Failures) -> int:
+    """Delete jobs, but for those that another table protects, or that fail; return how many went."""
+    places = {job.pk: job.finished_at for job in batch}
     try:
-        prepared = deletion.collected(connection_to_write().alias, batch)
-        return with_retries(partial(_delete_unchanged, batch, places, prepared))
-    except (ProtectedError, RestrictedError) as error:
-        if len(batch) > 1:
-            return sum(_delete([job]) for job in batch)
-        logger.debug("Job %s stays: %s", batch[0].pk, error)
-        return 0
+        prepared = [deletion.collected(connection_to_write().alias, batch)]
+        return with_retries(partial(_delete_unchanged, places, batch, prepared))
+    except UNAVAILABLE:
+        raise
+    except Exception as error:
+        if len(places) == 1:
+            logger.debug("Job %s stays: %s", *places, error)
+            if not isinstance(error, IntegrityError):  # as Django's ProtectedError is, and the database's own
+                failed.append((f"job {next(iter(places))}", error))
+            return 0
+    jobs = ProcessingJob.objects.using(connection_to_write().alias).defer(*deletion.UNREAD)
+    return sum(_delete([job], failed) for pk, at in places.items() for job in jobs.filter(pk=pk, finished_at=at))
 
 
 def _delete_unchanged(
+    places: dict[str, datetime | None],
     batch: list[ProcessingJob],
-    places: dict[str, datetime],
-    prepared: deletion.JobCollector,
+    prepared: list[deletion.JobCollector],
     connection: BaseDatabaseWrapper,
 ) -> int:
-    """Delete those of the jobs that nobody has changed since they were chosen, nor is changing; return how many."""
+    """Delete those of the jobs that nobody has changed since they were chosen, nor is changing; return how many.
+
+    What was prepared serves once: Django takes the ids of the jobs away as it deletes them, whatever the COMMIT says.
+    """
     jobs = ProcessingJob.objects.using(connection.alias).filter(pk__in=list(places), keep=False).order_by()
     free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
     with transaction.atomic(using=connection.alias):
-        now = dict(free.values_list("pk", "status_changed_at"))
-        same = [job for job in batch if now.get(job.pk) == places.get(job.pk)]
-        deletion.delete_locked(connection, same, prepared if len(same) == len(places) else None)
+        now = dict(free.values_list("pk", "finished_at"))
+        same = [pk for pk, at in places.items() if now.get(pk) == at]
+        if prepared and len(same) == len(places):
+            deletion.delete_locked(connection, batch, prepared.pop())
+        elif same:
+            deletion.delete_locked(connection, list(jobs.filter(pk__in=same).defer(*deletion.UNREAD)))
     return len(same)
 
 

@@ -98,16 +98,29 @@ def _from_end(run: Run) -> Iterator[tuple[int, int]]:
         upto, width = upto - width, 2 * width
 
 
+def _end(log: Log, run: Run) -> int:
+    """Return the last ``seq`` of an attempt that says how it went: after its end come only edits and log lines.
+
+    If those are more than are looked at, that is the last of them.
+    """
+    if run.finished_at is None:
+        return run.upto
+    ends = log.filter(kind=EventKind.STATUS, seq__gt=max(run.after, run.upto - RANGE), seq__lte=run.upto)
+    return ends.order_by("-seq").values_list("seq", flat=True).first() or run.upto
+
+
 def course(log: Log, run: Run) -> list[Point]:
     """Return the curve of an attempt out of its rows: some hundreds that are looked up, however many there are."""
     if run.started_at is None:
         return []
-    seqs = sorted({*candidates(run.after, run.upto), run.upto - 1, run.upto})  # before an end comes the last report
+    end = _end(log, run)
+    seqs = sorted({*candidates(run.after, run.upto), end - 1, end})  # before an end comes the last report
     points = [(0.0, 0.0)]
     for some in batched(seqs, LOOKUPS):
         for at, progress in log.filter(seq__in=some).order_by("seq").values_list("timestamp", "progress"):
             # What an import has stored may be anything, and no percentage is unknown progress.
-            if at >= run.started_at and progress is not None and 0 <= progress <= 100:
+            is_within = run.started_at <= at <= (run.finished_at or at)
+            if is_within and progress is not None and 0 <= progress <= 100:
                 points.append((round((at - run.started_at).total_seconds(), 3), round(progress, 2)))
     return simplified(points)
 

@@ -30,7 +30,7 @@ for job_id in ("old", "kept"):
     lifecycle.mark_started()
     lifecycle.mark_completed()
 long_ago = timezone.now() - timedelta(days=40)
-ProcessingJob.objects.filter(pk__in=["old", "kept"]).update(status_changed_at=long_ago)
+ProcessingJob.objects.filter(pk__in=["old", "kept"]).update(finished_at=long_ago)
 """
 LEFT = """
 import time

@@ -34,6 +34,7 @@ FILES = (
     "retention/test_lease",
     "retention/test_pruning",
     "retention/test_retention_admin",
+    "retention/test_unclear_deletions",
     "test_speed",
     "test_transactions",
     "test_unclear_commits",

@@ -87,6 +87,14 @@ def _is_live_at_once(replace: Any) -> Any:
     return replaced
 
 
+def _begins_where_asked(replace: Any) -> Any:
+    def replaced(self: Any, connection: Any, since: Any, *, logs: bool) -> Any:
+        replace(self, connection, since, logs=logs)
+        return since
+
+    return replaced
+
+
 def _joins_only(settle: Any) -> Any:
     async def settled(self: Any, group: str) -> None:
         if group in self._wanted:
@@ -149,7 +157,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "twice": Fault(
         "who subscribes again gets events twice",
-        {"progress.delivery.watched_job:WatchedJob.replace": lambda _: lambda self, connection, since, *, logs: since},
+        {"progress.delivery.watched_job:WatchedJob.replace": _begins_where_asked},
     ),
     "behind the close": Fault(
         "what waits is still sent after a message was refused",

@@ -43,7 +43,7 @@ class View:
         self.logs = False
         self.answered: Request | None = None  # the request that was answered last
         self.epoch, self.seq, self.shown = "", 0, ""
-        self.begin = 0  # after which the subscription was sent every event
+        self.begin = 0  # of the subscription: who asks for what was before it gets all since then again
         self.number = 0  # of the last commit that came
 
     @property
@@ -132,10 +132,10 @@ class View:
             self._not_recovered(frame, asked)
         else:
             self._unasked(frame)
-        self.begin = asked.since[1] if frame["recovered"] and asked and asked.since else frame["seq"]
         if asked is not None:
             self.doubtful |= self.is_live and not frame["recovered"]
             self.logs = asked.logs
+            self.begin = asked.since[1] if frame["recovered"] and asked.since else frame["seq"]
             self.answered = self.requests.popleft()
         self.is_live, self.is_unsure = True, False
         self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]

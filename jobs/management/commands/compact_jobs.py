@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
+from ...database import UNAVAILABLE
 from ...models import ProcessingJob
 from ...retention.compaction import compact
 from ...states import TERMINAL
@@ -34,17 +35,25 @@ class Command(BaseCommand):
         job_ids = options["job_id"] or list(_waiting())
         if unknown := set(options["job_id"]) - set(_ended(options["job_id"])):
             raise CommandError(f"No job that has ended: {', '.join(sorted(unknown))}.")
-        began, done = time.monotonic(), 0
+        began, done, failed = time.monotonic(), 0, 0
         columns = *Progress.get_default_columns(), MofNCompleteColumn()
         console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
             try:
                 for job_id in bar.track(job_ids, description="Compacting"):
-                    done += compact(job_id)
+                    try:
+                        done += compact(job_id)
+                    except UNAVAILABLE:
+                        raise
+                    except Exception as error:  # whatever is wrong with a row, it harms its own job only
+                        self.stderr.write(f"The log of job {job_id} can't be compacted: {error!r}")
+                        failed += 1
             except KeyboardInterrupt:
                 self.stderr.write(f"Stopped after {_logs(done)}; the next run goes on.")
                 sys.exit(INTERRUPTED)
         self.stdout.write(f"Compacted {_logs(done)} in {time.monotonic() - began:,.1f} s.")
+        if failed:
+            raise CommandError(f"{failed} of {len(job_ids)} could not be compacted.")
 
 
 def _waiting() -> Any:

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import ProtectedError, RestrictedError
+from django.db import IntegrityError
 from rich.console import Console
 from rich.progress import Progress
 
@@ -35,8 +35,8 @@ class Command(BaseCommand):
         for each in job_id:
             try:
                 ProcessingJobLifecycle(each).delete(by=Actor.command("delete_job"))
-            except (JobError, ProtectedError, RestrictedError) as error:
-                self.stderr.write(str(error))
+            except (JobError, IntegrityError) as error:
+                self.stderr.write(str(error))  # the latter, if a table of the host's refers to it
                 failed += 1
             else:
                 self._delete_log(each)

@@ -96,7 +96,7 @@ class Command(BaseCommand):
 
     def _prune(self, retention: Retention, *, is_dry: bool) -> None:
         jobs = retention.prunable(connection_to_write()).order_by()
-        found = jobs.aggregate(number=Count("pk"), first=Min("status_changed_at"), last=Max("status_changed_at"))
+        found = jobs.aggregate(number=Count("pk"), first=Min("finished_at"), last=Max("finished_at"))
         if is_dry:
             by_status = jobs.values_list("status").annotate(number=Count("pk")).order_by("status")
             words = ", ".join(f"{number:,} {status}" for status, number in by_status)
@@ -117,6 +117,8 @@ class Command(BaseCommand):
             except KeyboardInterrupt:
                 self.stderr.write(f"Stopped. Deleted {_jobs(deleted)}; the next run goes on.")
                 sys.exit(INTERRUPTED)
+            except RuntimeError as error:  # of some; the others went
+                raise CommandError(f"Deleted {_jobs(deleted)}. {error}") from error
         self.stdout.write(f"Deleted {_jobs(deleted)} in {time.monotonic() - began:,.1f} s.")
 
 

@@ -27,7 +27,8 @@ def lengthen(job_id: str, events: int) -> None:
 
 def age(days: float, *job_ids: str) -> None:
     """Have jobs ended some days ago."""
-    ProcessingJob.objects.filter(pk__in=job_ids).update(status_changed_at=timezone.now() - timedelta(days=days))
+    ended = timezone.now() - timedelta(days=days)
+    ProcessingJob.objects.filter(pk__in=job_ids).update(status_changed_at=ended, finished_at=ended)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_prune_jobs__by_age(make_job: Any) -> None:
 
 def test_prune_jobs__dry_run_says_what_would_go(make_job: Any) -> None:
     some_jobs(make_job)
-    first, last = (ProcessingJob.objects.get(pk=f"job-{number}").status_changed_at for number in (0, 2))
+    first, last = (ProcessingJob.objects.get(pk=f"job-{number}").finished_at for number in (0, 2))
     assert said("prune_jobs", "--older-than=30d", "--dry-run") == (
         f"Would delete 3 jobs (2 completed, 1 failed), which ended from {first:%Y-%m-%d} to {last:%Y-%m-%d}. "
         "Nothing was deleted.\n"

@@ -8,6 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from jobs.management.commands import compact_jobs
+from jobs.models import JobEvent
+from tests.jobs.bad_rows import of_each_kind, spoil
 from tests.jobs.records import log, row
 from tests.jobs.retention.small_logs import _small, report  # noqa: F401  (_small is a fixture)
 
@@ -57,3 +59,31 @@ def test_compact_jobs__stopped_by_ctrl_c(capsys: pytest.CaptureFixture[str]) -> 
         call_command("compact_jobs")
     assert ended.value.code == compact_jobs.INTERRUPTED
     assert "Stopped after the log of 1 job; the next run goes on." in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_small", "_two")
+@of_each_kind
+def test_compact_jobs__of_a_row_that_can_t_be_shown(bad: dict[str, Any]) -> None:
+    """Neither its metadata nor its percentage is needed for it; and it harms no other in any case."""
+    spoil("job-1", bad)
+    assert compacted().startswith("Compacted the log")
+    has_ended = "status" not in bad
+    assert (JobEvent.objects.filter(job_id="job-1").count() == 5) is has_ended
+    assert JobEvent.objects.filter(job_id="job-2").count() == 5
+
+
+@pytest.mark.usefixtures("_small", "_two")
+def test_compact_jobs__of_which_one_can_t_be() -> None:
+    real = compact_jobs.compact
+
+    def fails(job_id: str) -> bool:
+        if job_id == "job-1":
+            raise ValueError("nonsense")
+        return real(job_id)
+
+    errors = StringIO()
+    with mock.patch.object(compact_jobs, "compact", fails), pytest.raises(CommandError, match="1 of 2"):
+        call_command("compact_jobs", stderr=errors)
+    assert "job-1" in errors.getvalue()
+    assert "nonsense" in errors.getvalue()
+    assert len(log("job-2")) == 5

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
-from jobs import selectors
+from jobs import database, selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobRun, ProcessingJob
 from jobs.retention import compaction, runs, trimming
@@ -356,3 +356,53 @@ def test_check__tells_of_a_time_that_makes_no_sense(seconds: Any) -> None:
     with override_settings(JOBS_COMPACT_SECONDS=seconds):
         (problem,) = [each for each in checks.run_checks() if each.id == "jobs.E006"]
     assert "JOBS_COMPACT_SECONDS" in problem.msg
+
+
+def test_due__what_runs_again_is_not(failed: ProcessingJobLifecycle) -> None:
+    """A worker of an earlier version, which knows nothing of this, retries it and leaves it marked."""
+    assert due_jobs().count() == 1
+    ProcessingJob.objects.update(status="in_progress", attempt=2)
+    assert due_jobs().count() == 0
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("lines", [0, 100])
+def test_course__ends_with_the_attempt_whatever_is_said_later(
+    failed: ProcessingJobLifecycle, is_compacted: bool, lines: int
+) -> None:
+    """Who renames an ended job, or adds a line to its log, has not had it run for days."""
+    before = runs.curve_of(failed.job)
+    later = timezone.now() + timedelta(days=10)
+    with mock.patch.object(database, "now", return_value=later):
+        failed.edit(name="another")
+        for line in range(lines):
+            failed.log(f"line {line}")
+        compacted = compact("job-1") if is_compacted else None
+        assert compacted in (None, True)
+        assert runs.curve_of(failed.job)[-1] == before[-1]
+        assert len(runs.curve_of(failed.job)) > 2
+        run_again(failed)
+    compact("job-1")
+    assert JobRun.objects.get(attempt=1).curve[-1] == list(before[-1])
+
+
+def test_compact__of_a_job_that_was_run_again_and_again_pauses_in_between(
+    failed: ProcessingJobLifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies at once, and a queue that tries again all night, leave thousands of attempts."""
+    monkeypatch.setattr(compaction, "RUNS", 2)
+    for _ in range(5):
+        failed.retry()
+        failed.mark_started()
+        failed.mark_failed()
+    pauses: list[int] = []
+
+    def pause(_: float) -> bool:
+        pauses.append(JobRun.objects.count())
+        return len(pauses) == 2
+
+    assert not compact("job-1", pause=pause)
+    assert pauses == [0, 0]
+    assert not JobRun.objects.exists()
+    assert compact("job-1")
+    assert JobRun.objects.count() == 6

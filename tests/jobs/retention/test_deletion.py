@@ -1,13 +1,15 @@
 """Deletion: one call, and nobody finds the job any more, however long its log takes to go."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import ProtectedError
-from django.db.models.signals import pre_delete
+from django.db.models.signals import post_delete, pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from jobs import access, selectors
@@ -15,7 +17,8 @@ from jobs.exceptions import DuplicateJob, JobNotFound
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.retention import deletion
-from tests.jobs.retention.conftest import lengthen
+from jobs.retention.pruning import Retention, prune
+from tests.jobs.retention.conftest import age, lengthen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,7 +171,66 @@ def test_delete__of_an_owner_leaves_the_jobs(large: ProcessingJobLifecycle, make
     assert set(ProcessingJob.stored.values_list("pk", "owner")) == {("job-1", None), ("large", None)}
 
 
+def test_delete__a_dump_of_all_can_be_loaded_meanwhile(large: ProcessingJobLifecycle, tmp_path: Path) -> None:
+    large.delete()
+    dump = str(tmp_path / "jobs.json")
+    call_command("dumpdata", "jobs", use_base_manager=True, output=dump)
+    call_command("flush", interactive=False, verbosity=0)
+    call_command("loaddata", dump, verbosity=0)
+    assert deletion.left(connection) == ["large"]
+    assert JobEvent.objects.count() == 2_500
+
+
 async def test_adelete__is_the_same(make_job: Any, told: list[str]) -> None:
     lifecycle = await ProcessingJobLifecycle.acreate("job-1")
     await lifecycle.adelete()
     assert told == ["job-1"]
+
+
+def test_delete_left__of_an_id_that_is_another_job_s_by_now_touches_nothing(large: ProcessingJobLifecycle) -> None:
+    """The list of what is left is read once a pass, and somebody may finish a deletion by hand meanwhile."""
+    large.delete()
+    ids = deletion.left(connection)
+    begun = deletion.delete_left(connection, "large")
+    next(begun)
+    finish()
+    ProcessingJobLifecycle.create("large")
+    lengthen("large", 12_000)
+    for events in begun, *(deletion.delete_left(connection, job_id) for job_id in ids):
+        assert sum(events) == 0
+    assert JobEvent.objects.count() == 12_000
+
+
+@pytest.mark.parametrize("read", [("pk",), ("name", "owner")])
+def test_delete__of_an_object_that_was_read_in_part(make_job: Any, told: list[str], read: tuple[str, ...]) -> None:
+    for name in "abc":
+        make_job(name)
+    ProcessingJob.objects.only(*read).get(pk="a").delete()
+    ProcessingJob.objects.only(*read).filter(pk="b").delete()
+    ProcessingJob.objects.defer("deleted_at").get(pk="c").delete()
+    assert told == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("by", ["lifecycle", "pruning", "housekeeping"])
+def test_delete__who_listens_to_deletions_may_look_at_the_job(make_job: Any, by: str) -> None:
+    """Its row is gone by then, so what was not read before can't be."""
+    seen: list[tuple[str, str, Any]] = []
+
+    def receive(instance: ProcessingJob, **_: Any) -> None:
+        seen.append((instance.name, instance.status, instance.owner_id))
+
+    owner = User.objects.create(username="ann")
+    make_job("job-1", status="completed", name="An import", owner=owner)
+    if by == "housekeeping":
+        lengthen("job-1", 1_500)
+    age(10, "job-1")
+    post_delete.connect(receive, sender=ProcessingJob)
+    try:
+        if by == "pruning":
+            list(prune(Retention({"completed": 1})))
+        else:
+            ProcessingJobLifecycle("job-1").delete()
+            finish()
+    finally:
+        post_delete.disconnect(receive, sender=ProcessingJob)
+    assert seen == [("An import", "completed", owner.pk)]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.test import override_settings
+from django.utils import timezone
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, Lease, ProcessingJob
@@ -148,3 +149,35 @@ def test_paced__pauses_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert list(pace.paced(work(), pauses.append)) == [1] * 4
     assert pauses == pytest.approx([0.02, 0.09, 0.3, 1.0])
+
+
+def test_pass__a_deletion_that_can_t_be_finished_harms_no_other(
+    large: ProcessingJobLifecycle, make_job: Any, protected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row of the host's that refers to the job may have been written after the job was marked."""
+    make_job(protected)
+    ProcessingJob.objects.filter(pk=protected).update(deleted_at=timezone.now())
+    large.delete()
+    logging.getLogger("jobs").addHandler(caplog.handler)
+    try:
+        housekeeper = Housekeeper()
+        for _ in range(2):
+            housekeeper.tidy()
+    finally:
+        logging.getLogger("jobs").removeHandler(caplog.handler)
+    assert ProcessingJob.stored.get().pk == protected
+    (record,) = caplog.records
+    assert protected in record.message
+
+
+def test_pass__what_fails_to_forget_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[int] = []
+
+    def fail() -> None:
+        raise ValueError
+
+    monkeypatch.setattr(housekeeping, "_expiries", {})
+    housekeeping.on_each_pass(fail)
+    housekeeping.on_each_pass(lambda: forgotten.append(1))
+    Housekeeper().tidy()
+    assert forgotten == [1]

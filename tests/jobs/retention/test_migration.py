@@ -48,7 +48,24 @@ def test_migration__finds_what_is_to_be_compacted_and_where_attempts_began(befor
     assert {job_id: job.compact_after for job_id, job in now.items()} == {
         "long": at, "short": None, "running": None, "retried": at
     }  # fmt: skip
+    assert {job_id: job.finished_at for job_id, job in now.items()} == {
+        "long": at, "short": at, "running": None, "retried": at
+    }  # fmt: skip
     assert {job.floor for job in now.values()} == {0}
     assert {job_id: job.attempt_seq for job_id, job in now.items() if job.attempt_seq} == {"retried": 151}
     (first,) = earlier_runs(now["retried"], log_of(now["retried"], "default"))
     assert (first.attempt, first.after, first.upto, first.outcome) == (1, 0, 150, "failed")
+
+
+def test_migration__back_brings_no_deleted_job_back(make_job: Any) -> None:
+    for job_id in "deleted", "present":
+        make_job(job_id)
+    ProcessingJob.objects.filter(pk="deleted").update(deleted_at=timezone.now())
+    try:
+        executor = MigrationExecutor(connection)
+        executor.migrate([BEFORE])
+        apps = MigrationExecutor(connection).loader.project_state([BEFORE]).apps
+        assert apps.get_model("jobs", "ProcessingJob").objects.get().pk == "present"
+        assert apps.get_model("jobs", "JobEvent").objects.get().job_id == "present"
+    finally:
+        migrate()

@@ -1,10 +1,13 @@
 """Which ended jobs go, which stay, and how much goes at once."""
 
 import threading
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
+from django.db.models.signals import post_delete
 from django.test import override_settings
 
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -87,7 +90,7 @@ def test_prune__all_but_the_latest(make_job: Any) -> None:
 def test_prune__of_the_same_moment_as_many_as_are_asked_for(make_job: Any) -> None:
     for name in "abcde":
         make_job(name, status="completed")
-    ProcessingJob.objects.update(status_changed_at=ProcessingJob.objects.get(pk="a").status_changed_at)
+    ProcessingJob.objects.update(finished_at=ProcessingJob.objects.get(pk="a").finished_at)
     assert sum(pruned(None, 2)) == 3
     assert left() == ["d", "e"]
 
@@ -187,7 +190,7 @@ def test_prune__goes_on_behind_what_stays(make_job: Any, monkeypatch: Any) -> No
     monkeypatch.setattr(deletion, "delete_locked", lambda *_: None)
     for number in range(4):
         make_job(f"job-{number}", status="completed")
-    ProcessingJob.objects.update(status_changed_at=ProcessingJob.objects.latest("created_at").created_at)
+    ProcessingJob.objects.update(finished_at=ProcessingJob.objects.latest("created_at").created_at)
     age(10, "job-3")
     assert pruned(0) == [2, 2]
 
@@ -229,6 +232,60 @@ def test_prune__uses_an_index(make_job: Any) -> None:
     make_job("job-1", status="completed")
     retention = Retention.of({"completed": 30, "failed": 90}, None)
     assert retention is not None
-    plan = retention.prunable(connection).order_by("status_changed_at", "pk")[:100].explain()
+    plan = retention.prunable(connection).order_by("finished_at", "pk")[:100].explain()
     if connection.vendor == "sqlite":
-        assert "USING INDEX jobs_processingjob_status_changed_at" in plan
+        assert "USING INDEX job_finished" in plan
+
+
+def test_prune__what_only_the_database_protects_stays_and_harms_no_other(make_job: Any) -> None:
+    """A foreign key that Django knows nothing of, or shall do nothing about, is checked at the COMMIT."""
+    for days, name in enumerate("abc", 5):
+        make_job(name, status="completed")
+        age(days, name)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE invoice (job varchar(64) REFERENCES jobs_processingjob (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+        cursor.execute("INSERT INTO invoice VALUES ('b')")
+    try:
+        assert sum(pruned(1)) == 2
+        assert left() == ["b"]
+        assert ProcessingJobLifecycle("b").job.events.exists()
+        with pytest.raises(CommandError):
+            call_command("delete_job", "b", stderr=StringIO())
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE invoice")
+
+
+def test_prune__an_edit_is_no_later_end(make_job: Any) -> None:
+    """Who renames a job, or shows it to all, keeps it no longer, nor lets another go in its place."""
+    for days in (1, 2, 3):
+        make_job(f"job-{days}", status="completed")
+        age(days, f"job-{days}")
+    ProcessingJobLifecycle("job-3").edit(name="another", public=True)
+    assert sum(pruned(None, 2)) == 1
+    assert left() == ["job-1", "job-2"]
+    ProcessingJobLifecycle("job-2").edit(name="another")
+    assert sum(pruned(1.5)) == 1
+    assert left() == ["job-1"]
+
+
+def test_prune__what_a_receiver_of_the_host_s_refuses_harms_no_other(make_job: Any) -> None:
+    def receive(instance: ProcessingJob, **_: Any) -> None:
+        if instance.pk == "b":
+            raise ValueError("not this one")
+
+    for days, name in enumerate("abc", 5):
+        make_job(name, status="completed")
+        age(days, name)
+    post_delete.connect(receive, sender=ProcessingJob)
+    try:
+        with pytest.raises(RuntimeError, match=r"job b: .*not this one"):
+            pruned(1)
+        with pytest.raises(CommandError, match=r"^Deleted 0 jobs\. job b: .*not this one"):
+            call_command("prune_jobs", "--older-than=1d")
+    finally:
+        post_delete.disconnect(receive, sender=ProcessingJob)
+    assert left() == ["b"]
+    assert ProcessingJobLifecycle("b").job.events.exists()
