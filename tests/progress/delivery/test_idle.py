@@ -49,3 +49,16 @@ async def test_watching__until_a_moment_ago_is_not_idle_yet():
     assert connection.is_accepting
     looker._look(began + 100.11)
     assert not connection.is_accepting
+
+
+async def test_asking__for_several_jobs_is_not_idle_until_the_last_is_answered():
+    connection = Connection(FakeSender())
+    looker = idle.IdleConnections({connection: None}, hubs.current().feed)
+    began = asyncio.get_running_loop().time()
+    with idle.used(connection):
+        with idle.used(connection):
+            pass
+        looker._look(began + 100)
+        assert connection.is_accepting
+    looker._look(began + 100)
+    assert not connection.is_accepting
