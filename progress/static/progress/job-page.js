@@ -13,6 +13,8 @@ function keepTitle(element) {
   if (element.job) setTitle();
 }
 
+let shared = document.querySelector("#no-job"); // then the element, until another link is opened in this tab
+
 function showShared(token) {
   const template = document.querySelector("#shared-job");
   if (!template || !token) return;
@@ -21,8 +23,8 @@ function showShared(token) {
   element.token = token;
   keepTitle(element);
   document.title = "Shared job";
-  document.querySelector("#no-job").replaceWith(element);
-  template.remove();
+  shared.replaceWith(element);
+  shared = element;
 }
 
 const element = document.querySelector("job-progress");
