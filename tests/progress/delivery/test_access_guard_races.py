@@ -96,6 +96,26 @@ async def test_backend__that_fails_leaves_its_clients_and_all_others_are_asked_a
         assert await other.close_code() == CloseCode.TOKEN_EXPIRED
 
 
+async def test_user__whose_model_fails_is_left_as_they_are_and_all_others_are_asked_about(monkeypatch, logged):
+    ann, ben = await a_user("ann"), await a_user("ben")
+    with_ann, with_ben = await cookie(ann), await cookie(ben)
+    hash_of = User.get_session_auth_hash
+
+    def fails(user: User) -> str:
+        if user.username == "ann":
+            raise LookupError("there is no profile")
+        return hash_of(user)
+
+    async with watching("/progress/ws", *with_ann) as one, watching("/progress/ws", *with_ben) as other:
+        for socket in one, other:
+            assert (await socket.ask(type="subscribe", feed="all"))["type"] == "feed"
+        monkeypatch.setattr(User, "get_session_auth_hash", fails)
+        await run(User.objects.filter(username="ben").update)(password="new")
+        await asked()
+        assert await other.close_code() == CloseCode.TOKEN_EXPIRED
+        assert await is_served(one)
+
+
 async def test_auth__behind_a_silent_database_is_unavailable(monkeypatch, logged):
     ann = await a_user()
     await a_job("public")
