@@ -96,6 +96,31 @@ async def test_backend__that_fails_leaves_its_clients_and_all_others_are_asked_a
         assert await other.close_code() == CloseCode.TOKEN_EXPIRED
 
 
+class Hanging(ModelBackend):
+    """Never answers, as a directory behind a network that drops packets."""
+
+    def get_user(self, user_id: Any) -> Any:
+        time.sleep(0.5)
+
+
+async def test_backend__that_hangs_leaves_its_clients_and_all_others_are_asked_about(monkeypatch):
+    ann, ben = await a_user("ann"), await a_user("ben")
+    with_ann, with_ben = await cookie(ann), await cookie(ben)
+    await a_job("public")
+    async with watching("/progress/ws", *with_ann) as one, watching("/progress/ws", *with_ben) as other:
+        for socket in one, other:
+            assert (await socket.ask(type="subscribe", job_id="public"))["type"] == "snapshot"
+        for connection in hubs.current().jobs["public"].subscriptions:
+            if connection.identity.user == ann:
+                proof = replace(connection.identity.proof, backend=f"{__name__}.Hanging")
+                connection.identity = connection.identity._replace(proof=proof)
+        await run(logout)()
+        monkeypatch.setattr(reads, "READ_SECONDS", 0.2)
+        await asked()
+        assert await other.close_code() == CloseCode.TOKEN_EXPIRED
+        assert await is_served(one)
+
+
 async def test_user__whose_model_fails_is_left_as_they_are_and_all_others_are_asked_about(monkeypatch, logged):
     ann, ben = await a_user("ann"), await a_user("ben")
     with_ann, with_ben = await cookie(ann), await cookie(ben)
