@@ -44,7 +44,7 @@ class Feed:
         self._due = asyncio.Event()  # there is something for `run` to do
         self._sweep_asked = False
         self._swept_at = float("-inf")
-        self._beginning = asyncio.Lock()
+        self._beginning: reads.Shared[None, dict[str, Change]] = reads.Shared()  # what `_sent` is at first
 
     @property
     def is_watched(self) -> bool:
@@ -59,10 +59,11 @@ class Feed:
 
         """
         watcher = FeedWatcher(connection, name)
-        async with self._beginning:  # or a second watcher would read anew, and the first miss what came between
-            if not self._watchers:
-                self._sent = await self._changes()
-            self._watchers[connection, name] = watcher
+        if not self._watchers:
+            changes = await self._beginning.once(None, self._changes)
+            if not self._watchers:  # or the first would miss what came before a second read for itself
+                self._sent = changes
+        self._watchers[connection, name] = watcher
         try:
             entries, shown = await reads.in_thread(_recent, connection.identity.rights, name)
         except BaseException:

@@ -1,5 +1,6 @@
 """The feeds and what goes wrong: a database, a policy, a row."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -34,6 +35,20 @@ async def test_tell__tries_again_after_a_database_error(no_sweep, settings, monk
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
     assert len(logged.of("progress.delivery.hub")) == 1
+
+
+async def test_subscribe__those_who_ask_a_silent_database_together_wait_no_longer_than_one(monkeypatch, logged):
+    asked = []
+
+    def silent(since: Any) -> Any:
+        asked.append(since)
+        raise OperationalError("no answer")
+
+    monkeypatch.setattr(selectors, "jobs_changed_since", silent)
+    async with watchers(4) as several:
+        answers = await asyncio.gather(*map(watch, several), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Refused] * 4
+    assert len(asked) == 1
 
 
 async def test_tell__a_policy_that_raises_harms_its_own_watcher_and_job_only(no_sweep, monkeypatch, logged):
