@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
 CHANGES = 500  # jobs that are read at a time
+MAX_BAD = 1_000  # jobs that are remembered since they could not be shown; with more, all are tried again
 
 Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
 
@@ -41,6 +42,7 @@ class Feed:
         self._watchers: dict[Key, FeedWatcher] = {}
         self._changed: dict[str, None] = {}  # jobs to be read, and sent to all who may see them
         self._sent: dict[str, Change] = {}  # the last change of each job that was read for all, so as to send it once
+        self._bad: set[str] = set()  # jobs that could not be shown when they were read last
         self._due = asyncio.Event()  # there is something for `run` to do
         self._sweep_asked = False
         self._swept_at = float("-inf")
@@ -81,6 +83,7 @@ class Feed:
         if not self._watchers:
             self._changed.clear()
             self._sent.clear()
+            self._bad.clear()
 
     # Access, as the guard asks for it
 
@@ -104,7 +107,7 @@ class Feed:
     def owe(self, connection: Connection, name: FeedName, recent: Sequence[str]) -> None:
         """Send a connection those of its feed's most recent jobs that it was not shown: it may see them newly."""
         watcher = self._watchers.get((connection, name))
-        if watcher is not None and watcher.owe(recent):
+        if watcher is not None and watcher.owe([job_id for job_id in recent if job_id not in self._bad]):
             self._due.set()
 
     def _of(self, connection: Connection) -> list[FeedWatcher]:
@@ -183,6 +186,8 @@ class Feed:
         # Not what was sent before: a job is marked twice if a publication and a sweep show the same change.
         news = {job_id for job_id, change in changes.items() if self._sent.get(job_id) != change}
         self._sent |= changes
+        others = self._bad - wanted.keys() if len(self._bad) < MAX_BAD else set()
+        self._bad = others | (wanted.keys() - gone - entries.keys())
         self._tell_of_deletions(gone)
         for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
             if self._watchers.get(key) is not watcher:

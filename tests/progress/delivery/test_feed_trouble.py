@@ -90,6 +90,20 @@ async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
         assert not hubs.current().feed.is_watched
 
 
+@of_each_that_can_not_be_shown
+async def test_feed__a_bad_row_is_not_read_again_at_each_question_of_access(unheard, bad, logged):
+    await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await a_job("bad")
+        await run(spoil)("bad", bad)
+        for _ in range(4):
+            await hubs.current().guard.check()
+            await asyncio.sleep(0.05)
+    assert len([line for line in logged.of("progress.delivery.feed") if "bad" in line]) <= 1
+    assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
+
+
 async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
     job, bad = await a_job(), await a_job("bad")
     await run(ProcessingJob.objects.filter(pk="bad").update)(progress=float("inf"))
