@@ -117,3 +117,14 @@ def test_share_link__to_a_job_that_the_visitor_may_see_anyway(page: Page, serve:
     worker("job-1", "mark_started", message="Reading")
     expect(page.locator("[data-part=message]")).to_have_text("Reading")
     expect(page.locator("[data-part=connection]")).to_have_text(LIVE)
+
+
+def test_share_link__opened_where_the_right_to_the_job_has_gone(guest: Page, serve: Served, worker: Step) -> None:
+    worker("job-1", "create", public=True)
+    guest.goto(f"{serve.url}/jobs/job-1/")
+    expect(guest.locator("[data-part=connection]")).to_have_text(LIVE)
+    worker("job-1", "edit", public=False)
+    expect(guest.locator("[data-part=connection]")).not_to_have_text(LIVE)
+    follow(guest, serve.site.worker(ISSUE, "job-1"))
+    expect(guest.locator("[data-part=connection]")).to_have_text(LIVE)
+    assert guest.url == f"{serve.url}/jobs/job-1/"

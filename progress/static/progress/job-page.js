@@ -3,7 +3,7 @@
  * The page that says that there is no such job has a template of the element, for who comes by a share link.
  */
 
-import { takeToken, tokenOfPage } from "./share-token.js"; // before the others, so that nothing happens before it
+import { hasToken, tokenOfPage } from "./share-token.js"; // before the others, so that nothing happens before it
 import "./job-progress.js";
 import { titleWords } from "./format.js";
 
@@ -13,8 +13,6 @@ function keepTitle(element) {
   if (element.job) setTitle();
 }
 
-let shared = document.querySelector("#no-job"); // then the element, until another link is opened in this tab
-
 function showShared(token) {
   const template = document.querySelector("#shared-job");
   if (!template || !token) return;
@@ -23,11 +21,12 @@ function showShared(token) {
   element.token = token;
   keepTitle(element);
   document.title = "Shared job";
-  shared.replaceWith(element);
-  shared = element;
+  document.querySelector("#no-job").replaceWith(element);
+  template.remove();
 }
 
 const element = document.querySelector("job-progress");
 if (element) keepTitle(element);
 showShared(tokenOfPage);
-addEventListener("hashchange", () => showShared(takeToken()));
+// Another link, opened in this tab: of what the page is by now, the server knows more.
+addEventListener("hashchange", () => hasToken() && location.reload());
