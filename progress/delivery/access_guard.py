@@ -211,6 +211,8 @@ class AccessGuard:
         subscription = self._subscription(connection, job_id)
         if subscription is not None:
             self._jobs[job_id].turn_away(subscription, refused)
+        elif job_id in connection.pending:
+            self._jobs[job_id].doubts += 1  # it is told there, once the policy was asked again
         elif not refused.temporary and job_id in self._feed.shown_to(connection):
             connection.send(frames.error(refused))
         if not refused.temporary:

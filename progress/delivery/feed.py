@@ -210,9 +210,10 @@ class Feed:
             self._sent.pop(job_id, None)
         for watcher in list(self._watchers.values()) if job_ids else ():
             for job_id in job_ids & watcher.shown.keys():
-                if job_id not in watcher.connection.watched:
-                    watcher.connection.send(error(job_not_found(job_id)))
-                self.forget(watcher.connection, job_id)
+                connection = watcher.connection
+                if job_id not in connection.watched and job_id not in connection.pending:
+                    connection.send(error(job_not_found(job_id)))
+                self.forget(connection, job_id)
 
     def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:
         """Have the rest done: more changes, watchers who came meanwhile, jobs on which a policy has failed."""

@@ -15,13 +15,13 @@ LOOKS = 10  # in the time for which a socket may be idle
 
 
 @contextmanager
-def used(connection: Connection) -> Iterator[None]:
+def subscribing(connection: Connection, subject: str) -> Iterator[None]:
     """Let a connection not count as idle meanwhile, however long it takes to send what was missed."""
-    connection.uses += 1
+    connection.pending[subject] = None
     try:
         yield
     finally:
-        connection.uses -= 1
+        del connection.pending[subject]
         connection.used_at = asyncio.get_running_loop().time()
 
 
@@ -48,6 +48,6 @@ class IdleConnections:
         for connection in list(self._connections):
             if connection.watched or connection.identity.proof is not None or self._feed.is_watched_by(connection):
                 connection.used_at = now
-            elif not connection.uses and now - connection.used_at >= conf.IDLE_SECONDS:
+            elif not connection.pending and now - connection.used_at >= conf.IDLE_SECONDS:
                 connection.send(frames.error(Refused(ErrorCode.IDLE, "Nothing was watched on this socket")))
                 connection.close(CloseCode.IDLE)

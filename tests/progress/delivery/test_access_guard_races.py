@@ -1,5 +1,6 @@
 """Access on open connections: what comes in between, and what fails."""
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,14 +12,16 @@ from django.db import OperationalError
 from django.test.utils import CaptureQueriesContext
 
 from jobs import access
+from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
 from progress.delivery import access_guard, feed, hubs, questions, reads
 from progress.identity.identity import Proof
 from progress.identity.recheck import recheck
-from progress.protocol.codes import CloseCode
+from progress.protocol.codes import CloseCode, ErrorCode
+from progress.protocol.exceptions import Refused
 from tests.progress.delivery.guarding import PATH, asked, cookie, is_served, logout
 from tests.progress.sockets import a_job, a_token, a_user
-from tests.progress.watching import Socket, bearer, eventually, run, watching
+from tests.progress.watching import Socket, bearer, eventually, run, watchers, watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("asked_by_hand")]
 
@@ -58,6 +61,34 @@ async def test_subscription__that_was_admitted_meanwhile_stays(monkeypatch):
         monkeypatch.setattr(reads, "in_thread", overtaken)
         await asked()
         assert await is_served(socket)
+
+
+class Fickle(AccessPolicy):
+    sees = True
+
+    def may_view(self, user: Any, job: Any) -> bool:
+        return self.sees
+
+    def visible(self, user: Any, jobs: Any) -> Any:
+        return jobs if self.sees else jobs.none()
+
+
+async def test_feed__what_is_subscribed_to_meanwhile_is_told_there_and_asked_about_again(settings, monkeypatch):
+    """A client that is slow: between the question of access and the answer, the right to the job goes."""
+    settings.JOBS_ACCESS_POLICY = f"{__name__}.Fickle"
+    await a_job("job-1")
+    async with watchers() as [watcher]:
+        await hubs.current().subscribe_feed(watcher.connection, "all")
+        watcher.connection.pause_writing()
+        subscribing = asyncio.ensure_future(hubs.current().subscribe(watcher.connection, "job-1", None))
+        await eventually(lambda: watcher.connection._ready is not None)
+        monkeypatch.setattr(Fickle, "sees", False)
+        await asked()
+        watcher.connection.resume_writing()
+        with pytest.raises(Refused) as refused:
+            await subscribing
+        assert refused.value.code == ErrorCode.JOB_NOT_FOUND
+        assert [frame["type"] for frame in watcher.frames] == ["feed"]
 
 
 async def test_auth__another_user_is_asked_about_what_is_watched_at_once():
