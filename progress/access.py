@@ -64,8 +64,8 @@ def connect() -> None:
         post_delete.connect(_changed, sender=model, dispatch_uid="progress.access")
     relations = [getattr(user_model, name, None) for name in ("groups", "user_permissions")]
     for relation in *relations, Group.permissions:
-        if relation is not None:  # a user model need not have permissions
-            m2m_changed.connect(_changed, sender=relation.through, dispatch_uid="progress.access")
+        if through := getattr(relation, "through", None):  # a user model need not have these, or not as relations
+            m2m_changed.connect(_changed, sender=through, dispatch_uid="progress.access")
 
 
 def _signed_out(user: Model | None, **_: Any) -> None:

@@ -12,10 +12,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from django.db import InterfaceError, OperationalError
 
 from ..conf import conf
-from ..identity.identity import Identity
+from ..identity.identity import Identity, Proof
 from ..identity.recheck import recheck
 from ..identity.rights import Rights, newest, viewable
 from ..protocol import frames
@@ -64,7 +66,7 @@ class AccessGuard:
         self._connections = connections
         self._jobs = jobs
         self._feed = feed
-        self._users = Questions(recheck)
+        self._users: dict[str, Questions[Proof, Any, Any]] = {}  # by backend, of which one may be slow, or hang
         self._views = Questions(viewable)
         self._recent: Questions[FeedOf, None, list[str]] = Questions(_newest)
         self._feed_turn = 0  # of the next check: which of many feeds is the first to be asked about
@@ -108,8 +110,7 @@ class AccessGuard:
 
     async def _check_who_they_are(self, connections: Collection[Connection]) -> None:
         """Take their users as they are now, and close those whose session or token no longer holds."""
-        known = {proof: user for user, _, proof in (each.identity for each in connections) if proof is not None}
-        users = await self._users.answers(known)
+        users = await self._users_as_they_are(connections)
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 _, expires, proof = connection.identity
@@ -121,6 +122,30 @@ class AccessGuard:
                 else:
                     connection.identity = Identity(users[proof], expires, proof)
             await asyncio.sleep(0)
+
+    async def _users_as_they_are(self, connections: Collection[Connection]) -> dict[Proof, Any]:
+        """Return the user of each proof as they are now; without those whose backend does not answer, if another does.
+
+        Raises:
+            OperationalError: None does, so that it is the database.
+
+        """
+        known: dict[str, dict[Proof, Any]] = {}
+        for user, _, proof in (each.identity for each in connections):
+            if proof is not None:
+                known.setdefault(proof.backend, {})[proof] = user
+        users: dict[Proof, Any] = {}
+        silent: OperationalError | InterfaceError | None = None
+        for backend, some in known.items():
+            try:
+                users |= await self._users.setdefault(backend, Questions(recheck)).answers(some)
+            except (OperationalError, InterfaceError) as error:
+                silent = error
+        if silent is not None:
+            if not users:
+                raise silent
+            logger.warning("Some users can't be checked now: %s", silent)
+        return users
 
     async def _check_what_they_see(self, connections: Collection[Connection]) -> None:
         """Ask the policy about all that they watch or are shown, and end what they may not see."""
@@ -186,6 +211,8 @@ class AccessGuard:
         subscription = self._subscription(connection, job_id)
         if subscription is not None:
             self._jobs[job_id].turn_away(subscription, refused)
+        elif job_id in connection.pending:
+            self._jobs[job_id].doubts += 1  # it is told there, once the policy was asked again
         elif not refused.temporary and job_id in self._feed.shown_to(connection):
             connection.send(frames.error(refused))
         if not refused.temporary:

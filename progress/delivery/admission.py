@@ -55,11 +55,11 @@ async def admit(
     """
     loop = asyncio.get_running_loop()
     offered, has_begun = since, False  # what the client sent, from which `since` moves on
-    facts, asked_at = None, 0.0
+    facts, asked_at, doubts = None, 0.0, 0
     while True:
         await reader.refresh(job)
-        if facts is None or job.facts != facts or loop.time() - asked_at >= conf.ACCESS_SECONDS:
-            facts = job.facts
+        if facts is None or (job.facts, job.doubts) != (facts, doubts) or loop.time() - asked_at >= conf.ACCESS_SECONDS:
+            facts, doubts = job.facts, job.doubts
             await _require_access(job, subscription)
             asked_at = loop.time()
         if subscription.places is None:
@@ -71,7 +71,7 @@ async def admit(
         while job.facts == facts and not _is_behind(job, since):
             missed = None if since is None else await job.missed_since(since)
             await subscription.connection.ready()
-            if job.facts != facts or loop.time() - asked_at >= conf.ACCESS_SECONDS:
+            if (job.facts, job.doubts) != (facts, doubts) or loop.time() - asked_at >= conf.ACCESS_SECONDS:
                 break  # the policy's answer may be out of date; what was read is kept
             # From here on nothing is awaited: no event can come between the answer and what follows it.
             if not job.is_wanted(subscription):

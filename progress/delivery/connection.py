@@ -89,6 +89,7 @@ class Connection:
         "_state",
         "_write",
         "identity",
+        "pending",
         "used_at",
         "watched",
     )
@@ -97,6 +98,7 @@ class Connection:
         self.identity = ANYBODY  # whose it is, as read last (`progress.delivery.access_guard`)
         self.watched: dict[str, None] = {}  # the jobs, as the hub keeps it
         self.used_at = asyncio.get_running_loop().time()  # when it last watched something (`progress.delivery.idle`)
+        self.pending: dict[str, None] = {}  # the jobs and feeds to which a subscription is being made
         self._sender = sender
         self._outbox = Outbox(conf.OUTBOX_BYTES)
         self._code = CloseCode.RESYNC  # to close with; unless another was asked for, a message was refused

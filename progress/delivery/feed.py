@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
 CHANGES = 500  # jobs that are read at a time
+MAX_BAD = 1_000  # jobs that are remembered since they could not be shown; with more, all are tried again
 
 Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
 
@@ -41,10 +42,11 @@ class Feed:
         self._watchers: dict[Key, FeedWatcher] = {}
         self._changed: dict[str, None] = {}  # jobs to be read, and sent to all who may see them
         self._sent: dict[str, Change] = {}  # the last change of each job that was read for all, so as to send it once
+        self._bad: set[str] = set()  # jobs that could not be shown when they were read last
         self._due = asyncio.Event()  # there is something for `run` to do
         self._sweep_asked = False
         self._swept_at = float("-inf")
-        self._beginning = asyncio.Lock()
+        self._beginning: reads.Shared[None, dict[str, Change]] = reads.Shared()  # what `_sent` is at first
 
     @property
     def is_watched(self) -> bool:
@@ -59,10 +61,11 @@ class Feed:
 
         """
         watcher = FeedWatcher(connection, name)
-        async with self._beginning:  # or a second watcher would read anew, and the first miss what came between
-            if not self._watchers:
-                self._sent = await self._changes()
-            self._watchers[connection, name] = watcher
+        if not self._watchers:
+            changes = await self._beginning.once(None, self._changes)
+            if not self._watchers:  # or the first would miss what came before a second read for itself
+                self._sent = changes
+        self._watchers[connection, name] = watcher
         try:
             entries, shown = await reads.in_thread(_recent, connection.identity.rights, name)
         except BaseException:
@@ -80,6 +83,7 @@ class Feed:
         if not self._watchers:
             self._changed.clear()
             self._sent.clear()
+            self._bad.clear()
 
     # Access, as the guard asks for it
 
@@ -103,7 +107,7 @@ class Feed:
     def owe(self, connection: Connection, name: FeedName, recent: Sequence[str]) -> None:
         """Send a connection those of its feed's most recent jobs that it was not shown: it may see them newly."""
         watcher = self._watchers.get((connection, name))
-        if watcher is not None and watcher.owe(recent):
+        if watcher is not None and watcher.owe([job_id for job_id in recent if job_id not in self._bad]):
             self._due.set()
 
     def _of(self, connection: Connection) -> list[FeedWatcher]:
@@ -182,6 +186,8 @@ class Feed:
         # Not what was sent before: a job is marked twice if a publication and a sweep show the same change.
         news = {job_id for job_id, change in changes.items() if self._sent.get(job_id) != change}
         self._sent |= changes
+        others = self._bad - wanted.keys() if len(self._bad) < MAX_BAD else set()
+        self._bad = others | (wanted.keys() - gone - entries.keys())
         self._tell_of_deletions(gone)
         for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
             if self._watchers.get(key) is not watcher:
@@ -204,9 +210,10 @@ class Feed:
             self._sent.pop(job_id, None)
         for watcher in list(self._watchers.values()) if job_ids else ():
             for job_id in job_ids & watcher.shown.keys():
-                if job_id not in watcher.connection.watched:
-                    watcher.connection.send(error(job_not_found(job_id)))
-                self.forget(watcher.connection, job_id)
+                connection = watcher.connection
+                if job_id not in connection.watched and job_id not in connection.pending:
+                    connection.send(error(job_not_found(job_id)))
+                self.forget(connection, job_id)
 
     def _go_on(self, asked: Mapping[Key, FeedWatcher], changed: Mapping[str, None]) -> None:
         """Have the rest done: more changes, watchers who came meanwhile, jobs on which a policy has failed."""

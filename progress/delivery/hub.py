@@ -41,7 +41,7 @@ from .access_guard import AccessGuard
 from .admission import admit
 from .connection import Connection
 from .feed import Feed
-from .idle import IdleConnections, used
+from .idle import IdleConnections, subscribing
 from .log_reader import LogReader
 from .subscription import Subscription
 from .watched_job import WatchedJob
@@ -168,7 +168,7 @@ class Hub:
         job = self.jobs.get(job_id)
         if job is None:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
-        with job.subscribing(), used(connection):
+        with job.subscribing(), subscribing(connection, job_id):
             since = job.replace(connection, since, logs=logs)
             subscription = Subscription(connection, logs=logs, is_required=is_required)
             await self._admit(job, subscription, since)
@@ -231,7 +231,7 @@ class Hub:
         """
         self._feeds_pending += 1
         try:
-            with used(connection):
+            with subscribing(connection, f"feed {name}"):
                 await self._join_group(FEED_GROUP)
                 await self.feed.add(connection, name)
         except Exception as error:  # a policy may raise anything

@@ -1,7 +1,6 @@
 """Closes the sockets of strangers who watch nothing: each takes memory, and a place that somebody else could have."""
 
 import asyncio
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,12 +15,13 @@ LOOKS = 10  # in the time for which a socket may be idle
 
 
 @contextmanager
-def used(connection: Connection) -> Iterator[None]:
+def subscribing(connection: Connection, subject: str) -> Iterator[None]:
     """Let a connection not count as idle meanwhile, however long it takes to send what was missed."""
-    connection.used_at = math.inf
+    connection.pending[subject] = None
     try:
         yield
     finally:
+        del connection.pending[subject]
         connection.used_at = asyncio.get_running_loop().time()
 
 
@@ -48,6 +48,6 @@ class IdleConnections:
         for connection in list(self._connections):
             if connection.watched or connection.identity.proof is not None or self._feed.is_watched_by(connection):
                 connection.used_at = now
-            elif now - connection.used_at >= conf.IDLE_SECONDS:
+            elif not connection.pending and now - connection.used_at >= conf.IDLE_SECONDS:
                 connection.send(frames.error(Refused(ErrorCode.IDLE, "Nothing was watched on this socket")))
                 connection.close(CloseCode.IDLE)

@@ -35,27 +35,34 @@ class Questions(Generic[K, V, A]):
         self._size = MAX_IDS
 
     async def answers(self, wanted: Mapping[K, V]) -> dict[K, A]:
-        """Return the answers that there are.
+        """Return the answers that there are. Where asking fails, each half is asked about, and so on.
 
         Raises:
             OperationalError: The database does not answer, or so many took too long.
 
         """
         answers: dict[K, A] = {}
-        loop, rest = asyncio.get_running_loop(), list(wanted.items())
-        while rest:
-            batch, rest = dict(rest[: self._size]), rest[self._size :]
+        failed: Exception | None = None
+        loop, pieces = asyncio.get_running_loop(), [list(wanted.items())]
+        while pieces:
+            piece = pieces.pop()
+            batch, rest = piece[: self._size], piece[self._size :]
+            pieces += [rest] if rest else []
             began = loop.time()
             try:
-                answers.update(await reads.in_thread(self._ask, batch))
+                answers.update(await reads.in_thread(self._ask, dict(batch)))
             except (OperationalError, InterfaceError):
                 self._size = max(1, len(batch) // 10)
                 raise
-            except Exception:
-                logger.exception("Access can't be asked for again")
+            except Exception as error:  # of a user model of the host's own, say, which is to harm one client only
+                failed = error
+                half = len(batch) // 2
+                pieces += [batch[half:], batch[:half]] if half else []
             took = loop.time() - began
             if took > SLOW_SECONDS:
                 self._size = max(1, len(batch) // 2)
             elif took < QUICK_SECONDS:
                 self._size = min(MANY_IDS, self._size * 2)
+        if failed is not None:
+            logger.error("Access was asked for again for %d of %d only", len(answers), len(wanted), exc_info=failed)
         return answers

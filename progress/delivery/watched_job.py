@@ -53,6 +53,7 @@ class WatchedJob:
         self.needs_row = True
         self._known_upto = 0  # the position at which `facts` were last read: an edit beyond may have changed them
         self.has_hole = False  # the log no longer has the events that come next
+        self.doubts = 0  # how often somebody was found to see it no longer, perhaps while they subscribe
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
         self.asking: Shared[tuple[int, int, Any], bool | None] = Shared()  # whether a client may watch

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import router, transaction
 from django.utils import timezone
@@ -15,6 +15,7 @@ from .web_tokens import JTI
 logger = logging.getLogger(__name__)
 
 FORGOTTEN_AT_ONCE = 500  # tokens
+KEPT_HOURS = 24.0  # after they have expired: by a clock that is behind, they are still valid
 
 
 def revoke_token(jti: str, *, expires: datetime | None = None, by: By = None) -> None:
@@ -51,6 +52,7 @@ def revoked_among(jtis: Collection[str]) -> set[str]:
 
 
 def forget_expired() -> None:
-    """Delete what is known of some tokens that have expired, those of them first that expired first."""
-    expired = AccessToken.objects.filter(expires__lt=timezone.now()).order_by("expires").values_list("pk", flat=True)
+    """Delete what is known of some tokens that expired long ago, those of them first that expired first."""
+    until = timezone.now() - timedelta(hours=KEPT_HOURS)
+    expired = AccessToken.objects.filter(expires__lt=until).order_by("expires").values_list("pk", flat=True)
     AccessToken.objects.filter(pk__in=list(expired[:FORGOTTEN_AT_ONCE])).delete()

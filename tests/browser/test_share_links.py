@@ -57,6 +57,11 @@ def private_jobs(worker: Step) -> None:
     worker("private", "mark_started", message="Reading")
 
 
+def follow(guest: Page, token: str) -> None:
+    """Open a link to the page that is open already, of which a browser changes the fragment alone."""
+    guest.evaluate("(token) => { location.hash = `#t=${token}`; }", token)
+
+
 def test_share_link__shows_one_private_job_until_it_is_revoked(guest: Page, serve: Served, worker: Step) -> None:
     private_jobs(worker)
     token = serve.site.worker(ISSUE, "private")
@@ -93,8 +98,13 @@ def test_share_link__shows_one_private_job_until_it_is_revoked(guest: Page, serv
 
     guest.reload()
     expect(guest.locator("h1")).to_have_text("There is no such job")
-    guest.evaluate("location.hash = '#t=' + arguments[0]".replace("arguments[0]", repr(token)))
+    follow(guest, token)
     expect(connection).to_have_text(GONE)
+    assert guest.url == f"{serve.url}/jobs/private/"
+
+    follow(guest, serve.site.worker(ISSUE, "private"))
+    expect(connection).to_have_text(LIVE)
+    expect(bar).to_have_attribute("value", "80")
     assert guest.url == f"{serve.url}/jobs/private/"
 
 
@@ -107,3 +117,14 @@ def test_share_link__to_a_job_that_the_visitor_may_see_anyway(page: Page, serve:
     worker("job-1", "mark_started", message="Reading")
     expect(page.locator("[data-part=message]")).to_have_text("Reading")
     expect(page.locator("[data-part=connection]")).to_have_text(LIVE)
+
+
+def test_share_link__opened_where_the_right_to_the_job_has_gone(guest: Page, serve: Served, worker: Step) -> None:
+    worker("job-1", "create", public=True)
+    guest.goto(f"{serve.url}/jobs/job-1/")
+    expect(guest.locator("[data-part=connection]")).to_have_text(LIVE)
+    worker("job-1", "edit", public=False)
+    expect(guest.locator("[data-part=connection]")).not_to_have_text(LIVE)
+    follow(guest, serve.site.worker(ISSUE, "job-1"))
+    expect(guest.locator("[data-part=connection]")).to_have_text(LIVE)
+    assert guest.url == f"{serve.url}/jobs/job-1/"

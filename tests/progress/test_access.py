@@ -151,3 +151,8 @@ def test_connect__a_user_model_without_permissions(monkeypatch: pytest.MonkeyPat
     for name in "groups", "user_permissions":
         monkeypatch.delattr(get_user_model(), name)
     access.connect()
+
+
+def test_connect__a_user_model_whose_groups_are_no_relation(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    monkeypatch.setattr(get_user_model(), "groups", property(lambda user: ["from a directory"]))
+    access.connect()

@@ -3,7 +3,7 @@
  * The page that says that there is no such job has a template of the element, for who comes by a share link.
  */
 
-import { takeToken, tokenOfPage } from "./share-token.js"; // before the others, so that nothing happens before it
+import { hasToken, tokenOfPage } from "./share-token.js"; // before the others, so that nothing happens before it
 import "./job-progress.js";
 import { titleWords } from "./format.js";
 
@@ -28,4 +28,5 @@ function showShared(token) {
 const element = document.querySelector("job-progress");
 if (element) keepTitle(element);
 showShared(tokenOfPage);
-addEventListener("hashchange", () => showShared(takeToken()));
+// Another link, opened in this tab: of what the page is by now, the server knows more.
+addEventListener("hashchange", () => hasToken() && location.reload());

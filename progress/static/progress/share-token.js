@@ -2,9 +2,14 @@
 
 const BEGIN = "#t=";
 
+/** Return whether there is a token in the fragment of the page's URL. */
+export function hasToken({ location } = globalThis) {
+  return location.hash.startsWith(BEGIN);
+}
+
 /** Return the token in the fragment of the page's URL, and take it out of there; null if there is none. */
 export function takeToken({ location, history } = globalThis) {
-  if (!location.hash.startsWith(BEGIN)) return null;
+  if (!hasToken({ location })) return null;
   const token = location.hash.slice(BEGIN.length);
   history.replaceState(history.state, "", location.pathname + location.search);
   return token || null;

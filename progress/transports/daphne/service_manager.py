@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import weakref
 from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ class ServiceManager:
         self._address = environment.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):  # an abstract socket, as systemd writes it
             self._address = f"\0{self._address[1:]}"
+        self._socket: socket.socket | None = None
+        if self._address:  # made now: a server for whom no file is left still lives, and may say so
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            weakref.finalize(self, self._socket.close)
         self._seconds = int(environment.get("WATCHDOG_USEC", "0")) / 1_000_000 / SIGNS
 
     def ready(self) -> None:
@@ -45,10 +50,9 @@ class ServiceManager:
         asyncio.get_running_loop().call_later(self._seconds, self._live)
 
     def _tell(self, state: str) -> None:
-        if not self._address:
+        if self._socket is None:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
-            try:
-                sender.sendto(state.encode(), self._address)
-            except OSError as error:  # nobody listens, or has the time to: no reason not to serve
-                logger.warning("The service manager was not told %s: %s", state, error)
+        try:
+            self._socket.sendto(state.encode(), self._address)
+        except OSError as error:  # nobody listens, or has the time to: no reason not to serve
+            logger.warning("The service manager was not told %s: %s", state, error)

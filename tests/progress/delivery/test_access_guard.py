@@ -143,6 +143,7 @@ async def test_policy__over_other_tables(settings, monkeypatch, has_query):
         await run(Group.objects.filter(name="sees private").delete)()
         await asked()
         assert (await loses.next())["code"] == "job_not_found"
+        assert await is_served(loses)  # it stays open, though its URL names the job
         assert await is_served(stays)
 
 

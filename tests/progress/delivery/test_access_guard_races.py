@@ -1,5 +1,6 @@
 """Access on open connections: what comes in between, and what fails."""
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,14 +12,16 @@ from django.db import OperationalError
 from django.test.utils import CaptureQueriesContext
 
 from jobs import access
+from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
 from progress.delivery import access_guard, feed, hubs, questions, reads
 from progress.identity.identity import Proof
 from progress.identity.recheck import recheck
-from progress.protocol.codes import CloseCode
+from progress.protocol.codes import CloseCode, ErrorCode
+from progress.protocol.exceptions import Refused
 from tests.progress.delivery.guarding import PATH, asked, cookie, is_served, logout
 from tests.progress.sockets import a_job, a_token, a_user
-from tests.progress.watching import Socket, bearer, eventually, run, watching
+from tests.progress.watching import Socket, bearer, eventually, run, watchers, watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("asked_by_hand")]
 
@@ -60,6 +63,34 @@ async def test_subscription__that_was_admitted_meanwhile_stays(monkeypatch):
         assert await is_served(socket)
 
 
+class Fickle(AccessPolicy):
+    sees = True
+
+    def may_view(self, user: Any, job: Any) -> bool:
+        return self.sees
+
+    def visible(self, user: Any, jobs: Any) -> Any:
+        return jobs if self.sees else jobs.none()
+
+
+async def test_feed__what_is_subscribed_to_meanwhile_is_told_there_and_asked_about_again(settings, monkeypatch):
+    """A client that is slow: between the question of access and the answer, the right to the job goes."""
+    settings.JOBS_ACCESS_POLICY = f"{__name__}.Fickle"
+    await a_job("job-1")
+    async with watchers() as [watcher]:
+        await hubs.current().subscribe_feed(watcher.connection, "all")
+        watcher.connection.pause_writing()
+        subscribing = asyncio.ensure_future(hubs.current().subscribe(watcher.connection, "job-1", None))
+        await eventually(lambda: watcher.connection._ready is not None)
+        monkeypatch.setattr(Fickle, "sees", False)
+        await asked()
+        watcher.connection.resume_writing()
+        with pytest.raises(Refused) as refused:
+            await subscribing
+        assert refused.value.code == ErrorCode.JOB_NOT_FOUND
+        assert [frame["type"] for frame in watcher.frames] == ["feed"]
+
+
 async def test_auth__another_user_is_asked_about_what_is_watched_at_once():
     """However often it is sent: who does nothing else is not passed over."""
     ann, ben = await a_user("ann"), await a_user("ben")
@@ -94,6 +125,51 @@ async def test_backend__that_fails_leaves_its_clients_and_all_others_are_asked_a
         await asked()
         assert await is_served(one)
         assert await other.close_code() == CloseCode.TOKEN_EXPIRED
+
+
+class Hanging(ModelBackend):
+    """Never answers, as a directory behind a network that drops packets."""
+
+    def get_user(self, user_id: Any) -> Any:
+        time.sleep(0.5)
+
+
+async def test_backend__that_hangs_leaves_its_clients_and_all_others_are_asked_about(monkeypatch):
+    ann, ben = await a_user("ann"), await a_user("ben")
+    with_ann, with_ben = await cookie(ann), await cookie(ben)
+    await a_job("public")
+    async with watching("/progress/ws", *with_ann) as one, watching("/progress/ws", *with_ben) as other:
+        for socket in one, other:
+            assert (await socket.ask(type="subscribe", job_id="public"))["type"] == "snapshot"
+        for connection in hubs.current().jobs["public"].subscriptions:
+            if connection.identity.user == ann:
+                proof = replace(connection.identity.proof, backend=f"{__name__}.Hanging")
+                connection.identity = connection.identity._replace(proof=proof)
+        await run(logout)()
+        monkeypatch.setattr(reads, "READ_SECONDS", 0.2)
+        await asked()
+        assert await other.close_code() == CloseCode.TOKEN_EXPIRED
+        assert await is_served(one)
+
+
+async def test_user__whose_model_fails_is_left_as_they_are_and_all_others_are_asked_about(monkeypatch, logged):
+    ann, ben = await a_user("ann"), await a_user("ben")
+    with_ann, with_ben = await cookie(ann), await cookie(ben)
+    hash_of = User.get_session_auth_hash
+
+    def fails(user: User) -> str:
+        if user.username == "ann":
+            raise LookupError("there is no profile")
+        return hash_of(user)
+
+    async with watching("/progress/ws", *with_ann) as one, watching("/progress/ws", *with_ben) as other:
+        for socket in one, other:
+            assert (await socket.ask(type="subscribe", feed="all"))["type"] == "feed"
+        monkeypatch.setattr(User, "get_session_auth_hash", fails)
+        await run(User.objects.filter(username="ben").update)(password="new")
+        await asked()
+        assert await other.close_code() == CloseCode.TOKEN_EXPIRED
+        assert await is_served(one)
 
 
 async def test_auth__behind_a_silent_database_is_unavailable(monkeypatch, logged):

@@ -1,5 +1,6 @@
 """The feeds and what goes wrong: a database, a policy, a row."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -34,6 +35,20 @@ async def test_tell__tries_again_after_a_database_error(no_sweep, settings, monk
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
     assert len(logged.of("progress.delivery.hub")) == 1
+
+
+async def test_subscribe__those_who_ask_a_silent_database_together_wait_no_longer_than_one(monkeypatch, logged):
+    asked = []
+
+    def silent(since: Any) -> Any:
+        asked.append(since)
+        raise OperationalError("no answer")
+
+    monkeypatch.setattr(selectors, "jobs_changed_since", silent)
+    async with watchers(4) as several:
+        answers = await asyncio.gather(*map(watch, several), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Refused] * 4
+    assert len(asked) == 1
 
 
 async def test_tell__a_policy_that_raises_harms_its_own_watcher_and_job_only(no_sweep, monkeypatch, logged):
@@ -73,6 +88,20 @@ async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
             await watch(watcher)
         assert refused.value.temporary
         assert not hubs.current().feed.is_watched
+
+
+@of_each_that_can_not_be_shown
+async def test_feed__a_bad_row_is_not_read_again_at_each_question_of_access(unheard, bad, logged):
+    await a_job()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await a_job("bad")
+        await run(spoil)("bad", bad)
+        for _ in range(4):
+            await hubs.current().guard.check()
+            await asyncio.sleep(0.05)
+    assert len([line for line in logged.of("progress.delivery.feed") if "bad" in line]) <= 1
+    assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
 
 
 async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):

@@ -33,7 +33,7 @@ async def test_watching__or_known_or_busy_is_not_idle():
         await watch(job)
         await hubs.current().subscribe_feed(feed.connection, "mine")
         known.connection.identity = ANYBODY._replace(proof=Proof("session", 1, ""))
-        with idle.used(asking.connection):
+        with idle.subscribing(asking.connection, "job-1"):
             await eventually(lambda: not stranger.connection.is_accepting)
             assert all(each.connection.is_accepting for each in (job, feed, known, asking))
 
@@ -48,4 +48,17 @@ async def test_watching__until_a_moment_ago_is_not_idle_yet():
     looker._look(began + 100.09)
     assert connection.is_accepting
     looker._look(began + 100.11)
+    assert not connection.is_accepting
+
+
+async def test_asking__for_several_jobs_is_not_idle_until_the_last_is_answered():
+    connection = Connection(FakeSender())
+    looker = idle.IdleConnections({connection: None}, hubs.current().feed)
+    began = asyncio.get_running_loop().time()
+    with idle.subscribing(connection, "job-1"):
+        with idle.subscribing(connection, "job-2"):
+            pass
+        looker._look(began + 100)
+        assert connection.is_accepting
+    looker._look(began + 100)
     assert not connection.is_accepting

@@ -4,6 +4,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Iterator
+from errno import EMFILE
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP, SIGTERM
 
@@ -68,3 +69,18 @@ async def test_manager__abstract_socket() -> None:
         receiver.settimeout(WAIT_SECONDS)
         ServiceManager({"NOTIFY_SOCKET": "@progress-test-notify"}).stopping()
         assert receiver.recv(100) == b"STOPPING=1"
+
+
+async def test_manager__tells_that_it_lives_when_no_file_is_left(
+    systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(EMFILE, "Too many open files")
+
+    manager = ServiceManager({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "30000"})
+    monkeypatch.setattr(socket, "socket", fails)
+    manager.ready()
+    assert systemd.recv(100) == b"READY=1"
+    for _ in range(3):
+        await asyncio.sleep(0.02)
+        assert systemd.recv(100) == b"WATCHDOG=1"
