@@ -75,7 +75,7 @@ class AccessPolicy:
         public = [] if own or len(see_all) == len(users) else list(jobs.filter(public=True)[:limit])
         newest = {}
         for user in users:
-            owned = jobs.filter(owner_id=user.pk)[:limit] if user.is_authenticated and user not in see_all else ()
+            owned = jobs.filter(owner_id=user.pk)[:limit] if _may_own(user) and user not in see_all else ()
             newest[user] = _ids(everything if user in see_all else _newest_first([*public, *owned]))[:limit]
         return newest
 
@@ -118,7 +118,7 @@ class AccessPolicy:
         return {job_id for piece in pieces for job_id in piece.values_list("pk", flat=True)}
 
     def _ways(self, user: type_of_user) -> list[Q]:
-        return [Q(public=True), *([Q(owner_id=user.pk)] if user.is_authenticated else [])]
+        return [Q(public=True), *([Q(owner_id=user.pk)] if _may_own(user) else [])]
 
     def _sees_all(self, user: type_of_user) -> bool:
         return _is_staff(user) and bool(user.has_perm(VIEW_PERMISSION))  # type: ignore[union-attr]  # staff can be asked
@@ -130,7 +130,12 @@ def _is_staff(user: type_of_user) -> bool:
 
 
 def _concerns(user: type_of_user, public: bool, owner_id: Any) -> bool:
-    return public or (user.is_authenticated and owner_id == user.pk)
+    return public or (_may_own(user) and owner_id == user.pk)
+
+
+def _may_own(user: type_of_user) -> bool:
+    # A host may let users sign in who are not active.
+    return bool(user.is_authenticated and user.is_active)
 
 
 def policy() -> AccessPolicy:

@@ -55,10 +55,22 @@ def jobs(make_job: Any, users: dict[str, Any]) -> list[ProcessingJob]:
 
 
 @pytest.mark.parametrize("name", SEEN)
-def test_default_policy__both_methods_agree(name: str, users: dict[str, Any], jobs: list[ProcessingJob]) -> None:
+def test_default_policy__its_methods_agree(name: str, users: dict[str, Any], jobs: list[ProcessingJob]) -> None:
     user = users[name]
     assert {job.name for job in jobs if policy().may_view(user, job)} == SEEN[name]
     assert {job.name for job in policy().visible(user, ProcessingJob.objects.all())} == SEEN[name]
+
+
+def test_default_policy__an_owner_who_is_not_active_sees_what_anyone_sees(
+    users: dict[str, Any], jobs: list[ProcessingJob]
+) -> None:
+    """A host may let them sign in (`AllowAllUsersModelBackend`)."""
+    users["owner"].is_active = False
+    seen = {job.pk for job in jobs if job.public}
+    assert {job.pk for job in jobs if policy().may_view(users["owner"], job)} == seen
+    assert {job.pk for job in policy().visible(users["owner"], ProcessingJob.objects.all())} == seen
+    assert policy().viewable({users["owner"]: [job.pk for job in jobs]}) == {users["owner"]: seen}
+    assert set(policy().newest([users["owner"]], 9, own=False)[users["owner"]]) == seen
 
 
 class WithoutStaff:
