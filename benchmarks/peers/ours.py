@@ -47,7 +47,7 @@ async def work(order: drive.Order) -> str:
     events = [_event(fields, position.epoch) for fields in order.messages(position.seq)]
 
     async def put(event: Event) -> None:
-        here.put(event)
+        here.arrivals.put(event)
 
     return await drive.run(order, events, put)
 
@@ -61,7 +61,7 @@ async def _put_in_all(order: drive.Order) -> str:
 
     async def put(number: int) -> None:
         for job_id, (epoch, seq) in begins.items():
-            here.put(_event(payload.fields(seq + number, order.size, job=job_id), epoch))
+            here.arrivals.put(_event(payload.fields(seq + number, order.size, job=job_id), epoch))
 
     return await drive.run(order, list(range(1, order.events + 1)), put)
 

@@ -7,7 +7,6 @@ in order. The channel layer may lose events: what is missing, `progress.delivery
 import asyncio
 import logging
 import sqlite3
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +23,6 @@ from ..broker.messages import (
     EVENTS,
     FEED_GROUP,
     Publication,
-    encoded,
     job_group,
     publications_of,
 )
@@ -36,9 +34,10 @@ from ..protocol import frames
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
 from ..protocol.position import Position
-from ..source.vocabulary import LISTED, Event, EventKind, is_job_id
+from ..source.vocabulary import LISTED, EventKind, is_job_id
 from .access_guard import AccessGuard
 from .admission import admit
+from .arrivals import Arrivals
 from .connection import Connection
 from .feed import Feed
 from .idle import IdleConnections, subscribing
@@ -49,7 +48,6 @@ from .watched_job import WatchedJob
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0  # before a task that failed is started again
-EVENTS_A_TURN = 128  # put by other threads, some 2 ms of work, before sockets have their turn
 
 
 class Hub:
@@ -68,8 +66,7 @@ class Hub:
         self.guard = AccessGuard(self.connections, self.jobs, self.feed)
         self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
         self._stopping: set[asyncio.Future[None]] = set()  # of subscribers that are no longer used
-        self._queue: deque[Event] = deque()  # put by other threads
-        self._is_scheduled = False  # `_dispatch_queue` is
+        self.arrivals = Arrivals(self.loop, self.dispatch)
         self._feeds_pending = 0  # subscriptions to feeds that are being made
 
     # Connections
@@ -258,13 +255,6 @@ class Hub:
         """Return whether an event would be of use; may be asked from any thread."""
         return job_id in self.jobs or (kind in LISTED and self.feed.is_watched)
 
-    def put(self, event: Event) -> None:
-        """Have an event dispatched, from any thread; those that are put before the loop's turn go together."""
-        self._queue.append(event)
-        if not self._is_scheduled and not self.loop.is_closed():
-            self._is_scheduled = True
-            self.loop.call_soon_threadsafe(self._dispatch_queue)
-
     def compare(self, job_id: str) -> None:
         """Have a job compared with the database, from any thread, since it was deleted."""
         if not self.loop.is_closed():
@@ -275,15 +265,6 @@ class Hub:
         if job is not None:
             self.reader.mark(job)
         self.feed.mark(job_id)
-
-    def _dispatch_queue(self) -> None:
-        self._is_scheduled = False  # before any is taken: an event that is put later schedules again
-        events: list[Event] = []
-        while self._queue and len(events) < EVENTS_A_TURN:
-            events.append(self._queue.popleft())
-        if self._queue:
-            self.loop.call_soon(self._dispatch_queue)
-        self.dispatch(encoded(events))
 
     def _receive(self, message: dict[str, Any]) -> None:
         """Dispatch what a message of the channel layer carries."""

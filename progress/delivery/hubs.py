@@ -27,7 +27,7 @@ def current() -> Hub:
 def deliver(sender: Any, event: Event, **_: Any) -> None:
     """Receive `jobs.signals.job_event_committed`, in any thread: within a process, no channel layer is needed."""
     for hub in interested(event.job_id, event.kind):
-        hub.put(event)
+        hub.arrivals.put(event)
 
 
 def compare(sender: Any, job_id: str, **_: Any) -> None:

@@ -14,7 +14,7 @@ from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.broker import layers
-from progress.delivery import hub, hubs, log_reader
+from progress.delivery import arrivals, hubs, log_reader
 from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.codes import CloseCode
 from progress.protocol.position import Position
@@ -144,8 +144,8 @@ async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unhear
         await watch(watcher)
         await job.amark_started()
         here = hubs.current()
-        here.put(replace(unheard[-1], job_id="other", progress=float("inf")))
-        here.put(unheard[-1])
+        here.arrivals.put(replace(unheard[-1], job_id="other", progress=float("inf")))
+        here.arrivals.put(unheard[-1])
         await watcher.until_seq(2)
 
 
@@ -168,14 +168,14 @@ async def test_put__a_burst_wakes_the_loop_once_and_a_closed_one_never(unheard, 
         here, calls = hubs.current(), []
         monkeypatch.setattr(here.loop, "call_soon_threadsafe", calls.append)
         for event in unheard:
-            here.put(event)
-        assert calls == [here._dispatch_queue]
+            here.arrivals.put(event)
+        assert calls == [here.arrivals._dispatch_some]
         calls.pop()()
-        here.put(unheard[-1])
-        assert calls == [here._dispatch_queue]
+        here.arrivals.put(unheard[-1])
+        assert calls == [here.arrivals._dispatch_some]
         calls.pop()()
         monkeypatch.setattr(here.loop, "is_closed", lambda: True)
-        here.put(unheard[-1])
+        here.arrivals.put(unheard[-1])
         assert calls == []
         monkeypatch.undo()
 
@@ -189,13 +189,13 @@ async def test_put__a_flood_leaves_others_their_turns(unheard, no_sweep):
     async with watchers(1):
         taken = []
         for _ in range(1000):
-            hubs.current().put(unheard[-1])
-        while hubs.current()._queue:
-            before = len(hubs.current()._queue)
+            hubs.current().arrivals.put(unheard[-1])
+        while hubs.current().arrivals._queue:
+            before = len(hubs.current().arrivals._queue)
             await asyncio.sleep(0)
-            taken.append(before - len(hubs.current()._queue))
+            taken.append(before - len(hubs.current().arrivals._queue))
         assert sum(taken) == 1000
-        assert max(taken) <= hub.EVENTS_A_TURN
+        assert max(taken) <= arrivals.EVENTS_A_TURN
 
 
 @pytest.mark.parametrize("answer", ["yes", "no", "raises"])
