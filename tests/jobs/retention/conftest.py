@@ -12,6 +12,8 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.retention import deletion
 from jobs.signals import job_deleted
+from tests.jobs.retention.compacting import made_failed
+from tests.jobs.retention.small_logs import POINTS, _small, report  # noqa: F401  (_small is a fixture)
 
 
 def lengthen(job_id: str, events: int) -> None:
@@ -64,3 +66,8 @@ def told() -> Iterator[list[str]]:
     job_deleted.connect(receive)
     yield found
     job_deleted.disconnect(receive)
+
+
+@pytest.fixture
+def failed(make_job: Any) -> ProcessingJobLifecycle:
+    return made_failed(make_job)
