@@ -1,14 +1,19 @@
 """What somebody did to a job, kept beside the log: written with the change, or not at all."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple, Self
 
 from django.contrib.auth import get_user_model
+from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from .actors import Actor, By, actor_of
 from .models import JobAction, ProcessingJob
 from .states import ActionKind
+
+MAX_ID = 64  # characters of an id that are kept; a beginning of one may have a ``*`` more
 
 
 class Action(NamedTuple):
@@ -45,6 +50,26 @@ class Action(NamedTuple):
         shown = {"detail": detail, "job_id": after.pk, "seq": after.seq}
         done = JobAction(time=at, action=self.kind, kind=kind, actor=name, user_id=user_id, **shown)
         done.save(force_insert=True, using=connection.alias)
+
+
+def record_of_token(kind: ActionKind, by: By, job_ids: Collection[str], detail: str) -> None:
+    """Keep what is done to a token: with each job that it names, or once if it names none.
+
+    Args:
+        kind: What is done.
+        by: Who does it.
+        job_ids: Which jobs it names; beginnings of ids as well.
+        detail: Which token it is, in words.
+
+    Raises:
+        InvalidValue: ``by`` is nobody who could be named.
+
+    """
+    actor, alias = actor_of(by), router.db_for_write(JobAction)
+    who = {"kind": actor.kind, "actor": actor.name, "user_id": actor.user_id}
+    shown = {"time": timezone.now(), "action": kind, "detail": detail, **who}
+    rows = [JobAction(job_id=job_id[:MAX_ID], **shown) for job_id in job_ids or ("",)]
+    JobAction.objects.using(alias).bulk_create(rows)
 
 
 def edit_in_words(before: ProcessingJob, after: ProcessingJob) -> str:

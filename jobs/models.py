@@ -219,7 +219,7 @@ class JobRun(models.Model):
 
 
 class JobAction(models.Model):
-    """What somebody did to a job. It outlives the job, and by the actor's name the user as well."""
+    """What somebody did to a job, or to a token. It outlives the job, and by the actor's name the user as well."""
 
     time = models.DateTimeField()
     action = models.CharField(max_length=8, choices=ACTION_CHOICES)
@@ -230,7 +230,9 @@ class JobAction(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+", db_constraint=False
     )
     job_id = models.CharField("job", max_length=64)
-    seq = models.BigIntegerField(help_text="The event that it made; of a deletion, the last that the job had.")
+    seq = models.BigIntegerField(
+        null=True, help_text="The event that it made; of a deletion, the last that the job had; of a token, none."
+    )
     detail = models.TextField(blank=True)
 
     class Meta:

@@ -32,12 +32,14 @@ class EventKind(StrEnum):
 
 
 class ActionKind(StrEnum):
-    """What somebody does to a job, other than to run it."""
+    """What somebody does to a job, other than to run it, or to a token."""
 
     CANCEL = "cancel"
     RETRY = "retry"
     EDIT = "edit"
     DELETE = "delete"
+    ISSUE = "issue"  # of a token
+    REVOKE = "revoke"
 
 
 class ActorKind(StrEnum):

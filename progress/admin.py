@@ -60,7 +60,7 @@ class AccessTokenAdmin(ModelAdmin):
     """Tokens, newest first: those that the site has issued, and those that were revoked."""
 
     form = ShareForm
-    list_display = ("__str__", "state", "admits_to", "user", "expires", "created_at", "created_by")
+    list_display = ("__str__", "jti", "state", "admits_to", "user", "expires", "created_at", "created_by")
     list_filter = ("created_at", "revoked_at")
     list_select_related = ("user",)
     search_fields = ("jti", "note")

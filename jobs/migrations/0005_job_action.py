@@ -41,6 +41,8 @@ class Migration(migrations.Migration):
                             ("retry", "Retry"),
                             ("edit", "Edit"),
                             ("delete", "Delete"),
+                            ("issue", "Issue"),
+                            ("revoke", "Revoke"),
                         ],
                         max_length=8,
                     ),
@@ -63,7 +65,8 @@ class Migration(migrations.Migration):
                 (
                     "seq",
                     models.BigIntegerField(
-                        help_text="The event that it made; of a deletion, the last that the job had."
+                        help_text="The event that it made; of a deletion, the last that the job had; of a token, none.",
+                        null=True,
                     ),
                 ),
                 ("detail", models.TextField(blank=True)),

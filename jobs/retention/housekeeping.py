@@ -37,10 +37,16 @@ def finish_deletions() -> Iterator[object]:
     return _each((f"job {name}", partial(deletion.delete_left, connection, name)) for name in deletion.left(connection))
 
 
-def prune_by_settings() -> Iterable[object]:
-    """Delete the ended jobs that the settings do not keep."""
-    retention = Retention.of_settings()
-    return () if retention is None else prune(retention)
+def prune_by_settings() -> Iterator[object]:
+    """Delete the ended jobs that the settings do not keep, and log how many."""
+    retention, gone = Retention.of_settings(), 0
+    try:
+        for count in prune(retention) if retention is not None else ():
+            gone += count
+            yield count
+    finally:
+        if gone:
+            logger.info("Pruned %d ended jobs", gone)
 
 
 def forget_expired() -> Iterator[object]:

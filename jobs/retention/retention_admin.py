@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.actions import delete_selected
 from django.db.models import Model, ProtectedError, QuerySet, RestrictedError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse
 
 from ..database import connection_to_write
 from ..exceptions import JobNotFound
@@ -52,6 +53,14 @@ class RetentionAdmin(ModelAdmin):
         """Delete a job."""
         with contextlib.suppress(JobNotFound):  # deleted by another meanwhile
             _delete(ProcessingJobLifecycle(obj.pk), request.user)
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
+        """Go back to the list; Django would not, since nobody may change a job."""
+        response = super().response_delete(request, obj_display, obj_id)
+        if not isinstance(response, HttpResponseRedirect):
+            return response
+        page = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return HttpResponseRedirect(reverse(page, current_app=self.admin_site.name))
 
     def get_deleted_objects(
         self, objs: "Collection[ProcessingJob] | QuerySet[ProcessingJob]", request: HttpRequest

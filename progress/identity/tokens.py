@@ -9,16 +9,18 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import router, transaction
 
 from ..conf import conf
 from ..models import AccessToken
 from ..protocol.exceptions import InvalidToken
 from ..protocol.frames import FeedName
-from ..source.store import By, actor_of
+from ..source.store import By, actor_of, record_of_token
+from ..source.vocabulary import ActionKind
 from . import signed_tokens, web_tokens
 from .grant import Grant
 from .identity import Identity, Proof
-from .revocation import revoked_among
+from .revocation import revoked_among, watch_of
 from .token_users import fingerprints, user_of_token
 
 
@@ -63,7 +65,9 @@ def issue_token(
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=int(lifetime))
     row = AccessToken(jti=secrets.token_hex(16), note=note[:200], watch=watch, expires=expires)
     row.user_id, row.created_by = None if user is None else user.pk, str(actor_of(by))
-    row.save(force_insert=True)
+    with transaction.atomic(using=router.db_for_write(AccessToken)):
+        row.save(force_insert=True)
+        record_of_token(ActionKind.ISSUE, by, watch_of(row), f"token {row.jti}, until {expires:%Y-%m-%d %H:%M} UTC")
     claims: dict[str, object] = {"jti": row.jti}
     if user is not None:
         claims |= {"sub": str(user.pk), web_tokens.FINGERPRINT: fingerprints(user)[0]}

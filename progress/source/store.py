@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or __package__ == "progress.source":
     from jobs import access, lifecycle, selectors
     from jobs.access import type_of_user
+    from jobs.actions import record_of_token
     from jobs.actors import Actor, By, actor_of
     from jobs.database import most_ids
     from jobs.models import ProcessingJob
@@ -17,6 +18,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
 else:
     from ...jobs import access, lifecycle, selectors
     from ...jobs.access import type_of_user
+    from ...jobs.actions import record_of_token
     from ...jobs.actors import Actor, By, actor_of
     from ...jobs.database import most_ids
     from ...jobs.models import ProcessingJob
@@ -43,6 +45,7 @@ __all__ = [
     "lifecycle",
     "log_tail",
     "most_ids",
+    "record_of_token",
     "selectors",
     "type_of_user",
 ]

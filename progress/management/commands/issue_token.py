@@ -5,17 +5,19 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
+from django.urls import reverse
 
+from ...identity import web_tokens
 from ...identity.tokens import issue_token
 from ...protocol.frames import FEEDS
-from ...source.store import Actor
+from ...source.store import Actor, selectors
 from ..printing import PrintingCommand
 
 BY = Actor.command("issue_token")
 
 
 class Command(PrintingCommand):
-    """Print a new token, and nothing else, so that it can be piped."""
+    """Print a new token, and on the output nothing else, so that it can be piped."""
 
     help = "Prints a new token, for a user or for jobs. It is listed in the admin, where it can be revoked."
 
@@ -39,6 +41,19 @@ class Command(PrintingCommand):
         except ValueError as error:
             raise CommandError(f"No token was issued: {error}. Give --user, --job or both.") from None
         self.say(token)
+        self._explain(token, options["job"] or [])
+
+    def _explain(self, token: str, names: list[str]) -> None:
+        """Say, apart from the token, what else is to be known of it."""
+        claims = web_tokens.decode(token)
+        self.stderr.write(f"Its name, for revoke_token: {claims.jti}. Valid until {claims.expires:%Y-%m-%d %H:%M} UTC.")
+        job_ids = [name for name in names if not name.endswith("*")]
+        there = {job.pk for job in selectors.get_jobs(job_ids)}
+        for job_id in job_ids:
+            if job_id not in there:
+                self.stderr.write(f"There is no job {job_id!r} yet.")
+        if len(names) == len(job_ids) == 1:
+            self.stderr.write(f"As a link, behind the site's name: {reverse('progress:job', args=names)}#t={token}")
 
 
 def _user(name: str) -> Any:

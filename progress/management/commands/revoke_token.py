@@ -25,7 +25,7 @@ class Command(PrintingCommand):
         """Revoke each."""
         for jti in options["jti"]:
             try:
-                revoke_token(jti, by=BY)
+                is_known = revoke_token(jti, by=BY)
             except ValueError as error:
                 raise CommandError(f"{jti[:20]!r} is no token's name: {error}.") from None
-            self.say(f"Revoked {jti}")
+            self.say(f"Revoked {jti}" if is_known else f"Revoked {jti}, which this site has not issued: is it right?")

@@ -26,7 +26,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "REST", 0)
 
 
-def test_pass__deletes_what_is_left_and_prunes(large: ProcessingJobLifecycle, make_job: Any, settings: Any) -> None:
+def test_pass__deletes_what_is_left_and_prunes(
+    large: ProcessingJobLifecycle, make_job: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobs.retention.housekeeping")
     settings.JOBS_KEEP_DAYS = 30
     make_job("old", status="completed")
     age(31, "old")
@@ -34,6 +37,7 @@ def test_pass__deletes_what_is_left_and_prunes(large: ProcessingJobLifecycle, ma
     assert Housekeeper().tidy()
     assert not ProcessingJob.stored.exists()
     assert not JobEvent.objects.exists()
+    assert caplog.messages == ["Pruned 1 ended jobs"]
 
 
 def test_pass__by_default_prunes_nothing(make_job: Any) -> None:

@@ -38,7 +38,8 @@ def test_delete__asks_with_counts_only(large: ProcessingJobLifecycle) -> None:
 
 def test_delete__of_a_large_job(large: ProcessingJobLifecycle, told: list[str]) -> None:
     client = staff("view", "delete")
-    assert client.post(DELETE, {"post": "yes"}).status_code == 302
+    answer = client.post(DELETE, {"post": "yes"})
+    assert (answer.status_code, answer["Location"]) == (302, LIST)
     assert told == ["large"]
     assert client.get(detail("large")).status_code == 302  # to the list, which says that there is none
     page(client, LIST)  # shows that once

@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import jwt
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from jobs.actors import Actor
+from jobs.models import JobAction
 from jobs.retention import housekeeping
 from progress.identity import tokens
 from progress.identity.recheck import recheck
@@ -71,3 +74,27 @@ def test_forget_expired__leaves_what_may_still_matter() -> None:
     list(housekeeping.forget_expired())  # which calls this one
     assert not revoked_among(["expired"])
     assert AccessToken.objects.count() == 3
+
+
+def test_actions__who_issued_and_revoked_is_kept_with_the_jobs_and_outlives_the_token() -> None:
+    ann = User.objects.create_user("ann")
+    token = tokens.issue_token(jobs=["job-1", "import-*"], by=ann)
+    revoke_token(name_of(token), by=Actor.command("revoke_token"))
+    revoke_token("theirs")
+    AccessToken.objects.all().delete()
+    done = JobAction.objects.order_by("id").values_list("action", "actor", "job_id", "seq")
+    assert list(done) == [
+        ("issue", "ann", "job-1", None),
+        ("issue", "ann", "import-*", None),
+        ("revoke", "revoke_token", "job-1", None),
+        ("revoke", "revoke_token", "import-*", None),
+        ("revoke", "", "", None),
+    ]
+    assert all(name_of(token) in action.detail for action in JobAction.objects.exclude(job_id=""))
+
+
+def test_actions__are_kept_with_the_token_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "record_of_token", mock.Mock(side_effect=RuntimeError))
+    with pytest.raises(RuntimeError):
+        tokens.issue_token(jobs=["job-1"])
+    assert not AccessToken.objects.exists()
