@@ -44,7 +44,7 @@ run: $(SITE) ## Run the site and a real job that scans RUN_PATH, live on http://
 	status=$$?; [ $$status -eq 130 ] || exit $$status
 
 test: $(DEV) ## Run the tests; ARGS goes to pytest: make test ARGS="-k replay"
-	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 simulate: $(DEV) ## Run seeds of the simulation: make simulate ARGS="--mode redis-sqlite --seeds 0-10000"
 	@$(BIN)/python -m tests.simulation $(ARGS)

@@ -15,7 +15,8 @@ chromium        the path of the browser's program
 Installations of the site (``tests/installation.py``), each with a fresh, migrated database, gone after the test:
 
 make_site(backend="sqlite", **environment)   backend: "sqlite", "sqlite+redis", "postgres", "postgres+redis"
-site             one on each of "sqlite", "sqlite+redis", "postgres+redis": for what must hold everywhere
+site             one on each of "sqlite", "sqlite+redis", "postgres+redis": for what must hold everywhere; the second
+                 is slow, since each of its parts is in another
 sqlite_site      one on SQLite alone
 postgres_site    one on PostgreSQL alone
 serve            a running ``manage.py serve`` on SQLite alone; its installation is ``serve.site``
@@ -196,7 +197,7 @@ def make_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeSi
             _execute(request.getfixturevalue("postgres_url"), f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", "sqlite+redis", "postgres+redis"])
+@pytest.fixture(params=["sqlite", pytest.param("sqlite+redis", marks=pytest.mark.slow), "postgres+redis"])
 def site(request: pytest.FixtureRequest, make_site: MakeSite) -> Site:
     return make_site(request.param)
 

@@ -28,10 +28,13 @@ def shorten(proxy: Proxy) -> None:
 
 
 async def survivors(proxy: Proxy, seconds: float) -> list[bool]:
-    """Open two sockets, say nothing for so long, and tell which of them still answer."""
+    """Open two sockets that watch, say nothing for so long, and tell which of them still answer."""
     async with AsyncExitStack() as stack:
         url, how = f"{proxy.ws_url}/progress/ws", {"ssl": proxy.trusting, "ping_interval": None}
         sockets = [await stack.enter_async_context(connect(url, **how)) for _ in range(2)]
+        for each in sockets:
+            await each.send('{"type": "subscribe", "feed": "all"}')
+            assert json.loads(await each.recv())["type"] == "feed"
         began = time.monotonic()
         closed = [asyncio.create_task(each.wait_closed()) for each in sockets]
         await asyncio.wait(closed, timeout=seconds)
