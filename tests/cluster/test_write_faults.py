@@ -148,7 +148,9 @@ def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> fl
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("reports", [400, pytest.param(2_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("source", [BY_REPORTER, BY_CALLS], ids=["reporter", "calls"])
+@pytest.mark.parametrize(
+    "source", [pytest.param(BY_REPORTER, id="reporter", marks=pytest.mark.slow), pytest.param(BY_CALLS, id="calls")]
+)
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_reports__go_on_and_each_is_there_once(make_site: MakeSite, trouble: str, source: str, reports: int) -> None:
     backend, happens = TROUBLES[trouble]

@@ -106,8 +106,8 @@ def test_showcase__shows_the_job_and_goes_on_serving(showcase: Start, sqlite_sit
     assert ends(process, family)[0] == 0
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("to_group", [True, False])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("to_group", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_showcase__stop_at_work_leaves_no_process_and_no_running_job(
     kind: signal.Signals, to_group: bool, showcase: Start, sqlite_site: Site, slow: list[str]
 ) -> None:

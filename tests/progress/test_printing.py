@@ -14,7 +14,14 @@ ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "LANG=C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
 }
-encodings = pytest.mark.parametrize("settings", ENCODINGS.values(), ids=ENCODINGS)
+# Each takes a process for each of them: all but the first are slow.
+encodings = pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(settings, id=name, marks=[pytest.mark.slow] if number else [])
+        for number, (name, settings) in enumerate(ENCODINGS.items())
+    ],
+)
 
 
 def printed(site: Site, *arguments: str, **settings: str) -> tuple[int, str, str]:
