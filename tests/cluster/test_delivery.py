@@ -54,7 +54,8 @@ job.mark_completed()
 
 async def test_full_speed__no_event_is_lost(site: Site) -> None:
     site.worker(CREATE)
-    served = site.serve()
+    # Room for all: else a follower who is not given the processor for a moment is rightly sent fewer ticks.
+    served = site.serve(PROGRESS_OUTBOX_BYTES="67108864")
     worker = Worker(site.start_worker(FULL_SPEED, str(EVENTS)))
     assert await worker.says() == "ready"
     async with AsyncExitStack() as stack:
