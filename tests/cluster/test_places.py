@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from redis import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -67,8 +68,10 @@ async def crowd() -> AsyncIterator[Crowd]:
 
 
 @pytest.fixture
-def servers(make_site: MakeSite) -> MakeServers:
+def servers(make_site: MakeSite, redis_server: RedisServer) -> MakeServers:
     def servers(number: int, **settings: str) -> list[Served]:
+        with Redis.from_url(redis_server.url) as redis:
+            redis.flushall()  # servers that an earlier test has killed hold their places for some seconds
         site = make_site("sqlite+redis", **settings)
         site.worker(CREATE)
         return [site.serve() for _ in range(number)]
