@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 AWAY = "the database does not answer now. What follows in the list was left as it was; try again."
 EVENTS_SHOWN = 100  # of a job's log, the most recent
 EMPTY_BAR = SafeString('<span class="job-bar"><progress max="100" value="0" aria-label="Progress"></progress></span>')
-KEPT_BELOW_FLOOR = "Of the first {:,}, only changes of status and stage, log lines and a few ticks are kept."
+KEPT_BELOW_FLOOR = "Of the first {:,}, only changes of status and stage, log lines, edits and a few ticks are kept."
 RESULTS_SHOWN = 50  # messages of one action; the jobs beyond are counted
 
 

@@ -28,7 +28,7 @@ class EventKind(StrEnum):
     STAGE = "stage"
     TICK = "tick"
     LOG = "log"
-    EDIT = "edit"  # another name, owner or visibility; what is shown of the run stays as it was
+    EDIT = "edit"  # another name, owner, visibility or `keep`; what is shown of the run stays as it was
 
 
 class ActionKind(StrEnum):

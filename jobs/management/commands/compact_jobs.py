@@ -21,9 +21,9 @@ class Command(BaseCommand):
     """Compact what is named, or all that has ended."""
 
     help = (
-        "Leaves of the logs of ended jobs what is worth keeping: changes of status and stage, log lines, and of the "
-        "ticks a curve for each attempt. Without ids: of all jobs that have ended and were not compacted yet, however "
-        "short ago. It may be stopped at any time; the next run goes on."
+        "Leaves of the logs of ended jobs what is worth keeping: changes of status and stage, log lines, edits, and of "
+        "the ticks a curve for each attempt. Without ids: of all jobs that have ended and were not compacted yet, "
+        "however short ago. It may be stopped at any time; the next run goes on."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

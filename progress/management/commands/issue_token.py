@@ -19,7 +19,10 @@ BY = Actor.command("issue_token")
 class Command(PrintingCommand):
     """Print a new token, and on the output nothing else, so that it can be piped."""
 
-    help = "Prints a new token, for a user or for jobs. It is listed in the admin, where it can be revoked."
+    help = (
+        "Prints a new token, for a user or for jobs; and on the error output its name and, for one job, the link to "
+        "its page. It is listed in the admin, where it can be revoked."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""

@@ -200,7 +200,7 @@ def _completed(endpoint: str) -> str:
 class ServeCommandLine(CommandLineInterface):
     """Daphne's command line with our server and defaults; every flag of Daphne's works."""
 
-    description = "Serve the site with Daphne: pages and WebSockets."
+    description = "Serve the site with Daphne: pages and WebSockets. One server at a time also does the housekeeping."
     server_class = ProgressServer
 
     def __init__(self) -> None:

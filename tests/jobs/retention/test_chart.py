@@ -122,7 +122,8 @@ def test_admin__tells_what_is_kept_and_how_earlier_attempts_went() -> None:
     text = page(staff("view"), detail("job-1"))
     assert text.count('<figure class="job-course">') == 2
     assert "Attempt 1: 30 % after 10 s" in text
-    assert "900 earlier events are not shown. Of the first 900, only changes of status and stage" in text
+    assert "900 earlier events are not shown." in text
+    assert "Of the first 900, only changes of status and stage, log lines, edits and a few ticks are kept." in text
 
 
 def test_page__of_a_running_job_has_no_picture(client: Any) -> None:
