@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Step
 from tests.browser.helpers import LIVE, SHOWN, open_job_page, sockets_of, start_job
 from tests.installation import Served
+from tests.sampling import first_quick
 
 EMBED = """async (attributes) => {
     await import("/static/progress/job-progress.js");
@@ -53,7 +54,7 @@ def test_element__of_an_unknown_job_says_so_without_a_bar(page: Page, serve: Ser
 # Its id
 
 
-@pytest.mark.parametrize("job_id", ["a/b", "", "-x", "x" * 65, "a b", None], ids=repr)
+@pytest.mark.parametrize("job_id", first_quick(["a/b", None, "", "-x", "x" * 65, "a b"], 2), ids=repr)
 def test_element__of_what_can_be_no_job_id_says_so_at_once(
     job_id: str | None, page: Page, serve: Served, worker: Step
 ) -> None:

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Step
 from tests.browser.helpers import GONE, LIVE, SHOWN, open_job_page, sockets_of, start_job
 from tests.installation import Served
+from tests.sampling import first_quick
 
 # Notes all that the page shows from here on: the values of bars, and the words of connections.
 WATCH = """() => {
@@ -126,7 +127,7 @@ INTO_THE_PAGE = {
 
 
 @pytest.mark.parametrize("is_defined", [True, False], ids=["defined before", "defined later"])
-@pytest.mark.parametrize("how", INTO_THE_PAGE)
+@pytest.mark.parametrize("how", first_quick(list(INTO_THE_PAGE), 2))
 def test_element__is_live_however_it_comes_into_the_page(
     how: str, is_defined: bool, page: Page, serve: Served, worker: Step
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.conftest import MakeSite
+from tests.sampling import first_quick
 
 SECONDS = 1.0  # from the commit to the last watcher; this bound is the promise itself
 
@@ -42,7 +43,7 @@ async def read(socket: ClientConnection) -> tuple[list[Any], float]:
     return frames, time.monotonic()
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres+redis"])
+@pytest.mark.parametrize("backend", first_quick(["postgres+redis", "sqlite"]))
 async def test_edit__ends_who_may_no_longer_see_within_a_second(make_site: MakeSite, backend: str) -> None:
     site = make_site(backend)
     site.worker(MAKE)

@@ -8,6 +8,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.installation import Kind, Site
+from tests.sampling import first_quick
 
 WAIT_SECONDS = 30.0  # for a whole recovery
 
@@ -44,9 +45,9 @@ async def application(scope, receive, send):
 """
 
 
-@pytest.mark.parametrize("events", [20, 3_000])
+@pytest.mark.parametrize("events", first_quick([3_000, 20]))
 @pytest.mark.parametrize("suspends", [False, True], ids=["plain", "suspending"])
-@pytest.mark.parametrize("kind", ["daphne", "serve", "uvicorn", "hypercorn"])
+@pytest.mark.parametrize("kind", first_quick(["serve", "daphne", "uvicorn", "hypercorn"], 3))
 async def test_recovery__all_that_was_missed_in_order(
     kind: Kind, suspends: bool, events: int, sqlite_site: Site
 ) -> None:

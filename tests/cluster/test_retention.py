@@ -10,6 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.conftest import MakeSite
 from tests.installation import Served, Site
+from tests.sampling import first_quick
 
 SECONDS = 5.0
 QUICK = {"JOBS_HOUSEKEEPING_SECONDS": "0.1"}
@@ -55,7 +56,7 @@ async def told_of(socket: ClientConnection) -> Any:
     return frame["subject"]
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres+redis"])
+@pytest.mark.parametrize("backend", first_quick(["postgres+redis", "sqlite"]))
 async def test_delete__watchers_of_every_server_are_told_and_the_rows_go(make_site: MakeSite, backend: str) -> None:
     site = make_site(backend)
     await asyncio.to_thread(site.worker, MAKE)

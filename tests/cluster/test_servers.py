@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.cluster.follower import Follower
 from tests.installation import Kind, Site
+from tests.sampling import first_quick
 
 JOB = """
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -30,7 +31,7 @@ job.mark_completed()
 """
 
 
-@pytest.mark.parametrize("kind", ["serve", "daphne", "runserver", "uvicorn", "hypercorn"])
+@pytest.mark.parametrize("kind", first_quick(["serve", "daphne", "uvicorn", "runserver", "hypercorn"], 3))
 async def test_server__end_to_end(kind: Kind, sqlite_site: Site) -> None:
     sqlite_site.worker(JOB)
     served = sqlite_site.serve(kind=kind)

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from progress.protocol.codes import CloseCode
 from tests.conftest import MakeSite
+from tests.sampling import first_quick
 
 JOB = "job-123"
 CLIENTS = 8
@@ -149,7 +150,7 @@ class Client:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow), "postgres+redis"])
+@pytest.mark.parametrize("backend", first_quick(["sqlite", "postgres", "postgres+redis"]))
 async def test_compaction__beside_clients_that_resume(backend: str, make_site: MakeSite) -> None:
     site = make_site(backend, PROGRESS_RING_EVENTS="16")
     served = site.serve()

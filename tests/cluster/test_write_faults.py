@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import MakeSite
 from tests.installation import Site, finish
+from tests.sampling import first_quick
 from tests.servers import silent
 
 BEGUN = 100  # reports, after which the trouble comes
@@ -151,7 +152,7 @@ def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> fl
 @pytest.mark.parametrize(
     "source", [pytest.param(BY_REPORTER, id="reporter", marks=pytest.mark.slow), pytest.param(BY_CALLS, id="calls")]
 )
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", first_quick(["crash", "lock", "silence", "cuts"], 2))
 def test_reports__go_on_and_each_is_there_once(make_site: MakeSite, trouble: str, source: str, reports: int) -> None:
     backend, happens = TROUBLES[trouble]
     site = make_site(backend)

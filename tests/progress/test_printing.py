@@ -8,20 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.installation import COMMAND_SECONDS, ROOT, Site
+from tests.sampling import first_quick
 
 ENCODINGS = {
     "cp1252": {"PYTHONIOENCODING": "cp1252"},
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "LANG=C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
 }
-# Each takes a process for each of them: all but the first are slow.
-encodings = pytest.mark.parametrize(
-    "settings",
-    [
-        pytest.param(settings, id=name, marks=[pytest.mark.slow] if number else [])
-        for number, (name, settings) in enumerate(ENCODINGS.items())
-    ],
-)
+encodings = pytest.mark.parametrize("settings", first_quick(ENCODINGS))
 
 
 def printed(site: Site, *arguments: str, **settings: str) -> tuple[int, str, str]:

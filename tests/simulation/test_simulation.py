@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.installation import ROOT
+from tests.sampling import first_quick
 from tests.simulation.clock import Stuck, VirtualLoop
 from tests.simulation.faults import FAULTS, planted
 from tests.simulation.scenario import again, run
@@ -26,9 +27,7 @@ def test_seeds__everybody_shows_the_truth_and_nothing_is_left(mode: str, first: 
             pytest.fail(f"{outcome}\n\nThis again: {again(seed, mode)}", pytrace=False)
 
 
-@pytest.mark.parametrize(
-    "mode", [pytest.param(mode, marks=[pytest.mark.slow] if number else []) for number, mode in enumerate(MODES)]
-)
+@pytest.mark.parametrize("mode", first_quick(MODES))
 def test_seeds__replay_exactly(mode: str) -> None:
     """Nothing depends on hashes or addresses, nor on the runs before."""
     command = [sys.executable, "-m", "tests.simulation", "--mode", mode, "--seeds=0-30", "--tell", "--keep-going"]

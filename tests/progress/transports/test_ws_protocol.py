@@ -23,6 +23,7 @@ from progress.transports.daphne.ws_protocol import CLIENT_STEPS_A_TURN, STEPS_A_
 from tests.certificates import certificate
 from tests.installation import Served, Site
 from tests.progress.transports.narrow import narrow_reader
+from tests.sampling import first_quick
 from tests.servers import free_port
 
 
@@ -165,7 +166,7 @@ for number in range(20):
 """
 
 
-@pytest.mark.parametrize("how", ["tcp", "unix", "tls"])
+@pytest.mark.parametrize("how", first_quick(["tcp", "unix", "tls"]))
 async def test_long_messages__may_be_sent_but_not_received(
     how: str, sqlite_site: Site, tmp_path: Path, unix_path: str
 ) -> None:
