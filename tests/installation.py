@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 import psycopg
 
-from tests.servers import POLL_SECONDS, free_port, wait_until
+from tests.ports import free_port
+from tests.servers import POLL_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_SECONDS = 60.0  # how long a command may take

@@ -18,7 +18,8 @@ import pytest
 
 from tests.certificates import certificate
 from tests.installation import ROOT
-from tests.servers import children, free_port, wait_until
+from tests.ports import free_port
+from tests.servers import children, wait_until
 
 PROGRAMS = ("nginx", "haproxy", "caddy")
 SECONDS = 20.0  # how long a check, a reload or an end may take

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
@@ -18,18 +17,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-PORTS = random.SystemRandom()  # processes that run tests side by side have the same seed
+from tests.ports import free_port
+
 START_SECONDS = 20.0  # how long any server may take to answer
 POLL_SECONDS = 0.02  # between two looks at a process of which nothing else can be awaited
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on, and that no client is given meanwhile for its own end."""
-    while True:
-        port = PORTS.randrange(10_000, 32_000)  # below those; the kernel gives clients 32,768 and more
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("", port))
-            return port
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

@@ -14,7 +14,8 @@ from redis import asyncio as aioredis
 
 from tests.cluster.follower import Follower, Worker
 from tests.installation import Site
-from tests.servers import RedisServer, free_port
+from tests.ports import free_port
+from tests.servers import RedisServer
 
 EVENTS = 4_000
 ROUNDS = 3  # of measuring, of which the best counts: other processes of the machine only ever make it slower

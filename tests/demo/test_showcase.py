@@ -13,7 +13,7 @@ import pytest
 from demo.management.commands import showcase as showcase_command
 from demo.management.commands.showcase import MIN_RATE, SHOW_SECONDS, watchable_rate
 from tests.installation import ROOT, Site
-from tests.servers import free_port
+from tests.ports import free_port
 
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -22,9 +22,9 @@ from progress.transports.daphne.server import ProgressServer
 from progress.transports.daphne.ws_protocol import CLIENT_STEPS_A_TURN, STEPS_A_TURN, FrameProtocol, Turn
 from tests.certificates import certificate
 from tests.installation import Served, Site
+from tests.ports import free_port
 from tests.progress.transports.narrow import narrow_reader
 from tests.sampling import first_quick
-from tests.servers import free_port
 
 
 async def test_frames__wait_for_the_turn_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
