@@ -13,6 +13,6 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks that run at start, and hear of deletions."""
         from . import access, database, threads  # noqa: F401
-        from .retention import compaction, deletion, housekeeping, pruning, trimming  # noqa: F401  # noqa: F401
+        from .retention import compaction, deletion, housekeeping, pruning, trimming  # noqa: F401
 
         deletion.listen()

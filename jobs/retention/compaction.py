@@ -10,8 +10,6 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
-from django.core import checks
 from django.db import router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists
@@ -19,6 +17,7 @@ from django.db.models import Exists
 from .. import database
 from ..database import UNAVAILABLE, with_retries
 from ..models import JobRun, ProcessingJob, ProcessingJobQuerySet
+from ..number_settings import number_setting
 from ..states import TERMINAL
 from .curve import MAX_POINTS
 from .runs import Log, Run, course, earlier_runs, first_and_last_tick, log_of, present_run, ticks_of
@@ -36,10 +35,7 @@ Steps = Generator[int, None, bool]
 Pause = Callable[[float], Any]  # waits so many seconds; returns true to have the work ended
 
 
-def compact_seconds() -> float:
-    """Return how long the log of an ended job is left as it is."""
-    seconds: float = getattr(settings, "JOBS_COMPACT_SECONDS", COMPACT_SECONDS)
-    return seconds
+compact_seconds = number_setting("JOBS_COMPACT_SECONDS", COMPACT_SECONDS, 0, 31_536_000, "jobs.E006")
 
 
 def due_jobs() -> ProcessingJobQuerySet:
@@ -192,13 +188,3 @@ def _alias() -> str:
 
 def _jobs() -> ProcessingJobQuerySet:
     return ProcessingJob.objects.using(_alias())
-
-
-@checks.register()
-def check_compact_seconds(**_: object) -> list[checks.CheckMessage]:
-    """Check at start how long the logs of ended jobs are left as they are."""
-    seconds = getattr(settings, "JOBS_COMPACT_SECONDS", COMPACT_SECONDS)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 31_536_000:
-        words = f"JOBS_COMPACT_SECONDS = {seconds!r} must be a number from 0 to 31,536,000."
-        return [checks.Error(words, id="jobs.E006")]
-    return []

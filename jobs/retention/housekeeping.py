@@ -10,11 +10,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
 from django.db import connections
 
 from ..database import UNAVAILABLE, connection_to_write
+from ..number_settings import number_setting
 from . import deletion, space
 from .compaction import compact_due
 from .failures import Failures, raise_first
@@ -25,8 +24,9 @@ from .pruning import Retention, prune
 logger = logging.getLogger(__name__)
 
 SECONDS = 10.0  # between two passes, unless ``JOBS_HOUSEKEEPING_SECONDS`` says otherwise
-MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 STOP_SECONDS = 5.0  # for which a process that ends waits for the batch under way
+
+seconds = number_setting("JOBS_HOUSEKEEPING_SECONDS", SECONDS, 0.1, 86_400, "jobs.E023")
 
 Task = Callable[[], Iterable[object]]  # does a batch at each step
 
@@ -154,19 +154,3 @@ class Housekeeper:
             self._failing.add(name)
         else:
             self._failing.discard(name)
-
-
-def seconds() -> float:
-    """Return the seconds between two passes."""
-    value: float = getattr(settings, "JOBS_HOUSEKEEPING_SECONDS", SECONDS)
-    return value
-
-
-@register()
-def check_seconds(**_: object) -> list[CheckMessage]:
-    """Check the setting at start."""
-    value = getattr(settings, "JOBS_HOUSEKEEPING_SECONDS", SECONDS)
-    if type(value) in (int, float) and MIN_SECONDS <= value <= MAX_SECONDS:
-        return []
-    words = f"JOBS_HOUSEKEEPING_SECONDS = {value!r:.50} must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:,.0f}."
-    return [Error(words, id="jobs.E023")]
