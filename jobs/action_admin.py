@@ -1,5 +1,6 @@
 """In the admin: what may be done to jobs, in the name of who is signed in, and the list of who did what."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[JobAction]
 else:
     ModelAdmin = admin.ModelAdmin
+
+Act = Callable[[ProcessingJobLifecycle, Any], str]  # does something to a job, in a user's name
 
 ACTIONS_SHOWN = 50  # on a job's page, the most recent
 
@@ -77,13 +80,21 @@ def retry(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
     return f"queued again, as attempt {lifecycle.job.attempt}."
 
 
-def make_public(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    """Let anyone watch a job."""
-    lifecycle.edit(public=True, by=user)
-    return "public: anyone may watch it."
+def delete(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+    """Delete a job."""
+    lifecycle.delete(by=user)
+    return "deleted."
 
 
-def make_private(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    """Let nobody watch a job but its owner and the staff."""
-    lifecycle.edit(public=False, by=user)
-    return "private: only its owner and the staff may watch it."
+def _edit(said: str, **wanted: Any) -> Act:
+    def edit(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+        lifecycle.edit(by=user, **wanted)
+        return said
+
+    return edit
+
+
+make_public = _edit("public: anyone may watch it.", public=True)
+make_private = _edit("private: only its owner and the staff may watch it.", public=False)
+keep = _edit("kept for good.", keep=True)
+let_go = _edit("goes when it is old, like others.", keep=False)

@@ -248,7 +248,7 @@ class ProcessingJobAdmin(RetentionAdmin):
         self,
         request: HttpRequest,
         jobs: "QuerySet[ProcessingJob]",
-        act: Callable[[ProcessingJobLifecycle, Any], str],
+        act: action_admin.Act,
         *,
         logs: bool = True,
     ) -> None:
