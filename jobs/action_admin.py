@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from .admin_tables import moment, table
 from .lifecycle import ProcessingJobLifecycle
 from .models import JobAction
 from .states import Status
@@ -52,15 +51,12 @@ def table_of_actions(job_id: str) -> SafeString:
     actions = list(JobAction.objects.filter(job_id=job_id)[: ACTIONS_SHOWN + 1])
     if not actions:
         return SafeString("-")
-    head = format_html_join("", "<th>{}</th>", ((name,) for name in ("Time", "Who", "What", "Seq", "Detail")))
-    rows = format_html_join("", "<tr>" + "<td>{}</td>" * 5 + "</tr>", map(_cells, actions[:ACTIONS_SHOWN]))
-    table = format_html('<table class="job-log"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, rows)
-    return table + format_html("<p>{}</p>", "Earlier ones are not shown." if actions[ACTIONS_SHOWN:] else "")
+    below = "Earlier ones are not shown." if actions[ACTIONS_SHOWN:] else ""
+    return table(("Time", "Who", "What", "Seq", "Detail"), map(_cells, actions[:ACTIONS_SHOWN]), below)
 
 
 def _cells(action: JobAction) -> tuple[Any, ...]:
-    time = timezone.localtime(action.time).isoformat(sep=" ", timespec="milliseconds")
-    return time, action.who, action.get_action_display(), action.seq, action.detail
+    return moment(action.time), action.who, action.get_action_display(), action.seq, action.detail
 
 
 # What may be done: each says what came of it
