@@ -101,11 +101,10 @@ def compacting(job_id: str) -> Steps:
     job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
     if job is None:
         return False
-    log = log_of(job, _alias())
-    runs = [*earlier_runs(job, log), present_run(job)]
-    if _is_worthwhile(job, log):
-        recorded, made, kept = _recorded(job), list[JobRun](), set[int]()
-        for number, run in enumerate(runs, 1):
+    log, recorded = log_of(job, _alias()), _recorded(job)
+    if job.attempt in recorded or _has_many_ticks(log):
+        made, kept = list[JobRun](), set[int]()
+        for number, run in enumerate([*earlier_runs(job, log), present_run(job)], 1):
             if run.attempt not in recorded:
                 made.append(_record_of(job, run, log))
             kept.update(first_and_last_tick(log, run))
@@ -119,9 +118,9 @@ def compacting(job_id: str) -> Steps:
     return True
 
 
-def _is_worthwhile(job: ProcessingJob, log: Log) -> bool:
-    """Return whether rows are saved by it: so few ticks are as small as the curve, unless that was made already."""
-    return job.attempt in _recorded(job) or len(ticks_of(log).values_list("seq")[: MAX_POINTS + 1]) > MAX_POINTS
+def _has_many_ticks(log: Log) -> bool:
+    """Return whether rows are saved by compacting it: a few ticks are as small as the curve would be."""
+    return ticks_of(log)[: MAX_POINTS + 1].count() > MAX_POINTS
 
 
 def _recorded(job: ProcessingJob) -> set[int]:
