@@ -14,12 +14,12 @@ from django.conf import settings
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core import checks
-from django.db import InterfaceError, OperationalError, router
+from django.db import router
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
 from .batches import batched
-from .database import most_ids
+from .database import UNAVAILABLE, most_ids
 from .models import ProcessingJob, readable
 from .permissions import holders
 
@@ -168,7 +168,7 @@ def viewable(wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_use
     """
     try:
         found = policy().viewable(wanted)
-    except (OperationalError, InterfaceError):
+    except UNAVAILABLE:
         raise
     except Exception as error:
         pairs = [(user, job_id) for user, job_ids in wanted.items() for job_id in job_ids]
@@ -201,7 +201,7 @@ def newest(users: Collection[type_of_user], limit: int, *, own: bool) -> dict[ty
     """
     try:
         return policy().newest(users, limit, own=own)
-    except (OperationalError, InterfaceError):
+    except UNAVAILABLE:
         raise
     except Exception as error:
         if len(users) > 1:
