@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists
 
 from .. import database
-from ..database import UNAVAILABLE, with_retries
+from ..database import UNAVAILABLE, database_alias, jobs_as_written, with_retries
 from ..models import JobRun, ProcessingJob, ProcessingJobQuerySet
 from ..number_settings import number_setting
 from ..states import TERMINAL
@@ -41,7 +41,7 @@ compact_seconds = number_setting("JOBS_COMPACT_SECONDS", COMPACT_SECONDS, 0, 31_
 def due_jobs() -> ProcessingJobQuerySet:
     """Return the jobs whose logs are to be compacted by now, those that ended first before others."""
     latest = with_retries(database.now) - timedelta(seconds=compact_seconds())
-    return _jobs().filter(compact_after__lte=latest, status__in=TERMINAL).order_by("compact_after")
+    return jobs_as_written().filter(compact_after__lte=latest, status__in=TERMINAL).order_by("compact_after")
 
 
 def compact_due(most: int = 100) -> Iterator[int]:
@@ -63,7 +63,7 @@ def compact_due(most: int = 100) -> Iterator[int]:
             raise
         except Exception as error:  # whatever is wrong with a row, it harms its own job only
             logger.warning("The log of job %s can't be compacted: %r", job_id, error)
-            _jobs().filter(pk=job_id).update(compact_after=with_retries(database.now) + PUT_OFF)
+            jobs_as_written().filter(pk=job_id).update(compact_after=with_retries(database.now) + PUT_OFF)
 
 
 def compact(job_id: str, *, pause: Pause = time.sleep) -> bool:
@@ -98,10 +98,10 @@ def compacting(job_id: str) -> Steps:
         Whether it was done; not if there is no such job, or it was retried meanwhile.
 
     """
-    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
+    job = jobs_as_written().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
     if job is None:
         return False
-    log, recorded = log_of(job, _alias()), _recorded(job)
+    log, recorded = log_of(job, database_alias()), _recorded(job)
     if job.attempt in recorded or _has_many_ticks(log):
         made, kept = list[JobRun](), set[int]()
         for number, run in enumerate([*earlier_runs(job, log), present_run(job)], 1):
@@ -114,7 +114,7 @@ def compacting(job_id: str) -> Steps:
             return False
         yield from _delete_ticks(job, log, kept)
     # A retry has cleared it already, and another end has set another time.
-    _jobs().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
+    jobs_as_written().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
     return True
 
 
@@ -124,7 +124,7 @@ def _has_many_ticks(log: Log) -> bool:
 
 
 def _recorded(job: ProcessingJob) -> set[int]:
-    return set(JobRun.objects.using(_alias()).filter(job_id=job.pk).values_list("attempt", flat=True))
+    return set(JobRun.objects.using(database_alias()).filter(job_id=job.pk).values_list("attempt", flat=True))
 
 
 def _record_of(job: ProcessingJob, run: Run, log: Log) -> JobRun:
@@ -139,7 +139,7 @@ def _raise_floor(job: ProcessingJob, made: list[JobRun]) -> bool:
     """
 
     def record(connection: BaseDatabaseWrapper) -> bool:
-        same = _jobs().filter(pk=job.pk, epoch=job.epoch, attempt=job.attempt, status__in=TERMINAL)
+        same = jobs_as_written().filter(pk=job.pk, epoch=job.epoch, attempt=job.attempt, status__in=TERMINAL)
         with transaction.atomic(using=connection.alias):
             is_same = bool(same.filter(floor__lte=job.seq).update(floor=job.seq))
             if is_same:
@@ -176,14 +176,6 @@ def _delete(job: ProcessingJob, ticks: Log, upto: int, kept: list[int]) -> int:
 
     That is asked by the same statement: a job of the same id that was made meanwhile has a log of its own.
     """
-    below_floor = Exists(_jobs().filter(pk=job.pk, epoch=job.epoch, floor__gte=upto))
+    below_floor = Exists(jobs_as_written().filter(pk=job.pk, epoch=job.epoch, floor__gte=upto))
     deleted, _ = ticks.filter(below_floor).exclude(seq__in=kept).delete()
     return deleted
-
-
-def _alias() -> str:
-    return router.db_for_write(ProcessingJob)
-
-
-def _jobs() -> ProcessingJobQuerySet:
-    return ProcessingJob.objects.using(_alias())
