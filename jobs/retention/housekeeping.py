@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 from django.db import connections
 
@@ -28,6 +29,7 @@ STOP_SECONDS = 5.0  # for which a process that ends waits for the batch under wa
 
 seconds = number_setting("JOBS_HOUSEKEEPING_SECONDS", SECONDS, 0.1, 86_400, "jobs.E023")
 
+R = TypeVar("R")
 Task = Callable[[], Iterable[object]]  # does a batch at each step
 
 
@@ -122,13 +124,12 @@ class Housekeeper:
 
     def tidy(self) -> bool:
         """Run one pass, unless another process does that; return whether it ran."""
-        holds: list[bool] = []
-        self._attempt("the lease", lambda: holds.append(self._lease.take()))
-        if any(holds):
+        holds = bool(self._attempt("the lease", self._lease.take))
+        if holds:
             for task in TASKS:
                 self._attempt(task.__name__, partial(self._work, task))
         self._attempt("closing the connection", connection_to_write().close)
-        return any(holds)
+        return holds
 
     def finish(self) -> None:
         """Let another process take over at once."""
@@ -144,13 +145,14 @@ class Housekeeper:
     def _may_go_on(self) -> bool:
         return not self._stopping.is_set() and self._lease.keep()
 
-    def _attempt(self, name: str, work: Callable[[], None]) -> None:
-        """Do something that the next pass does again if it fails; log that it does, once."""
+    def _attempt(self, name: str, work: Callable[[], R]) -> R | None:
+        """Do something that the next pass does again if it fails, and return its answer; log that it fails, once."""
         try:
-            work()
+            answer = work()
         except Exception as error:  # whatever it is: the other tasks go on, and so does the process
             if name not in self._failing:
                 logger.warning("Housekeeping (%s) fails: %r. It is tried again.", name, error)
             self._failing.add(name)
-        else:
-            self._failing.discard(name)
+            return None
+        self._failing.discard(name)
+        return answer
