@@ -67,10 +67,10 @@ Session.objects.bulk_create(rows)
 def measure(options: Options) -> Result:
     """Measure each number of users with the question and without, on fresh servers, in turn."""
     result = Result("access", TITLE)
-    with site.redis() as redis_url, site.postgres() as database_url:
-        if redis_url is None or database_url is None:
-            result.remarks.append("Left out: it needs Redis and PostgreSQL.")
+    with site.redis_and_postgres(result) as urls:
+        if urls is None:
             return result
+        redis_url, database_url = urls
         sockets = 500 if options.is_quick else SOCKETS
         for users, allowed in USERS.items():
             if users > sockets:

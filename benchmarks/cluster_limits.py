@@ -6,7 +6,6 @@ and then beside 50 sockets of a stranger, who subscribe to jobs that there are n
 whenever they are closed: on PostgreSQL and Redis, where each such job could cost a query and a group.
 """
 
-import contextlib
 import statistics
 from dataclasses import replace
 
@@ -31,13 +30,13 @@ SHARED, OWN = "a watcher comes, places in Redis", "a watcher comes, own count"
 def measure(options: Options) -> Result:
     """Measure both parts."""
     result = Result("cluster_limits", TITLE)
-    with contextlib.ExitStack() as stack:
-        redis, postgres = stack.enter_context(site.redis()), stack.enter_context(site.postgres())
-        if redis is None or postgres is None:
-            result.remarks.append("Left out: it needs Redis and PostgreSQL.")
+    with site.redis_and_postgres(result) as urls:
+        if urls is None:
             return result
-        _come(result, site.installed(options.folder / "places", redis_url=redis), options)
-        _unknown(result, site.installed(options.folder / "unknown", postgres, redis, **strangers.LIMITED), options)
+        redis_url, database_url = urls
+        _come(result, site.installed(options.folder / "places", redis_url=redis_url), options)
+        place = site.installed(options.folder / "unknown", database_url, redis_url, **strangers.LIMITED)
+        _unknown(result, place, options)
     return result
 
 

@@ -34,11 +34,11 @@ def measure(options: Options) -> Result:
     """Run each proxy in turn."""
     result = Result("proxies", TITLE)
     watchers, times = (50, 1) if options.is_quick else (WATCHERS, min(options.rounds, 3))
-    with site.postgres() as database, site.redis() as redis:
-        if not database or not redis:
-            result.remarks.append("Left out: it needs PostgreSQL and Redis.")
+    with site.redis_and_postgres(result) as urls:
+        if urls is None:
             return result
-        place = site.installed(options.folder / "proxies", database, redis, DJANGO_ALLOWED_HOSTS="localhost")
+        redis_url, database_url = urls
+        place = site.installed(options.folder / "proxies", database_url, redis_url, DJANGO_ALLOWED_HOSTS="localhost")
         for program in filter(installed, PROGRAMS):
             folders = [options.folder / f"{program}-{number}" for number in range(times)]
             rounds = [_round(place, program, watchers, folder) for folder in folders]

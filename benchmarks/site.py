@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import payload
+from benchmarks.results import Result
 from tests.installation import Site
 from tests.servers import find_redis, running_postgres
 
@@ -65,3 +66,14 @@ def postgres() -> Iterator[str | None]:
             yield None
             return
         yield url
+
+
+@contextlib.contextmanager
+def redis_and_postgres(result: Result) -> Iterator[tuple[str, str] | None]:
+    """Run both and give their URLs; None, and a remark on the result, if one is not there."""
+    with redis() as redis_url, postgres() as database_url:
+        if redis_url is None or database_url is None:
+            result.remarks.append("Left out: it needs Redis and PostgreSQL.")
+            yield None
+        else:
+            yield redis_url, database_url

@@ -20,10 +20,10 @@ JOB = "job-{}"
 def measure(options: Options) -> Result:
     """Run both in turn."""
     result = Result("thousand_jobs", TITLE)
-    with site.redis() as redis_url, site.postgres() as database_url:
-        if redis_url is None or database_url is None:
-            result.remarks.append("Left out: it needs Redis and PostgreSQL.")
+    with site.redis_and_postgres(result) as urls:
+        if urls is None:
             return result
+        redis_url, database_url = urls
         place = site.installed(options.folder / "jobs", database_url, redis_url)
         workers.work(place, workers.MAKE_JOBS, JOBS, JOB)
         result.rows = _rows(place, redis_url, options)

@@ -14,12 +14,11 @@ from django.conf import settings
 from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core import checks
-from django.db import InterfaceError, OperationalError, router
 from django.db.models import Q, QuerySet
 from django.utils.module_loading import import_string
 
 from .batches import batched
-from .database import most_ids
+from .database import UNAVAILABLE, database_alias, jobs_as_written, most_ids
 from .models import ProcessingJob, readable
 from .permissions import holders
 
@@ -65,7 +64,7 @@ class AccessPolicy:
         Of what all may see, and of what all may see who see everything, the newest are read once; the rest is a query a
         user. If ``visible`` or ``recent`` is a subclass's own, that is asked for each user.
         """
-        jobs = _jobs().only("created_at")
+        jobs = jobs_as_written().only("created_at")
         if (type(self).visible, type(self).recent) != (AccessPolicy.visible, AccessPolicy.recent):
             of_each = {user: jobs.filter(owner_id=user.pk) if own else jobs for user in users}
             return {user: _ids(self.recent(user, some, limit)) for user, some in of_each.items()}
@@ -91,14 +90,15 @@ class AccessPolicy:
         if type(self).may_view is not AccessPolicy.may_view:
             seen: dict[type_of_user, set[str]] = {user: set() for user in wanted}
             for piece in _pieces(job_ids):
-                jobs = _jobs().in_bulk(piece)
+                jobs = jobs_as_written().in_bulk(piece)
                 for user, some in wanted.items():
                     seen[user] |= {job_id for job_id in jobs.keys() & some if self.may_view(user, jobs[job_id])}
             return seen
+        stored = jobs_as_written().values_list("pk", "public", "owner_id")
         facts = {
             job_id: (public, owner_id)
             for some in _pieces(job_ids)
-            for job_id, public, owner_id in _jobs().filter(pk__in=some).values_list("pk", "public", "owner_id")
+            for job_id, public, owner_id in stored.filter(pk__in=some)
         }
         return self._viewable_by_facts({user: facts.keys() & some for user, some in wanted.items()}, facts)
 
@@ -114,7 +114,7 @@ class AccessPolicy:
         return answers | {user: wanted[user] for user in holders(staff, VIEW_PERMISSION)}
 
     def _visible_among(self, user: type_of_user, job_ids: Collection[str]) -> set[str]:
-        pieces = (self.visible(user, _jobs().filter(pk__in=some)) for some in _pieces(job_ids))
+        pieces = (self.visible(user, jobs_as_written().filter(pk__in=some)) for some in _pieces(job_ids))
         return {job_id for piece in pieces for job_id in piece.values_list("pk", flat=True)}
 
     def _ways(self, user: type_of_user) -> list[Q]:
@@ -168,7 +168,7 @@ def viewable(wanted: Mapping[type_of_user, Collection[str]]) -> dict[type_of_use
     """
     try:
         found = policy().viewable(wanted)
-    except (OperationalError, InterfaceError):
+    except UNAVAILABLE:
         raise
     except Exception as error:
         pairs = [(user, job_id) for user, job_ids in wanted.items() for job_id in job_ids]
@@ -201,7 +201,7 @@ def newest(users: Collection[type_of_user], limit: int, *, own: bool) -> dict[ty
     """
     try:
         return policy().newest(users, limit, own=own)
-    except (OperationalError, InterfaceError):
+    except UNAVAILABLE:
         raise
     except Exception as error:
         if len(users) > 1:
@@ -218,13 +218,8 @@ def _ids(jobs: "Iterable[ProcessingJob]") -> list[str]:
     return [job.pk for job in jobs]
 
 
-def _jobs() -> "QuerySet[ProcessingJob]":
-    """Return the jobs where they are written, since a replica may lag."""
-    return ProcessingJob.objects.using(router.db_for_write(ProcessingJob))
-
-
 def _pieces(job_ids: Collection[str]) -> Iterator[list[str]]:
-    return batched(job_ids, most_ids(router.db_for_write(ProcessingJob)))
+    return batched(job_ids, most_ids(database_alias()))
 
 
 @checks.register()

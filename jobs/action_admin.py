@@ -1,13 +1,13 @@
 """In the admin: what may be done to jobs, in the name of who is signed in, and the list of who did what."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from .admin_tables import moment, table
 from .lifecycle import ProcessingJobLifecycle
 from .models import JobAction
 from .states import Status
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[JobAction]
 else:
     ModelAdmin = admin.ModelAdmin
+
+Act = Callable[[ProcessingJobLifecycle, Any], str]  # does something to a job, in a user's name
 
 ACTIONS_SHOWN = 50  # on a job's page, the most recent
 
@@ -49,15 +51,12 @@ def table_of_actions(job_id: str) -> SafeString:
     actions = list(JobAction.objects.filter(job_id=job_id)[: ACTIONS_SHOWN + 1])
     if not actions:
         return SafeString("-")
-    head = format_html_join("", "<th>{}</th>", ((name,) for name in ("Time", "Who", "What", "Seq", "Detail")))
-    rows = format_html_join("", "<tr>" + "<td>{}</td>" * 5 + "</tr>", map(_cells, actions[:ACTIONS_SHOWN]))
-    table = format_html('<table class="job-log"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, rows)
-    return table + format_html("<p>{}</p>", "Earlier ones are not shown." if actions[ACTIONS_SHOWN:] else "")
+    below = "Earlier ones are not shown." if actions[ACTIONS_SHOWN:] else ""
+    return table(("Time", "Who", "What", "Seq", "Detail"), map(_cells, actions[:ACTIONS_SHOWN]), below)
 
 
 def _cells(action: JobAction) -> tuple[Any, ...]:
-    time = timezone.localtime(action.time).isoformat(sep=" ", timespec="milliseconds")
-    return time, action.who, action.get_action_display(), action.seq, action.detail
+    return moment(action.time), action.who, action.get_action_display(), action.seq, action.detail
 
 
 # What may be done: each says what came of it
@@ -77,13 +76,21 @@ def retry(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
     return f"queued again, as attempt {lifecycle.job.attempt}."
 
 
-def make_public(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    """Let anyone watch a job."""
-    lifecycle.edit(public=True, by=user)
-    return "public: anyone may watch it."
+def delete(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+    """Delete a job."""
+    lifecycle.delete(by=user)
+    return "deleted."
 
 
-def make_private(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    """Let nobody watch a job but its owner and the staff."""
-    lifecycle.edit(public=False, by=user)
-    return "private: only its owner and the staff may watch it."
+def _edit(said: str, **wanted: Any) -> Act:
+    def edit(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
+        lifecycle.edit(by=user, **wanted)
+        return said
+
+    return edit
+
+
+make_public = _edit("public: anyone may watch it.", public=True)
+make_private = _edit("private: only its owner and the staff may watch it.", public=False)
+keep = _edit("kept for good.", keep=True)
+let_go = _edit("goes when it is old, like others.", keep=False)

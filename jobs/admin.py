@@ -12,12 +12,12 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from . import action_admin, validation
 from .access import policy
+from .admin_tables import moment, table
 from .database import UNAVAILABLE
 from .exceptions import DuplicateJob, InvalidValue, JobError
 from .ids import is_job_id
@@ -205,17 +205,12 @@ class ProcessingJobAdmin(RetentionAdmin):
     def event_log(self, job: ProcessingJob) -> SafeString:
         """Show the most recent events as a table, and how many came before."""
         events = list(job.events.defer("metadata").order_by("-seq")[:EVENTS_SHOWN])
-        rows = format_html_join("", "<tr>" + "<td>{}</td>" * 6 + "</tr>", map(_cells, events))
-        head = format_html_join(
-            "", "<th>{}</th>", ((name,) for name in ("Seq", "Time", "Kind", "Status", "%", "Message"))
-        )
-        table = format_html('<table class="job-log"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, rows)
         # What there ever was, by the last position: to count rows would be to read them all.
         earlier = max(job.seq - len(events), 0)
         words = _counted(earlier, "earlier event is", "earlier events are") if earlier else ""
         if job.floor:
             words += f" {KEPT_BELOW_FLOOR.format(job.floor)}"
-        return table + format_html("<p>{}</p>", words)
+        return table(("Seq", "Time", "Kind", "Status", "%", "Message"), map(_cells, events), words)
 
     @admin.display(description="Progress over time")
     def course(self, job: ProcessingJob) -> SafeString:
@@ -248,7 +243,7 @@ class ProcessingJobAdmin(RetentionAdmin):
         self,
         request: HttpRequest,
         jobs: "QuerySet[ProcessingJob]",
-        act: Callable[[ProcessingJobLifecycle, Any], str],
+        act: action_admin.Act,
         *,
         logs: bool = True,
     ) -> None:
@@ -279,9 +274,8 @@ class ProcessingJobAdmin(RetentionAdmin):
 
 
 def _cells(event: JobEvent) -> tuple[Any, ...]:
-    time = timezone.localtime(event.timestamp).isoformat(sep=" ", timespec="milliseconds")
     status, percent = event.get_status_display(), _percent(event.progress)
-    return event.seq, time, event.get_kind_display(), status, percent, event.message
+    return event.seq, moment(event.timestamp), event.get_kind_display(), status, percent, event.message
 
 
 def _percent(progress: float | None) -> str:

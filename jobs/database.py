@@ -20,7 +20,7 @@ from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from .batches import MANY_IDS
-from .models import ProcessingJob
+from .models import ProcessingJob, ProcessingJobQuerySet
 
 R = TypeVar("R")
 
@@ -32,10 +32,20 @@ CONFLICTS = frozenset({"40001", "40P01"})
 CLOCK_SECONDS = 60.0  # for which a look at the database's clock is good
 
 
+def database_alias() -> str:
+    """Return the alias of the database that jobs are written to, and read from where a replica may lag."""
+    return router.db_for_write(ProcessingJob)
+
+
 def connection_to_write() -> BaseDatabaseWrapper:
     """Return this thread's connection to the database that jobs are written to."""
-    connection: BaseDatabaseWrapper = connections[router.db_for_write(ProcessingJob)]
+    connection: BaseDatabaseWrapper = connections[database_alias()]
     return connection
+
+
+def jobs_as_written() -> ProcessingJobQuerySet:
+    """Return the jobs where they are written, since a replica may lag."""
+    return ProcessingJob.objects.using(database_alias())
 
 
 def most_ids(alias: str) -> int:
@@ -110,7 +120,7 @@ def _is_conflict(error: Error) -> bool:
 @checks.register()
 def check_autocommit(**_: Any) -> list[checks.CheckMessage]:
     """Check at start that what is written is committed."""
-    alias = router.db_for_write(ProcessingJob)
+    alias = database_alias()
     if settings.DATABASES.get(alias, {}).get("AUTOCOMMIT", True):
         return []
     words = f"The database {alias!r} has AUTOCOMMIT off: no job could be written but within atomic(). Leave it on."

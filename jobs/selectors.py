@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import router
 from django.db.models import F, Q
 from django.db.models.functions import Substr
 from django.db.models.lookups import Exact
 
 from .access import policy, type_of_user
 from .batches import MAX_IDS, batched
-from .database import most_ids
+from .database import database_alias, jobs_as_written, most_ids
 from .models import JobEvent, ProcessingJob, readable
 
 MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
@@ -34,11 +33,6 @@ class Span(NamedTuple):
     epoch: str
     after: int
     upto: int
-
-
-def database_alias() -> str:
-    """Return the alias of the database that holds the jobs: the one that is written to, since a replica may lag."""
-    return router.db_for_write(ProcessingJob)
 
 
 def get_visible_job(user: type_of_user, job_id: str) -> ProcessingJob | None:
@@ -83,13 +77,13 @@ def _has_name(names: Collection[str]) -> Q:
 
 def get_jobs(job_ids: Iterable[str]) -> list[ProcessingJob]:
     """Return those jobs that exist, as they are now."""
-    jobs = ProcessingJob.objects.using(database_alias())
+    jobs = jobs_as_written()
     return [job for some in batched(job_ids, MAX_IDS) for job in jobs.filter(pk__in=some)]
 
 
 def heads(job_ids: Sequence[str]) -> dict[str, Head]:
     """Return the head of each of the jobs that exist, as it is now."""
-    jobs = ProcessingJob.objects.using(database_alias())
+    jobs = jobs_as_written()
     found = {}
     for some in batched(job_ids, most_ids(jobs.db)):
         rows = jobs.filter(pk__in=some).values_list("pk", *Head._fields)
@@ -99,7 +93,7 @@ def heads(job_ids: Sequence[str]) -> dict[str, Head]:
 
 def jobs_changed_since(since: datetime) -> list[tuple[str, str, str, datetime]]:
     """Return id, epoch, status and time of each change of status since a time, oldest first."""
-    jobs = ProcessingJob.objects.using(database_alias())
+    jobs = jobs_as_written()
     changed = jobs.filter(status_changed_at__gte=since).order_by("status_changed_at")
     return list(changed.values_list("pk", "epoch", "status", "status_changed_at"))
 

@@ -10,13 +10,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
-from django.conf import settings
 from django.core import mail
-from django.core.checks import CheckMessage, Error, register
 from django.db import close_old_connections, connections
+
+from .number_settings import number_setting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,12 +71,7 @@ def _with_fresh_connection(call: Callable[[], R]) -> R:
         close_old_connections()
 
 
-def max_threads() -> int:
-    """Return how many threads write for asynchronous code."""
-    size: int = getattr(settings, "JOBS_MAX_THREADS", MAX_THREADS)
-    return size
-
-
+max_threads = number_setting("JOBS_MAX_THREADS", MAX_THREADS, 1, 1_000, "jobs.E003")
 _pool = ThreadPool("jobs-db", max_threads)  # for those who write; `progress.delivery.reads` has another for who watches
 
 
@@ -89,12 +84,3 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
     if getattr(AsyncToSync.executors, "current", None) is not None:
         return await sync_to_async(function)(*args, **kwargs)
     return await _pool.run(function, *args, **kwargs)
-
-
-@register()
-def check_threads(**_: Any) -> list[CheckMessage]:
-    """Check at start how many threads are asked for."""
-    size = getattr(settings, "JOBS_MAX_THREADS", MAX_THREADS)
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 1_000:
-        return [Error(f"JOBS_MAX_THREADS = {size!r} must be a whole number from 1 to 1,000.", id="jobs.E003")]
-    return []

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psycopg
 
 from tests.ports import free_port
-from tests.servers import POLL_SECONDS, wait_until
+from tests.servers import POLL_SECONDS, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_SECONDS = 60.0  # how long a command may take
@@ -47,7 +47,7 @@ def _environment(own: dict[str, str]) -> dict[str, str]:
     return {**kept, "DJANGO_DEBUG": "1", "PYTHONUNBUFFERED": "1", **own}
 
 
-class Served:
+class Served(Server):
     """A server process; ``start`` brings it back on the same port."""
 
     site: "Site"  # the installation that it serves
@@ -66,26 +66,12 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}"
         self._command = _server_command(kind, self.port, options, application)
-        self._log = folder / f"{kind}-{self.port}.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        assert self._process is not None, "it was never started"
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the process lives."""
-        return self._process is not None and self._process.poll() is None
+        self.log = folder / f"{kind}-{self.port}.log"
 
     def start(self) -> "Served":
         """Start it, unless it runs, and wait until it answers HTTP."""
         if not self.running:
-            with self._log.open("ab") as output:
-                self._process = subprocess.Popen(self._command, cwd=ROOT, env=self.env, stdout=output, stderr=output)
-            wait_until(self._answers, self._process, self._log)
+            self.launch(self._command, self._answers, cwd=ROOT, env=self.env)
         return self
 
     def kill(self) -> None:
@@ -98,13 +84,11 @@ class Served:
 
     def signal(self, number: Signals) -> None:
         """Send it a signal, and don't wait."""
-        assert self._process is not None, "it was never started"
-        self._process.send_signal(number)
+        self.process.send_signal(number)
 
     def wait(self) -> int:
         """Wait until it has ended, and return its exit status."""
-        assert self._process is not None, "it was never started"
-        return self._process.wait(STOP_SECONDS)
+        return self.process.wait(STOP_SECONDS)
 
     def wait_for_log(self, text: str, times: int = 1) -> None:
         """Wait until it has printed something so often, of which nothing else tells."""
@@ -115,7 +99,7 @@ class Served:
 
     def log_text(self) -> str:
         """Return all that it has printed, over all its starts."""
-        return self._log.read_text(errors="replace")
+        return self.log.read_text(errors="replace")
 
     def _end(self, how: Signals) -> int:
         self.signal(how)

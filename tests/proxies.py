@@ -19,14 +19,14 @@ import pytest
 from tests.certificates import certificate
 from tests.installation import ROOT
 from tests.ports import free_port
-from tests.servers import children, wait_until
+from tests.servers import Server, children, wait_until
 
 PROGRAMS = ("nginx", "haproxy", "caddy")
 SECONDS = 20.0  # how long a check, a reload or an end may take
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 
-class Proxy:
+class Proxy(Server):
     """One program with its file.
 
     Args:
@@ -50,13 +50,6 @@ class Proxy:
         self.log = folder / f"{self.program}.log"
         self.config = folder / self.file
         self.config.write_text(self._adapted((ROOT / "deploy" / self.file).read_text()))
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The id of the process that was started."""
-        assert self._process is not None, "it was never started"
-        return self._process.pid
 
     @property
     def trusting(self) -> ssl.SSLContext:
@@ -65,21 +58,18 @@ class Proxy:
 
     def start(self) -> "Proxy":
         """Start it, and wait until it listens."""
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(self._words(self.command), stdout=output, stderr=output, env=self._env)
-        wait_until(self._listens, self._process, self.log)
+        self.launch(self._words(self.command), self._listens, env=self._env)
         return self
 
     def close(self) -> None:
         """End it at once."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(SECONDS)
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(SECONDS)
 
     def wait_for_log(self, words: str) -> None:
         """Wait until it has printed something, of which nothing else tells."""
-        assert self._process is not None, "it was never started"
-        wait_until(lambda: words in self.log.read_text(errors="replace"), self._process, self.log)
+        wait_until(lambda: words in self.log.read_text(errors="replace"), self.process, self.log)
 
     def checked(self) -> "subprocess.CompletedProcess[str]":
         """Have the program itself check the file."""
@@ -90,8 +80,7 @@ class Proxy:
         """Have it read its file again, as its service does, and wait until it has."""
         before = set(children(self.pid))
         self._reload()
-        assert self._process is not None
-        wait_until(lambda: bool(set(children(self.pid)) - before), self._process, self.log)
+        wait_until(lambda: bool(set(children(self.pid)) - before), self.process, self.log)
 
     def _reload(self) -> None:
         raise NotImplementedError

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -34,7 +35,36 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
         time.sleep(POLL_SECONDS)
 
 
-class RedisServer:
+class Server:
+    """A process that serves, once it was started, and all that it prints, over all its starts."""
+
+    log: Path
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """What was started last."""
+        assert self._process is not None, "it was never started"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def launch(self, command: list[str], answers: Callable[[], bool], **options: Any) -> None:
+        """Start it, and wait until it answers."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, **options)
+        wait_until(answers, self._process, self.log)
+
+
+class RedisServer(Server):
     """A Redis of our own, which can be killed and started again on its port.
 
     ``program`` is None for one that was given: it is nobody's to kill.
@@ -45,18 +75,15 @@ class RedisServer:
         self.port = free_port() if program else urlsplit(url).port or 6379
         self.host = "127.0.0.1" if program else urlsplit(url).hostname or "localhost"
         self.url = url or f"redis://127.0.0.1:{self.port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="progress-redis-"))
+        self.log = self._folder / "log"
 
     def start(self) -> None:
         """Start it, unless it runs, and wait until it answers."""
-        if self.program is None or (self._process and self._process.poll() is None):
+        if self.program is None or self.running:
             return
-        log = self._folder / "log"
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        with log.open("ab") as output:
-            self._process = subprocess.Popen([self.program, *options], stdout=output, stderr=output)
-        wait_until(self._answers, self._process, log)
+        self.launch([self.program, *options], self._answers)
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
@@ -67,12 +94,11 @@ class RedisServer:
         """Have it answer nothing, though it is there and takes connections, for as long as the block runs."""
         if self.program is None:
             pytest.skip("no Redis that may be stopped: REDIS_URL names one that is not ours")
-        assert self._process is not None, "it was never started"
-        self._process.send_signal(signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it in good order."""
@@ -87,9 +113,8 @@ class RedisServer:
     def _end(self, how: signal.Signals) -> None:
         if self.program is None:
             pytest.skip("no Redis that may be stopped: REDIS_URL names one that is not ours")
-        assert self._process is not None, "it was never started"
-        self._process.send_signal(how)
-        self._process.wait(START_SECONDS)
+        self.process.send_signal(how)
+        self.process.wait(START_SECONDS)
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1) as link:

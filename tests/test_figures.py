@@ -13,7 +13,7 @@ from progress.conf import Conf
 from progress.delivery import feed_watcher, log_reader, reads, window
 from progress.protocol.codes import CloseCode
 from progress.protocol.commands import MAX_JOBS
-from progress.transports import session
+from progress.transports import message_queue
 from progress.transports.daphne import frame_writer
 from progress_site import health
 from tests.documents import BY_HAND
@@ -69,7 +69,7 @@ SENTENCES = {
     "A read that takes {} seconds": reads.READ_SECONDS,
     "keep theirs for {} seconds": threads.KEEP_SECONDS,
     "past {} KiB there the writing pauses": frame_writer.BUFFER_BYTES / KIB,
-    "takes nothing more while {} messages": session.MAX_QUEUED_MESSAGES,
+    "takes nothing more while {} messages": message_queue.MAX_QUEUED_MESSAGES,
     "last reported, once that is {} s ago": terminal.QUIET_SECONDS,
     "the heartbeat interval plus {} seconds": client.GRACE_SECONDS,
     "the element waits for it, {} seconds": in_script("job-watch.js", "waitSeconds"),

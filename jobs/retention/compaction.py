@@ -10,15 +10,14 @@ from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
-from django.core import checks
-from django.db import router, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists
 
 from .. import database
-from ..database import UNAVAILABLE, with_retries
+from ..database import UNAVAILABLE, database_alias, jobs_as_written, with_retries
 from ..models import JobRun, ProcessingJob, ProcessingJobQuerySet
+from ..number_settings import number_setting
 from ..states import TERMINAL
 from .curve import MAX_POINTS
 from .runs import Log, Run, course, earlier_runs, first_and_last_tick, log_of, present_run, ticks_of
@@ -36,16 +35,13 @@ Steps = Generator[int, None, bool]
 Pause = Callable[[float], Any]  # waits so many seconds; returns true to have the work ended
 
 
-def compact_seconds() -> float:
-    """Return how long the log of an ended job is left as it is."""
-    seconds: float = getattr(settings, "JOBS_COMPACT_SECONDS", COMPACT_SECONDS)
-    return seconds
+compact_seconds = number_setting("JOBS_COMPACT_SECONDS", COMPACT_SECONDS, 0, 31_536_000, "jobs.E006")
 
 
 def due_jobs() -> ProcessingJobQuerySet:
     """Return the jobs whose logs are to be compacted by now, those that ended first before others."""
     latest = with_retries(database.now) - timedelta(seconds=compact_seconds())
-    return _jobs().filter(compact_after__lte=latest, status__in=TERMINAL).order_by("compact_after")
+    return jobs_as_written().filter(compact_after__lte=latest, status__in=TERMINAL).order_by("compact_after")
 
 
 def compact_due(most: int = 100) -> Iterator[int]:
@@ -67,7 +63,7 @@ def compact_due(most: int = 100) -> Iterator[int]:
             raise
         except Exception as error:  # whatever is wrong with a row, it harms its own job only
             logger.warning("The log of job %s can't be compacted: %r", job_id, error)
-            _jobs().filter(pk=job_id).update(compact_after=with_retries(database.now) + PUT_OFF)
+            jobs_as_written().filter(pk=job_id).update(compact_after=with_retries(database.now) + PUT_OFF)
 
 
 def compact(job_id: str, *, pause: Pause = time.sleep) -> bool:
@@ -102,14 +98,13 @@ def compacting(job_id: str) -> Steps:
         Whether it was done; not if there is no such job, or it was retried meanwhile.
 
     """
-    job = _jobs().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
+    job = jobs_as_written().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
     if job is None:
         return False
-    log = log_of(job, _alias())
-    runs = [*earlier_runs(job, log), present_run(job)]
-    if _is_worthwhile(job, log):
-        recorded, made, kept = _recorded(job), list[JobRun](), set[int]()
-        for number, run in enumerate(runs, 1):
+    log, recorded = log_of(job, database_alias()), _recorded(job)
+    if job.attempt in recorded or _has_many_ticks(log):
+        made, kept = list[JobRun](), set[int]()
+        for number, run in enumerate([*earlier_runs(job, log), present_run(job)], 1):
             if run.attempt not in recorded:
                 made.append(_record_of(job, run, log))
             kept.update(first_and_last_tick(log, run))
@@ -119,17 +114,17 @@ def compacting(job_id: str) -> Steps:
             return False
         yield from _delete_ticks(job, log, kept)
     # A retry has cleared it already, and another end has set another time.
-    _jobs().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
+    jobs_as_written().filter(pk=job.pk, attempt=job.attempt, compact_after=job.compact_after).update(compact_after=None)
     return True
 
 
-def _is_worthwhile(job: ProcessingJob, log: Log) -> bool:
-    """Return whether rows are saved by it: so few ticks are as small as the curve, unless that was made already."""
-    return job.attempt in _recorded(job) or len(ticks_of(log).values_list("seq")[: MAX_POINTS + 1]) > MAX_POINTS
+def _has_many_ticks(log: Log) -> bool:
+    """Return whether rows are saved by compacting it: a few ticks are as small as the curve would be."""
+    return ticks_of(log)[: MAX_POINTS + 1].count() > MAX_POINTS
 
 
 def _recorded(job: ProcessingJob) -> set[int]:
-    return set(JobRun.objects.using(_alias()).filter(job_id=job.pk).values_list("attempt", flat=True))
+    return set(JobRun.objects.using(database_alias()).filter(job_id=job.pk).values_list("attempt", flat=True))
 
 
 def _record_of(job: ProcessingJob, run: Run, log: Log) -> JobRun:
@@ -144,7 +139,7 @@ def _raise_floor(job: ProcessingJob, made: list[JobRun]) -> bool:
     """
 
     def record(connection: BaseDatabaseWrapper) -> bool:
-        same = _jobs().filter(pk=job.pk, epoch=job.epoch, attempt=job.attempt, status__in=TERMINAL)
+        same = jobs_as_written().filter(pk=job.pk, epoch=job.epoch, attempt=job.attempt, status__in=TERMINAL)
         with transaction.atomic(using=connection.alias):
             is_same = bool(same.filter(floor__lte=job.seq).update(floor=job.seq))
             if is_same:
@@ -181,24 +176,6 @@ def _delete(job: ProcessingJob, ticks: Log, upto: int, kept: list[int]) -> int:
 
     That is asked by the same statement: a job of the same id that was made meanwhile has a log of its own.
     """
-    below_floor = Exists(_jobs().filter(pk=job.pk, epoch=job.epoch, floor__gte=upto))
+    below_floor = Exists(jobs_as_written().filter(pk=job.pk, epoch=job.epoch, floor__gte=upto))
     deleted, _ = ticks.filter(below_floor).exclude(seq__in=kept).delete()
     return deleted
-
-
-def _alias() -> str:
-    return router.db_for_write(ProcessingJob)
-
-
-def _jobs() -> ProcessingJobQuerySet:
-    return ProcessingJob.objects.using(_alias())
-
-
-@checks.register()
-def check_compact_seconds(**_: object) -> list[checks.CheckMessage]:
-    """Check at start how long the logs of ended jobs are left as they are."""
-    seconds = getattr(settings, "JOBS_COMPACT_SECONDS", COMPACT_SECONDS)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 31_536_000:
-        words = f"JOBS_COMPACT_SECONDS = {seconds!r} must be a number from 0 to 31,536,000."
-        return [checks.Error(words, id="jobs.E006")]
-    return []

@@ -9,12 +9,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
-from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
 from django.db import connections
 
 from ..database import UNAVAILABLE, connection_to_write
+from ..number_settings import number_setting
 from . import deletion, space
 from .compaction import compact_due
 from .failures import Failures, raise_first
@@ -25,9 +25,11 @@ from .pruning import Retention, prune
 logger = logging.getLogger(__name__)
 
 SECONDS = 10.0  # between two passes, unless ``JOBS_HOUSEKEEPING_SECONDS`` says otherwise
-MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 STOP_SECONDS = 5.0  # for which a process that ends waits for the batch under way
 
+seconds = number_setting("JOBS_HOUSEKEEPING_SECONDS", SECONDS, 0.1, 86_400, "jobs.E023")
+
+R = TypeVar("R")
 Task = Callable[[], Iterable[object]]  # does a batch at each step
 
 
@@ -122,13 +124,12 @@ class Housekeeper:
 
     def tidy(self) -> bool:
         """Run one pass, unless another process does that; return whether it ran."""
-        holds: list[bool] = []
-        self._attempt("the lease", lambda: holds.append(self._lease.take()))
-        if any(holds):
+        holds = bool(self._attempt("the lease", self._lease.take))
+        if holds:
             for task in TASKS:
                 self._attempt(task.__name__, partial(self._work, task))
         self._attempt("closing the connection", connection_to_write().close)
-        return any(holds)
+        return holds
 
     def finish(self) -> None:
         """Let another process take over at once."""
@@ -144,29 +145,14 @@ class Housekeeper:
     def _may_go_on(self) -> bool:
         return not self._stopping.is_set() and self._lease.keep()
 
-    def _attempt(self, name: str, work: Callable[[], None]) -> None:
-        """Do something that the next pass does again if it fails; log that it does, once."""
+    def _attempt(self, name: str, work: Callable[[], R]) -> R | None:
+        """Do something that the next pass does again if it fails, and return its answer; log that it fails, once."""
         try:
-            work()
+            answer = work()
         except Exception as error:  # whatever it is: the other tasks go on, and so does the process
             if name not in self._failing:
                 logger.warning("Housekeeping (%s) fails: %r. It is tried again.", name, error)
             self._failing.add(name)
-        else:
-            self._failing.discard(name)
-
-
-def seconds() -> float:
-    """Return the seconds between two passes."""
-    value: float = getattr(settings, "JOBS_HOUSEKEEPING_SECONDS", SECONDS)
-    return value
-
-
-@register()
-def check_seconds(**_: object) -> list[CheckMessage]:
-    """Check the setting at start."""
-    value = getattr(settings, "JOBS_HOUSEKEEPING_SECONDS", SECONDS)
-    if type(value) in (int, float) and MIN_SECONDS <= value <= MAX_SECONDS:
-        return []
-    words = f"JOBS_HOUSEKEEPING_SECONDS = {value!r:.50} must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:,.0f}."
-    return [Error(words, id="jobs.E023")]
+            return None
+        self._failing.discard(name)
+        return answer

@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from .. import database
 from ..database import UNAVAILABLE, connection_to_write, with_retries
 from ..models import ProcessingJob
+from ..number_settings import is_number
 from ..states import TERMINAL
 from . import deletion
 from .failures import Failures, raise_first
@@ -175,11 +176,11 @@ def check_retention(**_: Any) -> list[CheckMessage]:
             f"dictionary of such numbers by status: {', '.join(sorted(TERMINAL))}."
         )
         problems.append(Error(words, id="jobs.E021"))
-    if count is not None and not (type(count) is int and 1 <= count <= MAX_COUNT):
+    if count is not None and not is_number(count, int, 1, MAX_COUNT):
         words = f"JOBS_KEEP_COUNT = {count!r:.50} must be None or a whole number from 1 to {MAX_COUNT:,}."
         problems.append(Error(words, id="jobs.E022"))
     return problems
 
 
 def _is_days(value: Any) -> bool:
-    return type(value) in (int, float) and MIN_DAYS <= value <= MAX_DAYS
+    return is_number(value, float, MIN_DAYS, MAX_DAYS)

@@ -10,6 +10,7 @@ from django.db.models import Model, ProtectedError, QuerySet, RestrictedError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 
+from .. import action_admin
 from ..database import connection_to_write
 from ..exceptions import JobNotFound
 from ..lifecycle import ProcessingJobLifecycle
@@ -32,12 +33,12 @@ class RetentionAdmin(ModelAdmin):
     @admin.action(description="Keep for good", permissions=["control"])
     def keep_jobs(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
         """Have the chosen jobs never pruned."""
-        self._act(request, queryset, _keep)
+        self._act(request, queryset, action_admin.keep)
 
     @admin.action(description="Let go when they are old", permissions=["control"])
     def let_go(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> None:
         """Have the chosen jobs pruned like others."""
-        self._act(request, queryset, _let_go)
+        self._act(request, queryset, action_admin.let_go)
 
     @admin.action(description="Delete", permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: "QuerySet[ProcessingJob]") -> HttpResponseBase | None:
@@ -46,13 +47,13 @@ class RetentionAdmin(ModelAdmin):
         if lacking or forbidding or not request.POST.get("post"):
             return delete_selected(self, request, queryset)
         self.log_deletions(request, queryset)
-        self._act(request, queryset, _delete, logs=False)
+        self._act(request, queryset, action_admin.delete, logs=False)
         return None
 
     def delete_model(self, request: HttpRequest, obj: ProcessingJob) -> None:
         """Delete a job."""
         with contextlib.suppress(JobNotFound):  # deleted by another meanwhile
-            _delete(ProcessingJobLifecycle(obj.pk), request.user)
+            action_admin.delete(ProcessingJobLifecycle(obj.pk), request.user)
 
     def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
         """Go back to the list; Django would not, since nobody may change a job."""
@@ -82,18 +83,3 @@ class RetentionAdmin(ModelAdmin):
     def _may_delete(self, request: HttpRequest, model: type[Model]) -> bool:
         of_model = self.admin_site._registry.get(model)
         return of_model is None or of_model.has_delete_permission(request)
-
-
-def _keep(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    lifecycle.edit(keep=True, by=user)
-    return "kept for good."
-
-
-def _let_go(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    lifecycle.edit(keep=False, by=user)
-    return "goes when it is old, like others."
-
-
-def _delete(lifecycle: ProcessingJobLifecycle, user: Any) -> str:
-    lifecycle.delete(by=user)
-    return "deleted."

@@ -5,13 +5,12 @@ It holds with no server running, and takes no query that looks for long jobs.
 
 import logging
 
-from django.conf import settings
-from django.core import checks
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..database import connection_to_write
 from ..models import ProcessingJob
+from ..number_settings import number_setting
 from .curve import stride
 from .runs import Log, Run, earlier_runs, log_of, present_run, superseded
 
@@ -22,10 +21,7 @@ TRIM_EVERY = 500  # events
 MOST_AT_ONCE = 2_000  # events that the floor moves, so that a job which was never trimmed is caught up with in steps
 
 
-def log_tail() -> int:
-    """Return how many events of a running job are kept, at least."""
-    tail: int = getattr(settings, "JOBS_LOG_TAIL", LOG_TAIL)
-    return tail
+log_tail = number_setting("JOBS_LOG_TAIL", LOG_TAIL, 1_000, 10_000_000, "jobs.E005")
 
 
 def trim(job: ProcessingJob) -> None:
@@ -64,13 +60,3 @@ def _trim(connection: BaseDatabaseWrapper, job: ProcessingJob, tail: int) -> Non
 
 def _leave_candidates(log: Log, run: Run, *, after: int, upto: int) -> None:
     superseded(log, run, after=after, upto=upto, stride=stride(run.after, run.upto)).delete()
-
-
-@checks.register()
-def check_log_tail(**_: object) -> list[checks.CheckMessage]:
-    """Check at start how much of a log is to be kept."""
-    tail = getattr(settings, "JOBS_LOG_TAIL", LOG_TAIL)
-    if isinstance(tail, bool) or not isinstance(tail, int) or not 1_000 <= tail <= 10_000_000:
-        words = f"JOBS_LOG_TAIL = {tail!r} must be a whole number from 1,000 to 10,000,000."
-        return [checks.Error(words, id="jobs.E005")]
-    return []

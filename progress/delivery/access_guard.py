@@ -14,7 +14,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError
+from django.db import Error
 
 from ..conf import conf
 from ..identity.identity import Identity, Proof
@@ -24,6 +24,7 @@ from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
+from ..source.store import UNAVAILABLE
 from ..source.vocabulary import batched
 from .connection import Connection
 from .feed import Feed
@@ -135,11 +136,11 @@ class AccessGuard:
             if proof is not None:
                 known.setdefault(proof.backend, {})[proof] = user
         users: dict[Proof, Any] = {}
-        silent: OperationalError | InterfaceError | None = None
+        silent: Error | None = None
         for backend, some in known.items():
             try:
                 users |= await self._users.setdefault(backend, Questions(recheck)).answers(some)
-            except (OperationalError, InterfaceError) as error:
+            except UNAVAILABLE as error:
                 silent = error
         if silent is not None:
             if not users:

@@ -6,8 +6,7 @@ in order. The channel layer may lose events: what is missing, `progress.delivery
 
 import asyncio
 import logging
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -43,11 +42,10 @@ from .feed import Feed
 from .idle import IdleConnections, subscribing
 from .log_reader import LogReader
 from .subscription import Subscription
+from .tasks import Tasks
 from .watched_job import WatchedJob
 
 logger = logging.getLogger(__name__)
-
-RESTART_SECONDS = 1.0  # before a task that failed is started again
 
 
 class Hub:
@@ -64,8 +62,8 @@ class Hub:
         self.reader = self._new_reader()
         self.idle = IdleConnections(self.connections, self.feed)
         self.guard = AccessGuard(self.connections, self.jobs, self.feed)
-        self._tasks: set[asyncio.Future[None]] = set()  # cancelled when the last connection leaves
-        self._stopping: set[asyncio.Future[None]] = set()  # of subscribers that are no longer used
+        self._tasks = Tasks()  # cancelled when the last connection leaves
+        self._stopping = Tasks()  # of subscribers that are no longer used
         self.arrivals = Arrivals(self.loop, self.dispatch)
         self._feeds_pending = 0  # subscriptions to feeds that are being made
 
@@ -81,10 +79,10 @@ class Hub:
             shared = layers.shared_count(layer)
             self.places = Places(shared)
             for work in (self.reader.run, self.feed.run, self.guard.run, self.idle.run, self._send_heartbeats):
-                self._start(_forever(work), self._tasks)
-            self._start(self._join_group(ACCESS_GROUP), self._tasks)
+                self._tasks.keep_up(work)
+            self._tasks.start(self._join_group(ACCESS_GROUP))
             if shared is not None:
-                self._start(_forever(self.places.run), self._tasks)
+                self._tasks.keep_up(self.places.run)
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection and its subscriptions; the last stops the hub."""
@@ -96,21 +94,12 @@ class Hub:
             self.unsubscribe(connection, job_id)
         self.unsubscribe_feed(connection)
         if not self.connections:
-            self._stop()
-
-    def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self.subscriber is not None:
-            self._start(self.subscriber.stop(), self._stopping)
+            self._tasks.cancel()
+            if self.subscriber is not None:
+                self._stopping.start(self.subscriber.stop())
 
     def _new_reader(self) -> LogReader:
         return LogReader(self.jobs, self._layer_works, self.feed.sweep)
-
-    def _start(self, work: Awaitable[None], tasks: set[asyncio.Future[None]]) -> None:
-        task = asyncio.ensure_future(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
 
     async def _send_heartbeats(self) -> None:
         while True:
@@ -189,7 +178,7 @@ class Hub:
 
     def _resume_stopped(self, job: WatchedJob, stopped: list[Subscription]) -> None:
         for subscription in stopped:
-            self._start(self._resume(job, subscription), self._tasks)
+            self._tasks.start(self._resume(job, subscription))
 
     async def _resume(self, job: WatchedJob, stopped: Subscription) -> None:
         with job.subscribing():
@@ -257,8 +246,7 @@ class Hub:
 
     def compare(self, job_id: str) -> None:
         """Have a job compared with the database, from any thread, since it was deleted."""
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._compare, job_id)
+        self._soon(self._compare, job_id)
 
     def _compare(self, job_id: str) -> None:
         job = self.jobs.get(job_id)
@@ -280,8 +268,11 @@ class Hub:
 
     def access_changed(self) -> None:
         """Have the guard ask soon, from any thread."""
+        self._soon(self.guard.hurry)
+
+    def _soon(self, work: Callable[..., None], *arguments: Any) -> None:
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.guard.hurry)
+            self.loop.call_soon_threadsafe(work, *arguments)
 
     def dispatch(self, publications: Sequence[Publication]) -> None:
         """Give events to the jobs and feeds that are watched; they may come more than once and in any order.
@@ -298,15 +289,3 @@ class Hub:
             if job is not None and not job.offer(of_job):
                 logger.debug("An event of job %s is missing before %d", job_id, of_job[-1].seq)
                 self.reader.mark(job)
-
-
-async def _forever(work: Callable[[], Awaitable[None]]) -> None:
-    """Run until cancelled; start again after whatever error, so that nobody's updates end for good."""
-    while True:
-        try:
-            await work()
-        except (Error, sqlite3.Error) as error:
-            logger.warning("The database can't be read (%s); trying again.", error)
-        except Exception:
-            logger.exception("This should not happen; trying again.")
-        await asyncio.sleep(RESTART_SECONDS)

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from django.db import InterfaceError, OperationalError
-
+from ..source.store import UNAVAILABLE
 from ..source.vocabulary import MANY_IDS, MAX_IDS
 from . import reads
 
@@ -51,7 +50,7 @@ class Questions(Generic[K, V, A]):
             began = loop.time()
             try:
                 answers.update(await reads.in_thread(self._ask, dict(batch)))
-            except (OperationalError, InterfaceError):
+            except UNAVAILABLE:
                 self._size = max(1, len(batch) // 10)
                 raise
             except Exception as error:  # of a user model of the host's own, say, which is to harm one client only

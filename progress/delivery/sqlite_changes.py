@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from django.db import connections
 
-from ..source.store import selectors
+from ..source.store import database_alias
 
 
 class DataVersion:
@@ -25,7 +25,7 @@ class DataVersion:
     @classmethod
     def of_database(cls) -> "DataVersion | None":
         """Return the counter of the jobs' database, or None if that is not an SQLite file."""
-        connection = connections[selectors.database_alias()]
+        connection = connections[database_alias()]
         path = str(connection.settings_dict["NAME"])
         if connection.vendor != "sqlite" or ":memory:" in path or "mode=memory" in path:
             return None

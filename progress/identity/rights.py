@@ -8,10 +8,8 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import InterfaceError, OperationalError
-
 from ..protocol.frames import FeedName
-from ..source.store import access, selectors, type_of_user
+from ..source.store import UNAVAILABLE, access, selectors, type_of_user
 from .grant import Grant
 
 if TYPE_CHECKING:
@@ -89,7 +87,7 @@ def newest(wanted: Collection[Rights], feed: FeedName, limit: int) -> dict[Right
     for rights in set(wanted) - set(unnamed):
         try:
             found[rights] = [job.pk for job in recent(rights, feed, limit)]
-        except (OperationalError, InterfaceError):
+        except UNAVAILABLE:
             raise
         except Exception as error:
             logger.warning("The access policy can't tell the newest jobs that a token names: %r", error)

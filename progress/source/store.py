@@ -7,7 +7,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.access import type_of_user
     from jobs.actions import record_of_token
     from jobs.actors import Actor, By, actor_of
-    from jobs.database import most_ids
+    from jobs.database import UNAVAILABLE, database_alias, most_ids
     from jobs.models import ProcessingJob
     from jobs.retention import housekeeping
     from jobs.retention.chart import course_chart
@@ -20,7 +20,7 @@ else:
     from ...jobs.access import type_of_user
     from ...jobs.actions import record_of_token
     from ...jobs.actors import Actor, By, actor_of
-    from ...jobs.database import most_ids
+    from ...jobs.database import UNAVAILABLE, database_alias, most_ids
     from ...jobs.models import ProcessingJob
     from ...jobs.retention import housekeeping
     from ...jobs.retention.chart import course_chart
@@ -30,6 +30,7 @@ else:
     from ...jobs.threads import ThreadPool
 
 __all__ = [
+    "UNAVAILABLE",
     "Actor",
     "By",
     "Head",
@@ -39,6 +40,7 @@ __all__ = [
     "access",
     "actor_of",
     "course_chart",
+    "database_alias",
     "housekeeping",
     "job_deleted",
     "job_event_committed",

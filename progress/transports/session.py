@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,12 +24,9 @@ from ..protocol.commands import Auth, Ping, Subscribe, SubscribeFeed, SubscribeM
 from ..protocol.exceptions import Refused
 from ..protocol.frames import FeedName
 from ..source.vocabulary import is_job_id
+from .message_queue import MessageQueue, Work
 
 logger = logging.getLogger(__name__)
-
-MAX_QUEUED_MESSAGES = 32  # that wait while the database answers an earlier one; no more are read meanwhile
-
-Work = Callable[[], Awaitable[None]]
 
 refusals = Refusals(logger)
 
@@ -50,8 +47,6 @@ class Session:
         "_places",
         "_queue",
         "_rate",
-        "_room",
-        "_worker",
         "connection",
     )
 
@@ -62,9 +57,7 @@ class Session:
         self._places: Places | None = None  # who gave it
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
-        self._queue: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
-        self._worker: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None  # set once the queue has room; None while nobody waits for that
+        self._queue = MessageQueue(connection, self._do)
 
     def __str__(self) -> str:
         return self._client or "A client"
@@ -77,13 +70,12 @@ class Session:
             subscription_of_url: Called in the session's task; returns the subscription, or raises `Refused`.
 
         """
-        self._enqueue(partial(self._identify, request, subscription_of_url))
+        self._queue.put(partial(self._identify, request, subscription_of_url))
 
     def end(self) -> None:
         """Leave the hub, give back the place in the limits, and stop the timer and the task."""
         self.connection.lost()
-        if self._worker is not None:
-            self._worker.cancel()
+        self._queue.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
         if self._client is not None and self._places is not None:
@@ -137,47 +129,22 @@ class Session:
             if isinstance(command, Ping):
                 self.connection.send(frames.pong())
             else:
-                self._enqueue(partial(self._handle, command), size)
+                self._queue.put(partial(self._handle, command), size)
         except Refused as refused:
             self._refuse(refused)
 
     async def wait_for_room(self) -> None:
-        """Return once the queue has room for another message, or the connection is closing: backpressure."""
-        while self._is_queue_full():
-            self._room = asyncio.Event()
-            await self._room.wait()
-            self._room = None
+        """Return once there is room for another message, or the connection is closing: backpressure."""
+        await self._queue.wait_for_room()
 
-    def _enqueue(self, work: Work, size: int = 0) -> None:
-        """Queue a piece of work; a task does one after another, and ends when the queue is empty."""
-        self._queue.append((work, size))
-        if self._worker is None:
-            self._worker = asyncio.ensure_future(self._run_queue())
-
-    async def _run_queue(self) -> None:
-        while self._queue and self.connection.is_accepting:
-            work, _ = self._queue.pop(0)
-            self._signal_room()
-            try:
-                await work()
-            except Refused as refused:
-                self._refuse(refused)
-            except Exception:
-                logger.exception("%s can't be served", self)
-                self.connection.close(CloseCode.RESYNC)
-        self._worker = None
-        self._signal_room()
-
-    def _signal_room(self) -> None:
-        if self._room is not None:
-            self._room.set()
-
-    def _is_queue_full(self) -> bool:
-        """Return whether the queue is full; never while one message waits alone, nor once the connection is closing."""
-        if len(self._queue) < 2 or not self.connection.is_accepting:
-            return False
-        size = sum(size for _, size in self._queue)
-        return size > conf.MAX_MESSAGE_BYTES or len(self._queue) >= MAX_QUEUED_MESSAGES
+    async def _do(self, work: Work) -> None:
+        try:
+            await work()
+        except Refused as refused:
+            self._refuse(refused)
+        except Exception:
+            logger.exception("%s can't be served", self)
+            self.connection.close(CloseCode.RESYNC)
 
     def _check(self, text: str | None, data: bytes | None) -> int:
         """Return the bytes of a message that may be taken."""

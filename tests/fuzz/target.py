@@ -170,7 +170,7 @@ class Target:
 
     def _check_log(self) -> None:
         """Check what was logged since the last look: of one attack, so that hypothesis can make it smaller."""
-        with self._served._log.open(errors="replace") as log:
+        with self._served.log.open(errors="replace") as log:
             log.seek(self._log_read)
             news = log.read()
             self._log_read = log.tell()

@@ -27,7 +27,9 @@ def asked_by_hand(settings: Any) -> None:
 
 @pytest.fixture
 def unlimited(settings: Any) -> None:
+    """Allow more than there are attempts: who is cut off for their number learns no answer."""
     settings.PROGRESS_MAX_MESSAGES_BURST = settings.PROGRESS_MAX_MESSAGES_PER_SECOND = 10_000
+    settings.PROGRESS_MAX_MISSES_BURST = 100_000
 
 
 class Attempts:
@@ -159,12 +161,6 @@ async def attempt(count: int, seed: int) -> None:
         if chance.random() < 0.5:
             await run(facts.change)(chance)
     assert {"url", "message", "many", "page, True", "page, False"} <= attempts.said.keys(), "each has refused something"
-
-
-@pytest.fixture(autouse=True)
-def _many_misses(settings: Any) -> None:
-    """Allow more misses than there are attempts: who is cut off for them learns no answer."""
-    settings.PROGRESS_MAX_MISSES_BURST = 100_000
 
 
 async def test_attempts__leak_nothing() -> None:

@@ -1,7 +1,6 @@
 """Random attempts with tokens that narrow what their user may see, or grant jobs to nobody in particular: no leak."""
 
 from random import Random
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -65,12 +64,6 @@ async def attempt(count: int, seed: int) -> None:
         if chance.random() < 0.5:
             await run(facts.change)(chance)
     assert {"url", "message", "many"} <= attempts.said.keys(), "each has refused something"
-
-
-@pytest.fixture(autouse=True)
-def _many_misses(settings: Any) -> None:
-    """Allow more misses than there are attempts: who is cut off for them learns no answer."""
-    settings.PROGRESS_MAX_MISSES_BURST = 100_000
 
 
 async def test_attempts__leak_nothing() -> None:

@@ -51,7 +51,7 @@ def test_settings_page__lists_every_variable_that_the_site_reads():
 
 def test_settings_page__every_setting_of_the_jobs_app():
     sources = "".join(path.read_text() for path in (ROOT / "jobs").rglob("*.py"))
-    assert set(re.findall(r'settings, "(JOBS_\w+)"', sources)) == set(OF_JOBS)
+    assert set(re.findall(r'(?:settings, |number_setting\()"(JOBS_\w+)"', sources)) == set(OF_JOBS)
     shown = {name: cells[0].strip("`") for name, cells in OF_JOBS.items()}
     assert shown == {
         "JOBS_ACCESS_POLICY": access.DEFAULT,

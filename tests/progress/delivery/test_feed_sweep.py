@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from jobs import selectors
 from jobs.models import ProcessingJob
-from progress.delivery import feed, hub, hubs
+from progress.delivery import feed, hubs, tasks
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.hubs import swept
 from tests.progress.watching import eventually, run, watchers
@@ -85,7 +85,7 @@ async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
 
 
 async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
-    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.001)
+    monkeypatch.setattr(tasks, "RESTART_SECONDS", 0.001)
     read, failures = selectors.jobs_changed_since, [OperationalError("away")]
 
     def fails_once(since: Any) -> Any:

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
-from progress.delivery import feed, hub, hubs
+from progress.delivery import feed, hubs, tasks
 from progress.protocol.exceptions import Refused
 from tests.jobs.bad_rows import of_each_that_can_not_be_shown, spoil
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
@@ -29,12 +29,12 @@ async def test_tell__tries_again_after_a_database_error(no_sweep, settings, monk
         return read(ids)
 
     monkeypatch.setattr(selectors, "get_jobs", fails_once)
-    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.001)
+    monkeypatch.setattr(tasks, "RESTART_SECONDS", 0.001)
     async with watchers() as [watcher]:
         await watch(watcher)
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
-    assert len(logged.of("progress.delivery.hub")) == 1
+    assert len(logged.of("progress.delivery.tasks")) == 1
 
 
 async def test_subscribe__those_who_ask_a_silent_database_together_wait_no_longer_than_one(monkeypatch, logged):

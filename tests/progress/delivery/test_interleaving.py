@@ -110,7 +110,7 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         await all_told(world)
         for each in (watcher, other):
             world.hub.leave(each.connection)
-        await asyncio.gather(*world.hub._tasks, return_exceptions=True)
+        await asyncio.gather(*world.hub._tasks.running, return_exceptions=True)
         assert not world.hub.jobs
 
     check(world, client, watcher, since)

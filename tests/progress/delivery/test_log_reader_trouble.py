@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from progress.delivery import hub, hubs
+from progress.delivery import hubs, tasks
 from progress.delivery.sqlite_changes import DataVersion
 from progress.protocol.exceptions import Refused
 from tests.progress.hubs import JOB, a_job, seqs, swept, watch
@@ -27,7 +27,7 @@ async def test_start__a_counter_that_can_not_be_read_keeps_nobody_waiting(unhear
         return open_counter()
 
     monkeypatch.setattr(DataVersion, "of_database", late)
-    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(tasks, "RESTART_SECONDS", 0.01)
     async with watchers() as [watcher]:
         with pytest.raises(Refused) as refused:
             await watch(watcher)
@@ -42,7 +42,7 @@ async def test_start__a_counter_that_can_not_be_read_keeps_nobody_waiting(unhear
     "error", [OperationalError("away"), InterfaceError("closed"), ZeroDivisionError("a bug")], ids=repr
 )
 async def test_run__goes_on_after_an_error(unheard, monkeypatch, logged, error):
-    monkeypatch.setattr(hub, "RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(tasks, "RESTART_SECONDS", 0.01)
     job, heads, failed = await a_job(), selectors.heads, threading.Event()
 
     def fails_once(job_ids: Any) -> Any:
@@ -57,7 +57,7 @@ async def test_run__goes_on_after_an_error(unheard, monkeypatch, logged, error):
         monkeypatch.setattr(selectors, "heads", fails_once)
         await job.amark_started()
         await watcher.until_seq(2)
-    assert len(logged.of("progress.delivery.hub", 30)) == 1
+    assert len(logged.of("progress.delivery.tasks", 30)) == 1
 
 
 async def test_run__what_one_row_does_harms_its_own_job_only(unheard, no_sweep, logged):

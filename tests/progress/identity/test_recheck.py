@@ -86,22 +86,23 @@ def test_recheck__after_a_rotation_of_the_secret_key(settings, user, show):
     assert not holds(identity)
 
 
-@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file"])
-def test_session__that_ends_in_any_store(settings, user, tmp_path, engine):
-    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+@pytest.fixture(params=["db", "cached_db", "cache", "file"])
+def each_store(request, settings, tmp_path):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
     settings.SESSION_FILE_PATH = str(tmp_path)
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+
+@pytest.mark.usefixtures("each_store")
+def test_session__that_ends_in_any_store(user):
     identity = by_session(user)
     assert holds(identity)
     import_module(site_settings.SESSION_ENGINE).SessionStore(identity.proof.session_key).delete()
     assert not holds(identity)
 
 
-@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file"])
-def test_session__that_is_emptied_and_kept_in_any_store(settings, user, tmp_path, engine):
-    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
-    settings.SESSION_FILE_PATH = str(tmp_path)
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+@pytest.mark.usefixtures("each_store")
+def test_session__that_is_emptied_and_kept_in_any_store(user):
     identity = by_session(user)
     assert holds(identity)
     session = import_module(site_settings.SESSION_ENGINE).SessionStore(identity.proof.session_key)
