@@ -32,7 +32,7 @@ APPLICATION = "progress_site.asgi:application"
 # What a worker's process does before its own script; the arguments follow in sys.argv as usual.
 WORKER = """\
 import os, sys
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.worker_settings")
 import django
 django.setup()
 source = sys.argv.pop(1)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,17 +37,20 @@ pytest.skip("no Redis: none", allow_module_level=True)
 """
 RUNNING = "def test_runs(): pass\n"
 
+quick, slow = pytest.param, partial(pytest.param, marks=pytest.mark.slow)
+
 
 @pytest.mark.parametrize(
     ("source", "forbid", "status", "told"),
     [
-        (SKIPPING, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"]),
-        (SKIPPING, "", 0, ["NOT RUN", "::test_skips: no Redis: none"]),
-        (IN_A_FIXTURE, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"]),
-        (OF_A_MODULE, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "test_sample.py: no Redis: none"]),
-        (RUNNING, "1", 0, []),
+        pytest.param(
+            SKIPPING, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"], id="forbidden"
+        ),
+        pytest.param(SKIPPING, "", 0, ["NOT RUN", "::test_skips: no Redis: none"], id="allowed"),
+        slow(IN_A_FIXTURE, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "::test_skips: no Redis: none"], id="fixture"),
+        slow(OF_A_MODULE, "1", 1, ["PROGRESS_FORBID_SKIPS forbids", "test_sample.py: no Redis: none"], id="module"),
+        slow(RUNNING, "1", 0, [], id="none"),
     ],
-    ids=["forbidden", "allowed", "fixture", "module", "none"],
 )
 def test_skips__fail_the_run_where_forbidden(
     tmp_path: Path, source: str, forbid: str, status: int, told: list[str]

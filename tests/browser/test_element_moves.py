@@ -80,6 +80,7 @@ def test_element__that_is_copied_goes_on_from_what_the_page_shows(page: Page, se
     assert bars == sorted(bars)
 
 
+@pytest.mark.slow
 def test_element__that_is_copied_is_not_live_without_a_server(page: Page, serve: Served, worker: Step) -> None:
     open_job_page(page, serve, worker)
     page.evaluate(LEAVE)
@@ -89,6 +90,7 @@ def test_element__that_is_copied_is_not_live_without_a_server(page: Page, serve:
     expect(page.locator("job-progress progress")).to_have_attribute("value", "60")
 
 
+@pytest.mark.slow
 def test_element__that_is_copied_knows_that_its_job_was_there(page: Page, serve: Served, worker: Step) -> None:
     open_job_page(page, serve, worker)
     page.evaluate(LEAVE)
@@ -126,7 +128,7 @@ INTO_THE_PAGE = {
 }
 
 
-@pytest.mark.parametrize("is_defined", [True, False], ids=["defined before", "defined later"])
+@pytest.mark.parametrize("is_defined", first_quick([True, False]), ids=["defined before", "defined later"])
 @pytest.mark.parametrize("how", first_quick(list(INTO_THE_PAGE), 2))
 def test_element__is_live_however_it_comes_into_the_page(
     how: str, is_defined: bool, page: Page, serve: Served, worker: Step

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Step
 from tests.browser.helpers import LIVE, RETURN, SECONDS, mark_page, start_job, was_never_reloaded
 from tests.installation import Served
+from tests.sampling import first_quick
 
 
 def test_list__shows_a_new_job_and_its_bar_moving(page: Page, serve: Served, worker: Step) -> None:
@@ -37,6 +38,7 @@ def test_list__first_job_takes_the_place_of_the_note(page: Page, serve: Served, 
     expect(note).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_list__retried_job_moves_again(page: Page, serve: Served, worker: Step) -> None:
     start_job(worker)
     worker("job-1", "mark_failed")
@@ -55,7 +57,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("what", LARGE)
+@pytest.mark.parametrize("what", first_quick(list(LARGE)))
 def test_list__keeps_its_rows_once_live_though_the_jobs_are_large(what: str, page: Page, serve: Served) -> None:
     serve.site.worker(f"""
         from jobs.lifecycle import ProcessingJobLifecycle

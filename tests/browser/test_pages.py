@@ -103,6 +103,7 @@ def test_job_page__goes_on_after_the_server_was_killed(page: Page, serve: Served
     assert was_never_reloaded(page)
 
 
+@pytest.mark.slow
 def test_job_page__resumes_from_its_position(page: Page, serve: Served, worker: Step) -> None:
     start_job(worker)
     urls: list[str] = []
@@ -159,6 +160,7 @@ def test_job_page__own_hidden_job_is_watched_with_the_session(page: Page, serve:
     expect(page.locator("[data-part=message]")).to_have_text("Mine")
 
 
+@pytest.mark.slow
 def test_job_page__reload_keeps_the_state(page: Page, serve: Served, worker: Step) -> None:
     start_job(worker)
     page.goto(f"{serve.url}/jobs/job-1/")
@@ -197,7 +199,7 @@ def test_job_page__without_javascript_shows_the_state(browser: Browser, serve: S
         expect(page.get_by_role("listitem")).to_contain_text("Half-way")
 
 
-@pytest.mark.parametrize("where", ["/", "/jobs/job-1/"])
+@pytest.mark.parametrize("where", first_quick(["/jobs/job-1/", "/"]))
 def test_pages__show_text_as_text(where: str, page: Page, serve: Served, worker: Step) -> None:
     start_job(worker, name=HOSTILE)
     page.goto(serve.url + where)
@@ -218,7 +220,7 @@ def test_pages__script_that_got_in_is_not_run(browser: Browser, serve: Served, w
             page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color:red\">')")
 
 
-@pytest.mark.parametrize("where", ["/", "/jobs/job-1/"])
+@pytest.mark.parametrize("where", first_quick(["/jobs/job-1/", "/"]))
 def test_pages__fit_a_phone(where: str, page: Page, serve: Served, worker: Step) -> None:
     start_job(worker, name="Name" * 40)
     worker("job-1", "mark_progress", progress=10, message="Message" * 40, stage="Stage" * 20)

@@ -15,6 +15,7 @@ from redis import asyncio as aioredis
 from tests.cluster.follower import Follower, Worker
 from tests.installation import Site
 from tests.ports import free_port
+from tests.sampling import first_quick
 from tests.servers import RedisServer
 
 EVENTS = 4_000
@@ -88,7 +89,7 @@ async def test_latency__worker_to_socket_takes_under_30_ms(site: Site) -> None:
     pytest.fail(f"the medians of {ROUNDS} rounds are {medians} s")
 
 
-@pytest.mark.parametrize("backend", ["sqlite+redis", "postgres+redis"])
+@pytest.mark.parametrize("backend", first_quick(["postgres+redis", "sqlite+redis"]))
 async def test_redis_restart__every_watcher_ends_right_without_a_reconnect(
     backend: str, make_site: object, redis_server: RedisServer
 ) -> None:

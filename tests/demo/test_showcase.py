@@ -14,6 +14,7 @@ from demo.management.commands import showcase as showcase_command
 from demo.management.commands.showcase import MIN_RATE, SHOW_SECONDS, watchable_rate
 from tests.installation import ROOT, Site
 from tests.ports import free_port
+from tests.sampling import first_quick
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -106,8 +107,8 @@ def test_showcase__shows_the_job_and_goes_on_serving(showcase: Start, sqlite_sit
     assert ends(process, family)[0] == 0
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("to_group", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", first_quick([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
+@pytest.mark.parametrize("to_group", first_quick([True, False]))
 def test_showcase__stop_at_work_leaves_no_process_and_no_running_job(
     kind: signal.Signals, to_group: bool, showcase: Start, sqlite_site: Site, slow: list[str]
 ) -> None:
@@ -130,6 +131,7 @@ def test_showcase__stop_at_start_leaves_no_process(showcase: Start, slow: list[s
     assert ends(process, family) == (0, "")
 
 
+@pytest.mark.slow
 def test_showcase__prints_what_the_encoding_has(showcase: Start, tmp_path: Path) -> None:
     (tmp_path / "работа").mkdir()
     path = str(tmp_path / "работа")
@@ -141,6 +143,7 @@ def test_showcase__prints_what_the_encoding_has(showcase: Start, tmp_path: Path)
     assert ends(process, family) == (0, "")
 
 
+@pytest.mark.slow
 def test_showcase__reader_that_goes_away_ends_it(showcase: Start, sqlite_site: Site, slow: list[str]) -> None:
     process = showcase("--port", str(free_port()), *slow)
     job_id = read_until(process, r"http://").rstrip("/\n").rpartition("/")[2]
@@ -165,6 +168,7 @@ def test_showcase__death_of_the_worker_is_said(showcase: Start, sqlite_site: Sit
     assert ends(process, children(process))[0] == 0
 
 
+@pytest.mark.slow
 def test_showcase__death_of_the_server_is_said(showcase: Start, slow: list[str]) -> None:
     process = showcase("--port", str(free_port()), *slow)
     read_until(process, r"^in progress .* large")

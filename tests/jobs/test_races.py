@@ -15,6 +15,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from tests.conftest import MakeSite
 from tests.installation import Site, finish
 from tests.jobs.records import assert_whole, log, row
+from tests.sampling import first_quick
 
 ROUNDS = 15  # how often a race for one change is run, since one start decides little
 
@@ -129,7 +130,7 @@ PREPARE = """
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=first_quick(["postgres", "sqlite"]))
 def raced(request: pytest.FixtureRequest, make_site: MakeSite) -> Site:
     return make_site(request.param)
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.installation import ROOT, Served
 from tests.progress.test_printing import encodings, printed, to_nobody
+from tests.sampling import first_quick
 
 MAKE = """
 import sys
@@ -67,8 +68,8 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     ("steps", "code"),
     [
         (["mark_started", "mark_completed"], 0),
-        (["mark_started", "mark_failed"], 1),
-        (["mark_cancelled"], 2),
+        pytest.param(["mark_started", "mark_failed"], 1, marks=pytest.mark.slow),
+        pytest.param(["mark_cancelled"], 2, marks=pytest.mark.slow),
     ],
 )
 def test_watch_job__exit_code_says_how_the_job_ended(steps: list[str], code: int, serve: Served, watch: Any) -> None:
@@ -116,6 +117,7 @@ def test_watch_job__goes_on_through_a_crash_of_the_server(serve: Served, watch: 
     assert shown == ["in progress · 0 %", "in progress · 50 % · one", "completed · 100 % · Done"]
 
 
+@pytest.mark.slow
 def test_watch_job__ctrl_c_is_quiet(serve: Served, watch: Any) -> None:
     serve.site.worker(MAKE, "public")
     process = watch()
@@ -155,14 +157,14 @@ def test_watch_job__json_is_exact_in_every_encoding(serve: Served, settings: dic
     assert (json.loads(output)["name"], json.loads(output)["message"]) == ("Импорт → 輸入", "Конец → rows")
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("options", first_quick([[], ["--json"]]))
 def test_watch_job__nobody_reads(serve: Served, options: list[str]) -> None:
     serve.site.worker(IN_ALL_SCRIPTS)
     assert to_nobody(serve.site, "watch_job", "job-1", "--url", serve.ws_url, *options) == (4, "")
 
 
 @encodings
-@pytest.mark.parametrize("options", [[], ["--logs"]])
+@pytest.mark.parametrize("options", first_quick([[], ["--logs"]]))
 def test_watch_job__a_terminal_shows_what_the_encoding_has(
     serve: Served, options: list[str], settings: dict[str, str]
 ) -> None:
@@ -214,6 +216,7 @@ def test_demo_progress__prints_what_the_encoding_has(serve: Served, settings: di
     assert "\ncompleted " in output
 
 
+@pytest.mark.slow
 def test_demo_progress__nobody_reads(serve: Served) -> None:
     assert to_nobody(serve.site, "demo_progress", "--url", serve.ws_url) == (4, "")
     assert serve.site.worker(STATUSES).split() == ["cancelled"]
