@@ -25,6 +25,8 @@ CLAIMS = (
     "consumer",
     "write_path",
     "pruning",
+    "small_log",
+    "feed_storm",
     "two_servers",
     "proxies",
     "where_time_goes",

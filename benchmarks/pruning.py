@@ -12,7 +12,7 @@ from benchmarks.results import Ratio, Result, Row
 from tests.installation import Site
 
 TITLE = "Ended jobs pruned, while 20 workers report four times a second"
-JOBS, EVENTS = 40_000, 11
+JOBS, EVENTS = 100_000, 11
 PROCESSES, THREADS, RATE = 4, 5, 4
 SLOWER, SHARE = 25.0, 10.0  # ms, percent of a core
 
@@ -89,9 +89,9 @@ def _on(result: Result, name: str, place: Site, options: Options) -> None:
         place.worker(FILL, str(first), str(first + 2_000), str(EVENTS))
     alone, beside, pruned = [], [], []
     for _ in range(options.rounds):
-        alone.append(_slowest(place, seconds))
+        alone.append(slowest(place, seconds))
         pruner = place.start_worker(PRUNE, str(seconds))
-        beside.append(_slowest(place, seconds))
+        beside.append(slowest(place, seconds))
         pruned.append(_printed(pruner))
     share = 100 * sum(cpu for _, cpu in pruned) / (seconds * options.rounds)
     result.rows += [
@@ -106,7 +106,7 @@ def _on(result: Result, name: str, place: Site, options: Options) -> None:
     ]
 
 
-def _slowest(place: Site, seconds: float) -> float:
+def slowest(place: Site, seconds: float) -> float:
     """Return the ms of the slowest report of all workers; a database that is locked fails a worker, and so the run."""
     arguments = str(seconds), str(THREADS), str(RATE)
     workers = [place.start_worker(REPORT, *arguments) for _ in range(PROCESSES)]
