@@ -5,32 +5,33 @@ A feed shows the latest state of each job that has changed, and not every change
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
 from ..conf import conf
-from ..identity.rights import Rights, recent
 from ..protocol.exceptions import job_not_found
-from ..protocol.frames import FEEDS, FeedName, encode, error, feed_entry
+from ..protocol.frames import FEEDS, FeedName, error
 from ..source.store import selectors
 from . import reads
 from .connection import Connection
+from .feed_reads import Change, read_jobs, read_recent
 from .feed_watcher import FeedWatcher
 
 if TYPE_CHECKING:
-    from ..source.store import ProcessingJob
+    pass
 
 logger = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.05  # before changes are read, so that those that come together are sent together
+GATHER_SECONDS = 0.025  # before changes are read, so that those that come together are sent together
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
 CHANGES = 500  # jobs that are read at a time
+LOOK_SECONDS = 0.5  # how far a look goes back; sweeps find what was committed later than that
+SWEEPS_SHARE = 0.1  # of the time is for sweeps, where very many jobs have changed their status lately
 MAX_BAD = 1_000  # jobs that are remembered since they could not be shown; with more, all are tried again
-
-Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
 
 Key = tuple[Connection, FeedName]
 
@@ -44,8 +45,8 @@ class Feed:
         self._sent: dict[str, Change] = {}  # the last change of each job that was read for all, so as to send it once
         self._bad: set[str] = set()  # jobs that could not be shown when they were read last
         self._due = asyncio.Event()  # there is something for `run` to do
-        self._sweep_asked = False
-        self._swept_at = float("-inf")
+        self._look_asked = False
+        self._sweep_wanted = asyncio.Event()  # there is something for `run_sweeps` to do
         self._beginning: reads.Shared[None, dict[str, Change]] = reads.Shared()  # what `_sent` is at first
 
     @property
@@ -62,12 +63,12 @@ class Feed:
         """
         watcher = FeedWatcher(connection, name)
         if not self._watchers:
-            changes = await self._beginning.once(None, self._changes)
+            changes = await self._beginning.once(None, partial(self._changes, conf.FEED_OVERLAP_SECONDS))
             if not self._watchers:  # or the first would miss what came before a second read for itself
                 self._sent = changes
         self._watchers[connection, name] = watcher
         try:
-            entries, shown = await reads.in_thread(_recent, connection.identity.rights, name)
+            entries, shown = await reads.in_thread(read_recent, connection.identity.rights, name)
         except BaseException:
             self.remove(connection, name)
             raise
@@ -124,10 +125,11 @@ class Feed:
             self._due.set()
 
     def sweep(self) -> None:
-        """Have changes looked for that nobody marked, at most once in ``PROGRESS_SWEEP_SECONDS``."""
+        """Have changes looked for that nobody marked: at once for the latest, and in a sweep for all."""
         if self._watchers:
-            self._sweep_asked = True
+            self._look_asked = True
             self._due.set()
+            self._sweep_wanted.set()
 
     async def run(self) -> None:
         """Send what changes.
@@ -141,30 +143,48 @@ class Feed:
             await asyncio.sleep(GATHER_SECONDS)
             self._due.clear()
             try:
-                await self._sweep_if_due()
+                await self._look_if_asked()
                 await self._send_changes()
             except Exception:
-                self._sweep_asked = True
-                self._due.set()
+                self.sweep()
                 raise
 
-    async def _sweep_if_due(self) -> None:
-        if not self._sweep_asked:
-            return
-        loop = asyncio.get_running_loop()
-        early = self._swept_at + conf.SWEEP_SECONDS - loop.time()
-        if early > 0:
-            loop.call_later(early, self._due.set)
-            return
-        self._sweep_asked = False
-        changes = await self._changes()
-        self._swept_at = loop.time()
-        self._changed |= {job_id: None for job_id, change in changes.items() if self._sent.get(job_id) != change}
-        self._sent = {job_id: sent for job_id, sent in self._sent.items() if job_id in changes}
+    async def run_sweeps(self) -> None:
+        """Look for what the looks of `run` have missed: what was committed later than they go back.
 
-    async def _changes(self) -> dict[str, Change]:
-        """Return the last change of each job that has changed its status lately."""
-        since = timezone.now() - timedelta(seconds=conf.FEED_OVERLAP_SECONDS)
+        Raises:
+            Error: The database does not answer; nothing is lost by it.
+
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._sweep_wanted.wait()
+            self._sweep_wanted.clear()
+            began, sent = loop.time(), dict(self._sent)
+            try:
+                changes = await self._changes(conf.FEED_OVERLAP_SECONDS)
+            except Exception:
+                self._sweep_wanted.set()
+                raise
+            self._note(changes)
+            for job_id, change in sent.items():
+                if job_id not in changes and self._sent.get(job_id) is change:
+                    del self._sent[job_id]
+            await asyncio.sleep(max(conf.SWEEP_SECONDS, (loop.time() - began) / SWEEPS_SHARE))
+
+    async def _look_if_asked(self) -> None:
+        if self._look_asked:
+            self._look_asked = False
+            self._note(await self._changes(LOOK_SECONDS))
+
+    def _note(self, changes: Mapping[str, Change]) -> None:
+        for job_id, change in changes.items():
+            if self._sent.get(job_id) != change:
+                self.mark(job_id)
+
+    async def _changes(self, seconds: float) -> dict[str, Change]:
+        """Return the last change of each job that has changed its status in so many seconds."""
+        since = timezone.now() - timedelta(seconds=seconds)
         rows = await reads.in_thread(selectors.jobs_changed_since, since)
         return {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
 
@@ -179,7 +199,7 @@ class Feed:
             del self._changed[job_id]  # before it is read: what changes from here on has to be read again
         try:
             proofs = {watcher: watcher.connection.identity.proof for watcher in asked.values()}
-            gone, changes, entries, views = await reads.in_thread(_read, list(asked.values()), list(wanted))
+            gone, changes, entries, views = await reads.in_thread(read_jobs, list(asked.values()), list(wanted))
         except Exception:
             self._changed = changed | self._changed
             raise
@@ -225,53 +245,3 @@ class Feed:
             self._due.set()
         elif any(watcher.owed for watcher in asked.values()):
             asyncio.get_running_loop().call_later(POLICY_RETRY_SECONDS, self._due.set)
-
-
-# In a thread
-
-
-def _recent(rights: Rights, name: FeedName) -> tuple[list[str], dict[str, Change]]:
-    jobs = recent(rights, name, conf.FEED_JOBS)
-    return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
-
-
-def _read(
-    watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
-) -> tuple[set[str], dict[str, Change], dict[str, str], list[tuple[list[str], list[str]]]]:
-    """Return which jobs are gone, the last changes of the others, their entries, and for each watcher what it sees.
-
-    To that belong those jobs that it sees, and those that its policy failed on.
-    """
-    found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
-    jobs = [job for job in found.values() if not isinstance(job, Exception)]
-    jobs.sort(key=lambda job: job.status_changed_at)
-    entries = _entries(jobs)
-    shown = [job for job in jobs if job.pk in entries]
-    return set(job_ids) - found.keys(), _changes_of(jobs), entries, [_view(watcher, shown) for watcher in watchers]
-
-
-def _changes_of(jobs: "Iterable[ProcessingJob]") -> dict[str, Change]:
-    return {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
-
-
-def _view(watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]") -> tuple[list[str], list[str]]:
-    seen, owed = [], []
-    for job in jobs:
-        try:
-            if watcher.sees(job):
-                seen.append(job.pk)
-        except Exception as error:  # whatever the policy raises, it harms this watcher and job only
-            owed.append(job.pk)
-            logger.warning("The access policy can't decide on job %s: %r", job.pk, error)
-    return seen, owed
-
-
-def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, str]:
-    """Return the jobs as a feed shows them, without those that can't be shown."""
-    entries = {}
-    for job in jobs:
-        try:
-            entries[job.pk] = encode(feed_entry(job))
-        except Exception as error:  # whatever is wrong with a row, it harms its own job only
-            logger.warning("Job %s can't be shown: %r", job.pk, error)
-    return entries

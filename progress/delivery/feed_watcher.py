@@ -1,6 +1,7 @@
 """One socket's subscription to one feed: what it was sent, and what it has yet to be sent."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..conf import conf
@@ -22,7 +23,8 @@ class FeedWatcher:
         self.connection = connection
         self.name = name
         self.is_answered = False  # before that, it is sent no changes
-        self.shown: dict[str, None] = {}  # the jobs that it was sent last
+        # The jobs that it was sent last. In a plain dict, the first is looked for behind all that were forgotten.
+        self.shown: OrderedDict[str, None] = OrderedDict()
         self.owed: dict[str, None] = {}  # changed jobs that it alone has yet to be sent, if it may see them
 
     def answer(self, recent: list[str], job_ids: Iterable[str]) -> None:
@@ -41,10 +43,10 @@ class FeedWatcher:
     def note_shown(self, job_ids: Iterable[str]) -> None:
         """Remember what was sent last, as much as a list may show."""
         for job_id in job_ids:
-            self.shown.pop(job_id, None)
             self.shown[job_id] = None
-        while len(self.shown) > REMEMBERED * conf.FEED_JOBS:
-            del self.shown[next(iter(self.shown))]
+            self.shown.move_to_end(job_id)
+        for _ in range(len(self.shown) - REMEMBERED * conf.FEED_JOBS):
+            self.shown.popitem(last=False)
 
     def owe(self, recent: Sequence[str]) -> bool:
         """Have the most recent jobs, newest first, sent soon if they were not; return whether there are any."""
@@ -61,6 +63,12 @@ class FeedWatcher:
 
     def _send(self, entries: list[str], *, cut: bool = False) -> None:
         self.connection.send(feed(self.name, entries, cut=cut))
+
+    @property
+    def viewer(self) -> Hashable:
+        """What decides what it sees: the same for all without a user, and for those who share one as read last."""
+        user, _, proof = self.connection.identity
+        return self.name, proof, id(user) if user.is_authenticated else None
 
     def sees(self, job: "ProcessingJob") -> bool:
         """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""

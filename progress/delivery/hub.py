@@ -78,7 +78,14 @@ class Hub:
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
             shared = layers.shared_count(layer)
             self.places = Places(shared)
-            for work in (self.reader.run, self.feed.run, self.guard.run, self.idle.run, self._send_heartbeats):
+            for work in (
+                self.reader.run,
+                self.feed.run,
+                self.feed.run_sweeps,
+                self.guard.run,
+                self.idle.run,
+                self._send_heartbeats,
+            ):
                 self._tasks.keep_up(work)
             self._tasks.start(self._join_group(ACCESS_GROUP))
             if shared is not None:

@@ -85,12 +85,12 @@ async def alone(settings, monkeypatch):
     made.looks = 0  # type: ignore[attr-defined]
     changes = feed.Feed._changes
 
-    async def counting(self: feed.Feed) -> Any:
+    async def counting(self: feed.Feed, seconds: float) -> Any:
         made.looks += 1  # type: ignore[attr-defined]
-        return await changes(self)
+        return await changes(self, seconds)
 
     monkeypatch.setattr(feed.Feed, "_changes", counting)
-    running = asyncio.ensure_future(made.run())
+    running = asyncio.gather(made.run(), made.run_sweeps())
     watcher = Watcher()
     await made.add(watcher.connection, "all")
     yield made, watcher

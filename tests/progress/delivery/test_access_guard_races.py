@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from jobs import access
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
-from progress.delivery import access_guard, feed, hubs, questions, reads
+from progress.delivery import access_guard, feed_reads, hubs, questions, reads
 from progress.identity.identity import Proof
 from progress.identity.recheck import recheck
 from progress.protocol.codes import CloseCode, ErrorCode
@@ -238,7 +238,7 @@ async def test_feed__a_change_that_was_read_for_another_user_is_read_again(monke
 
         async def overtaken(function: Any, *args: Any) -> Any:
             answer = await in_thread(function, *args)
-            if function is feed._read:
+            if function is feed_reads.read_jobs:
                 monkeypatch.setattr(reads, "in_thread", in_thread)
                 (connection,) = hubs.current().connections
                 await socket.send_json_to({"type": "auth", "token": await a_token(ben)})

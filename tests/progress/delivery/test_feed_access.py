@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from jobs import access
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
-from progress.delivery import access_guard, feed, hubs
+from progress.delivery import access_guard, feed_reads, hubs
 from progress.identity.identity import Identity
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.delivery.guarding import asked, cookie
@@ -104,7 +104,7 @@ async def test_feed__looks_at_no_more_jobs_than_its_first_frame(settings):
 async def test_feed__what_is_owed_while_others_are_read_is_not_forgotten(hold):
     one = await a_job("one")
     await a_job("private", public=False)
-    held = hold(feed._read)
+    held = hold(feed_reads.read_jobs)
     async with watchers() as [watcher]:
         await watch(watcher)
         await one.amark_started()

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import selectors
 from jobs.models import ProcessingJob
-from progress.delivery import feed, hubs, reads
+from progress.delivery import feed_reads, hubs, reads
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.hubs import swept
 from tests.progress.watching import eventually, run, watchers
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 async def test_add__what_changes_during_the_first_read_comes_after_it(no_sweep, hold):
-    job, held = await a_job(), hold(feed._recent)
+    job, held = await a_job(), hold(feed_reads.read_recent)
     async with watchers() as [watcher]:
         watching = asyncio.ensure_future(watch(watcher))
         await held.reading.wait()
@@ -60,7 +60,7 @@ async def test_add__who_comes_while_changes_are_read_is_not_shown_what_is_older(
     reading, passing = asyncio.Event(), asyncio.Event()
 
     async def slow(function: Any, *args: Any) -> Any:
-        if function is feed._read and not reading.is_set():
+        if function is feed_reads.read_jobs and not reading.is_set():
             reading.set()
             await passing.wait()
         return await read(function, *args)
@@ -85,7 +85,7 @@ async def test_add__what_was_set_back_after_it_was_shown_is_told(unheard, no_swe
     before = await run(ProcessingJob.objects.values("status", "status_changed_at", "seq").get)()
 
     async def overtaken(function: Any, *args: Any) -> Any:
-        if function is not feed._recent:
+        if function is not feed_reads.read_recent:
             return await read(function, *args)
         await job.amark_started()
         shown = await read(function, *args)
@@ -111,7 +111,7 @@ async def test_add__gone_before_the_answer(no_sweep, monkeypatch):
 
 
 async def test_remove__nothing_follows_though_it_was_being_read(no_sweep, hold):
-    job, held = await a_job(), hold(feed._read)
+    job, held = await a_job(), hold(feed_reads.read_jobs)
     async with watchers(2) as [leaves, stays]:
         await watch(leaves)
         await watch(stays)

@@ -34,9 +34,9 @@ async def test_feed__sweep_tells_nothing_twice(unheard, settings, monkeypatch):
     job, looks = await a_job(), []
     look = feed.Feed._changes
 
-    async def counting(self: feed.Feed) -> Any:
-        looks.append(self)
-        return await look(self)
+    async def counting(self: feed.Feed, seconds: float) -> Any:
+        looks.append(seconds)
+        return await look(self, seconds)
 
     monkeypatch.setattr(feed.Feed, "_changes", counting)
     async with watchers() as [watcher]:
@@ -44,7 +44,7 @@ async def test_feed__sweep_tells_nothing_twice(unheard, settings, monkeypatch):
         await job.amark_started()
         for looked in range(2, 5):
             await swept()
-            await eventually(lambda: len(looks) >= looked)  # noqa: B023
+            await eventually(lambda: len(set(looks)) == 2 and len(looks) >= 2 * looked - 1)  # noqa: B023
         await watcher.until(has_told("job-1", "in_progress"))
     assert told(watcher) == [[("job-1", "pending")], [("job-1", "in_progress")]]
 
@@ -55,7 +55,7 @@ async def test_sweep__of_what_was_there_tells_nothing(settings, monkeypatch):
     async with watchers() as [watcher]:
         await watch(watcher)
         hubs.current().feed.sweep()
-        await eventually(lambda: not hubs.current().feed._sweep_asked)
+        await eventually(lambda: not hubs.current().feed._look_asked)
         later = await a_job("job-2")
         await watcher.until(has_told("job-2", later.job.status))
     assert told(watcher) == [[("job-1", "pending")], [("job-2", "pending")]]
@@ -72,16 +72,74 @@ async def test_add__who_comes_later_makes_the_first_miss_nothing(unheard, no_swe
         await first.until(has_told("job-1", "in_progress"))
 
 
+async def committed_late(job_id: str) -> None:
+    """A job in a transaction that took longer than looks go back."""
+    await a_job(job_id)
+    at = timezone.now() - timedelta(seconds=2 * feed.LOOK_SECONDS)
+    await run(ProcessingJob.objects.filter(pk=job_id).update)(status_changed_at=at)
+
+
 async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
     made, watcher = alone
-    made.sweep()
-    await eventually(lambda: made._swept_at > 0)
     settings.PROGRESS_SWEEP_SECONDS = 0.2
-    before = made._swept_at
+    await committed_late("job-8")
+    made.sweep()
+    await watcher.until(has_told("job-8", "pending"))
+    before = asyncio.get_running_loop().time()
+    await committed_late("job-9")
+    made.sweep()
+    await watcher.until(has_told("job-9", "pending"))
+    assert asyncio.get_running_loop().time() - before > 0.1
+
+
+async def test_look__waits_for_no_sweep(alone, monkeypatch):
+    """Which takes long where very many jobs have changed their status in the last minute."""
+    made, watcher = alone
+    look, sweep_is_over = feed.Feed._changes, asyncio.Event()
+
+    async def slow_to_sweep(self: feed.Feed, seconds: float) -> Any:
+        if seconds > feed.LOOK_SECONDS:
+            await sweep_is_over.wait()
+        return await look(self, seconds)
+
+    monkeypatch.setattr(feed.Feed, "_changes", slow_to_sweep)
+    await committed_late("job-8")
+    made.sweep()
     await a_job("job-9")
     made.sweep()
     await watcher.until(has_told("job-9", "pending"))
-    assert made._swept_at - before >= 0.2
+    assert not has_told("job-8", "pending")(watcher.frames)
+    sweep_is_over.set()
+    await watcher.until(has_told("job-8", "pending"))
+
+
+async def test_sweep__tells_nothing_again_that_changed_meanwhile(alone, monkeypatch):
+    """What is sent while it reads is news, also if the job had not changed its status for long."""
+    made, watcher = alone
+    read, begun, may_end = feed.Feed._changes, asyncio.Event(), asyncio.Event()
+    job = await a_job("job-9")
+    made.mark("job-9")
+    await watcher.until(has_told("job-9", "pending"))
+
+    async def of_before(self: feed.Feed, seconds: float) -> Any:
+        changes = {} if seconds > feed.LOOK_SECONDS else await read(self, seconds)
+        if seconds > feed.LOOK_SECONDS and not begun.is_set():
+            begun.set()
+            await may_end.wait()
+        return changes
+
+    monkeypatch.setattr(feed.Feed, "_changes", of_before)
+    made.sweep()
+    await begun.wait()
+    await job.amark_started()
+    made.mark("job-9")
+    await watcher.until(has_told("job-9", "in_progress"))
+    may_end.set()
+    await a_job("job-10")
+    made.sweep()
+    made.mark("job-9")
+    await watcher.until(has_told("job-10", "pending"))
+    assert [change for frame in told(watcher) for change in frame].count(("job-9", "in_progress")) == 1
 
 
 async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):
@@ -160,4 +218,4 @@ async def test_mark__of_a_feed_that_nobody_watches_keeps_nothing(alone):
     made.remove(watcher.connection)
     made.mark("job-1")
     made.sweep()
-    assert (made._changed, made._sweep_asked) == ({}, False)
+    assert (made._changed, made._look_asked, made._sweep_wanted.is_set()) == ({}, False, False)

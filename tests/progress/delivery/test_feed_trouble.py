@@ -75,7 +75,7 @@ async def test_tell__a_policy_that_raises_harms_its_own_watcher_and_job_only(no_
         is_broken = False
         await of_ann.until(has_told("job-1", "in_progress"))
     assert [change for frame in told(of_bob)[1:] for change in frame].count(("job-1", "in_progress")) == 1
-    assert "team" in logged.of("progress.delivery.feed")[0]
+    assert "team" in logged.of("progress.delivery.feed_reads")[0]
 
 
 async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
@@ -100,7 +100,7 @@ async def test_feed__a_bad_row_is_not_read_again_at_each_question_of_access(unhe
         for _ in range(4):
             await hubs.current().guard.check()
             await asyncio.sleep(0.05)
-    assert len([line for line in logged.of("progress.delivery.feed") if "bad" in line]) <= 1
+    assert len([line for line in logged.of("progress.delivery.feed_reads") if "bad" in line]) <= 1
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
 
 
@@ -113,7 +113,7 @@ async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
         await job.amark_started()
         await watcher.until(has_told("job-1", "in_progress"))
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
-    assert any("bad" in line for line in logged.of("progress.delivery.feed"))
+    assert any("bad" in line for line in logged.of("progress.delivery.feed_reads"))
 
 
 @of_each_that_can_not_be_shown

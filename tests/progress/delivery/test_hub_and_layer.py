@@ -111,10 +111,10 @@ async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch
         await eventually(lambda: hubs.current().subscriber.is_healthy)
         changes = hubs.current().feed._changes
 
-        async def slow() -> Any:
+        async def slow(seconds: float) -> Any:
             hubs.current().leave(passing_by.connection)
             await eventually(lambda: not hubs.current().subscriber._leaving)
-            return await changes()
+            return await changes(seconds)
 
         monkeypatch.setattr(hubs.current().feed, "_changes", slow)
         await hubs.current().subscribe_feed(watcher.connection, "all")
@@ -122,7 +122,7 @@ async def test_feed__is_left_by_nobody_while_another_comes(no_sweep, monkeypatch
         hubs.current().unsubscribe_feed(watcher.connection)
         await eventually(lambda: layer.groups == {ACCESS_GROUP})
 
-        monkeypatch.setattr(hubs.current().feed, "_changes", lambda: 1 / 0)
+        monkeypatch.setattr(hubs.current().feed, "_changes", lambda _: 1 / 0)
         with pytest.raises(Refused):
             await hubs.current().subscribe_feed(failing.connection, "all")
         await eventually(lambda: layer.groups == {ACCESS_GROUP})

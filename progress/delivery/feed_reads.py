@@ -1,0 +1,74 @@
+"""What a feed reads of jobs, and what each of its watchers may see of that. Called in threads."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..conf import conf
+from ..identity.rights import Rights, recent
+from ..protocol.frames import FeedName, encode, feed_entry
+from ..source.store import selectors
+from . import reads
+from .feed_watcher import FeedWatcher
+
+if TYPE_CHECKING:
+    from ..source.store import ProcessingJob
+
+logger = logging.getLogger(__name__)
+
+Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
+View = tuple[list[str], list[str]]  # jobs that a watcher sees, and those that its policy failed on
+
+
+def read_recent(rights: Rights, name: FeedName) -> tuple[list[str], dict[str, Change]]:
+    """Return the entries of the most recent jobs that somebody may see, oldest first, and the last change of each."""
+    jobs = recent(rights, name, conf.FEED_JOBS)
+    return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
+
+
+def read_jobs(
+    watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
+) -> tuple[set[str], dict[str, Change], dict[str, str], list[View]]:
+    """Return which jobs are gone, the last changes of the others, their entries, and the view of each watcher."""
+    found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
+    jobs = [job for job in found.values() if not isinstance(job, Exception)]
+    jobs.sort(key=lambda job: job.status_changed_at)
+    entries = _entries(jobs)
+    shown = [job for job in jobs if job.pk in entries]
+    return set(job_ids) - found.keys(), _changes_of(jobs), entries, _views(watchers, shown)
+
+
+def _changes_of(jobs: "Iterable[ProcessingJob]") -> dict[str, Change]:
+    return {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
+
+
+def _views(watchers: Sequence[FeedWatcher], jobs: "Sequence[ProcessingJob]") -> list[View]:
+    """Return the view of each watcher; the policy is asked once for all who see the same."""
+    viewers = [watcher.viewer for watcher in watchers]
+    one_of_each = dict(zip(viewers, watchers, strict=True))
+    views = {viewer: _view(watcher, jobs) for viewer, watcher in one_of_each.items()}
+    return [views[viewer] for viewer in viewers]
+
+
+def _view(watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]") -> View:
+    seen, owed = [], []
+    for job in jobs:
+        try:
+            if watcher.sees(job):
+                seen.append(job.pk)
+        except Exception as error:  # whatever the policy raises, it harms this watcher and job only
+            owed.append(job.pk)
+            logger.warning("The access policy can't decide on job %s: %r", job.pk, error)
+    return seen, owed
+
+
+def _entries(jobs: "Iterable[ProcessingJob]") -> dict[str, str]:
+    """Return the jobs as a feed shows them, without those that can't be shown."""
+    entries = {}
+    for job in jobs:
+        try:
+            entries[job.pk] = encode(feed_entry(job))
+        except Exception as error:  # whatever is wrong with a row, it harms its own job only
+            logger.warning("Job %s can't be shown: %r", job.pk, error)
+    return entries
