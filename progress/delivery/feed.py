@@ -15,10 +15,9 @@ from django.utils import timezone
 from ..conf import conf
 from ..protocol.exceptions import job_not_found
 from ..protocol.frames import FEEDS, FeedName, error
-from ..source.store import selectors
 from . import reads
 from .connection import Connection
-from .feed_reads import Change, read_jobs, read_recent
+from .feed_reads import Changes, read_changes, read_jobs, read_recent
 from .feed_watcher import FeedWatcher
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ GATHER_SECONDS = 0.025  # before changes are read, so that those that come toget
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
 CHANGES = 500  # jobs that are read at a time
 LOOK_SECONDS = 0.5  # how far a look goes back; sweeps find what was committed later than that
-SWEEPS_SHARE = 0.1  # of the time is for sweeps, where very many jobs have changed their status lately
+SWEEPS_SHARE = 0.02  # of the time is for sweeps, where very many jobs have changed their status lately
 MAX_BAD = 1_000  # jobs that are remembered since they could not be shown; with more, all are tried again
 
 Key = tuple[Connection, FeedName]
@@ -42,12 +41,12 @@ class Feed:
     def __init__(self) -> None:
         self._watchers: dict[Key, FeedWatcher] = {}
         self._changed: dict[str, None] = {}  # jobs to be read, and sent to all who may see them
-        self._sent: dict[str, Change] = {}  # the last change of each job that was read for all, so as to send it once
+        self._sent: Changes = {}  # the last change of each job that was read for all, so as to send it once
         self._bad: set[str] = set()  # jobs that could not be shown when they were read last
         self._due = asyncio.Event()  # there is something for `run` to do
         self._look_asked = False
         self._sweep_wanted = asyncio.Event()  # there is something for `run_sweeps` to do
-        self._beginning: reads.Shared[None, dict[str, Change]] = reads.Shared()  # what `_sent` is at first
+        self._beginning: reads.Shared[None, tuple[Changes, list[str]]] = reads.Shared()  # what `_sent` is at first
 
     @property
     def is_watched(self) -> bool:
@@ -63,9 +62,9 @@ class Feed:
         """
         watcher = FeedWatcher(connection, name)
         if not self._watchers:
-            changes = await self._beginning.once(None, partial(self._changes, conf.FEED_OVERLAP_SECONDS))
+            found, _ = await self._beginning.once(None, partial(self._changes, conf.FEED_OVERLAP_SECONDS))
             if not self._watchers:  # or the first would miss what came before a second read for itself
-                self._sent = changes
+                self._sent = found
         self._watchers[connection, name] = watcher
         try:
             entries, shown = await reads.in_thread(read_recent, connection.identity.rights, name)
@@ -162,31 +161,27 @@ class Feed:
             self._sweep_wanted.clear()
             began, sent = loop.time(), dict(self._sent)
             try:
-                changes = await self._changes(conf.FEED_OVERLAP_SECONDS)
+                found, news = await self._changes(conf.FEED_OVERLAP_SECONDS)
             except Exception:
                 self._sweep_wanted.set()
                 raise
-            self._note(changes)
-            for job_id, change in sent.items():
-                if job_id not in changes and self._sent.get(job_id) is change:
+            for job_id in news:
+                self.mark(job_id)
+            for job_id in sent.keys() - found.keys():
+                if self._sent.get(job_id) is sent[job_id]:
                     del self._sent[job_id]
             await asyncio.sleep(max(conf.SWEEP_SECONDS, (loop.time() - began) / SWEEPS_SHARE))
 
     async def _look_if_asked(self) -> None:
         if self._look_asked:
             self._look_asked = False
-            self._note(await self._changes(LOOK_SECONDS))
-
-    def _note(self, changes: Mapping[str, Change]) -> None:
-        for job_id, change in changes.items():
-            if self._sent.get(job_id) != change:
+            _, news = await self._changes(LOOK_SECONDS)
+            for job_id in news:
                 self.mark(job_id)
 
-    async def _changes(self, seconds: float) -> dict[str, Change]:
-        """Return the last change of each job that has changed its status in so many seconds."""
-        since = timezone.now() - timedelta(seconds=seconds)
-        rows = await reads.in_thread(selectors.jobs_changed_since, since)
-        return {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
+    async def _changes(self, seconds: float) -> tuple[Changes, list[str]]:
+        """Return the last change of each job that has changed its status in so many seconds, and which are news."""
+        return await reads.in_thread(read_changes, timezone.now() - timedelta(seconds=seconds), self._sent)
 
     async def _send_changes(self) -> None:
         """Read jobs that have changed, or are owed to a watcher, and send each to those who may see it."""

@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Change = tuple[str, str, datetime]  # epoch, status, and when it came to that
+Changes = dict[str, tuple[str, str, datetime]]  # of jobs: epoch, status, and when it came to that
 View = tuple[list[str], list[str]]  # jobs that a watcher sees, and those that its policy failed on
 
 
-def read_recent(rights: Rights, name: FeedName) -> tuple[list[str], dict[str, Change]]:
+def read_recent(rights: Rights, name: FeedName) -> tuple[list[str], Changes]:
     """Return the entries of the most recent jobs that somebody may see, oldest first, and the last change of each."""
     jobs = recent(rights, name, conf.FEED_JOBS)
     return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
 
 
+def read_changes(since: datetime, sent: Changes) -> tuple[Changes, list[str]]:
+    """Return the last change of each job that has changed its status since a time, and which were not sent."""
+    rows = selectors.jobs_changed_since(since)
+    found = {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
+    return found, [job_id for job_id, change in found.items() if sent.get(job_id) != change]
+
+
 def read_jobs(
     watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
-) -> tuple[set[str], dict[str, Change], dict[str, str], list[View]]:
+) -> tuple[set[str], Changes, dict[str, str], list[View]]:
     """Return which jobs are gone, the last changes of the others, their entries, and the view of each watcher."""
     found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
     jobs = [job for job in found.values() if not isinstance(job, Exception)]
@@ -39,7 +46,7 @@ def read_jobs(
     return set(job_ids) - found.keys(), _changes_of(jobs), entries, _views(watchers, shown)
 
 
-def _changes_of(jobs: "Iterable[ProcessingJob]") -> dict[str, Change]:
+def _changes_of(jobs: "Iterable[ProcessingJob]") -> Changes:
     return {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
 
 
