@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -57,10 +58,14 @@ def there(url: str, sockets: int, first: str = "") -> Iterator[Crowd]:
 # In their process
 
 
+_frames: dict[str, str] = {}  # each once: most onlookers are sent the same
+
+
 class Onlooker:
-    """One socket, and what it was shown."""
+    """One socket, and what it was shown; looked at when all is over, since that takes longer than to receive it."""
 
     def __init__(self) -> None:
+        self.received: list[tuple[float, str]] = []  # when each frame came
         self.delays: dict[str, float] = {}  # ms, of each event when it came first
         self.snapshots = self.gaps = 0
         self.gone_at = 0.0  # when the job was no longer there
@@ -69,20 +74,31 @@ class Onlooker:
     async def look_on(self, socket: ClientConnection) -> None:
         """Look on until the socket is closed."""
         async for frame in socket:
-            self.see(str(frame), time.time())
+            self.received.append((time.time(), _frames.setdefault(str(frame), str(frame))))
 
-    def see(self, frame: str, now: float) -> None:
-        """Note what a frame shows."""
-        for sent in SENT.findall(frame):
-            self.delays.setdefault(sent, 1e3 * (now - float(sent)))
-        kind = json.loads(frame)["type"] if len(frame) < 2_000 else "feed"
-        if kind in ("progress", "snapshot"):
-            seq = json.loads(frame)["seq"]
-            self.gaps += kind == "progress" and seq != self._seq + 1
-            self.snapshots += kind == "snapshot"
-            self._seq = seq
-        elif kind == "error":
-            self.gone_at = self.gone_at or now
+    def start(self, first: str) -> None:
+        """Note the answer, of which the events were before."""
+        kind, self._seq, _ = _contents(first)
+        self.snapshots += kind == "snapshot"
+
+    def look_back(self) -> None:
+        """Note what the frames have shown."""
+        for at, frame in self.received:
+            kind, seq, all_sent = _contents(frame)
+            for sent in all_sent:
+                self.delays.setdefault(sent, 1e3 * (at - float(sent)))
+            if kind in ("progress", "snapshot"):
+                self.gaps += kind == "progress" and seq != self._seq + 1
+                self.snapshots += kind == "snapshot"
+                self._seq = seq
+            elif kind == "error":
+                self.gone_at = self.gone_at or at
+
+
+@cache
+def _contents(frame: str) -> tuple[str, int, tuple[str, ...]]:
+    message = json.loads(frame)
+    return message["type"], message.get("seq", 0), tuple(SENT.findall(frame))
 
 
 async def _look_on(plan: dict[str, Any]) -> None:
@@ -93,13 +109,14 @@ async def _look_on(plan: dict[str, Any]) -> None:
             socket = await stack.enter_async_context(connect(plan["url"], max_queue=None, max_size=None))
             if plan["first"]:
                 await socket.send(plan["first"])
-            onlooker.see(str(await socket.recv()), time.time())
-            onlooker.delays.clear()  # what was before
+            onlooker.start(str(await socket.recv()))
             tasks.append(asyncio.ensure_future(onlooker.look_on(socket)))
         print("there", flush=True)
         await asyncio.to_thread(sys.stdin.read)
         await _quiet(onlookers)
     await asyncio.gather(*tasks)
+    for onlooker in onlookers:
+        onlooker.look_back()
     print(json.dumps(_report(onlookers)), flush=True)
 
 
@@ -107,7 +124,7 @@ async def _quiet(onlookers: list[Onlooker]) -> None:
     """Wait until nothing new comes."""
     before = -1
     ends = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < ends and (now := sum(len(each.delays) for each in onlookers)) != before:
+    while time.monotonic() < ends and (now := sum(len(each.received) for each in onlookers)) != before:
         before = now
         await asyncio.sleep(0.3)
 
