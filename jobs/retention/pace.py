@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 PAUSE_SECONDS = 0.02  # after a batch, at least
 MAX_PAUSE_SECONDS = 1.0  # at most: what took long may have waited for others
-REST = 9.0  # times the processor's time of the batch, so that all of it takes a tenth of a core at most
+REST = 11.0  # times the processor's time of the batch, so that all of it, pauses and all, stays below a tenth of a core
 
 
 def paced(batches: Iterable[T], pause: Callable[[float], object] = time.sleep) -> Iterator[T]:

@@ -153,7 +153,7 @@ def test_paced__pauses_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
             yield 1
 
     assert list(pace.paced(work(), pauses.append)) == [1] * 4
-    assert pauses == pytest.approx([0.02, 0.09, 0.3, 1.0])
+    assert pauses == pytest.approx([0.02, 0.11, 0.3, 1.0])
 
 
 def test_pass__a_deletion_that_can_t_be_finished_harms_no_other(
