@@ -193,8 +193,8 @@ class Feed:
         for job_id in changed:
             del self._changed[job_id]  # before it is read: what changes from here on has to be read again
         try:
-            proofs = {watcher: watcher.connection.identity.proof for watcher in asked.values()}
-            gone, changes, entries, views = await reads.in_thread(read_jobs, list(asked.values()), list(wanted))
+            viewers = [watcher.viewer for watcher in asked.values()]
+            gone, changes, entries, views = await reads.in_thread(read_jobs, viewers, list(wanted))
         except Exception:
             self._changed = changed | self._changed
             raise
@@ -204,11 +204,11 @@ class Feed:
         others = self._bad - wanted.keys() if len(self._bad) < MAX_BAD else set()
         self._bad = others | (wanted.keys() - gone - entries.keys())
         self._tell_of_deletions(gone)
-        for (key, watcher), (seen, owed) in zip(asked.items(), views, strict=True):
+        for (key, watcher), viewer, (seen, owed) in zip(asked.items(), viewers, views, strict=True):
             if self._watchers.get(key) is not watcher:
                 continue
             fresh = {job_id: entries[job_id] for job_id in seen if job_id in news or job_id in watcher.owed}
-            if watcher.connection.identity.proof == proofs[watcher]:
+            if watcher.connection.identity.proof == viewer.identity.proof:
                 watcher.send_changes(fresh)
                 watcher.still_owe(owed, asked=wanted)
             else:  # it is another user's by now, who has to be asked about
