@@ -29,7 +29,8 @@ GATHER_SECONDS = 0.025  # before changes are read, so that those that come toget
 POLICY_RETRY_SECONDS = 1.0  # before an access policy that failed is asked again
 CHANGES = 500  # jobs that are read at a time
 LOOK_SECONDS = 0.5  # how far a look goes back; sweeps find what was committed later than that
-SWEEPS_SHARE = 0.02  # of the time is for sweeps, where very many jobs have changed their status lately
+# Of the time is for sweeps, where very many jobs have changed their status lately; but each overlaps the one before.
+SWEEPS_SHARE = 0.02
 MAX_BAD = 1_000  # jobs that are remembered since they could not be shown; with more, all are tried again
 
 Key = tuple[Connection, FeedName]
@@ -82,8 +83,9 @@ class Feed:
             del self._watchers[key]
         if not self._watchers:
             self._changed.clear()
-            self._sent.clear()
+            self._sent = {}  # another, by which a sweep under way knows that it is of no use any more
             self._bad.clear()
+            self._look_asked = False
 
     # Access, as the guard asks for it
 
@@ -159,18 +161,22 @@ class Feed:
         while True:
             await self._sweep_wanted.wait()
             self._sweep_wanted.clear()
-            began, sent = loop.time(), dict(self._sent)
+            if not self._watchers:
+                continue
+            began, of_these, sent = loop.time(), self._sent, dict(self._sent)
             try:
                 found, news = await self._changes(conf.FEED_OVERLAP_SECONDS)
             except Exception:
                 self._sweep_wanted.set()
                 raise
-            for job_id in news:
-                self.mark(job_id)
-            for job_id in sent.keys() - found.keys():
-                if self._sent.get(job_id) is sent[job_id]:
-                    del self._sent[job_id]
-            await asyncio.sleep(max(conf.SWEEP_SECONDS, (loop.time() - began) / SWEEPS_SHARE))
+            if self._sent is of_these:  # or others watch by now, who were told at first what this has found
+                for job_id in news:
+                    self.mark(job_id)
+                for job_id in sent.keys() - found.keys():
+                    if self._sent.get(job_id) is sent[job_id]:
+                        del self._sent[job_id]
+            pause = min((loop.time() - began) / SWEEPS_SHARE, conf.FEED_OVERLAP_SECONDS / 2)
+            await asyncio.sleep(max(conf.SWEEP_SECONDS, pause))
 
     async def _look_if_asked(self) -> None:
         if self._look_asked:
