@@ -142,11 +142,27 @@ async def test_sweep__tells_nothing_again_that_changed_meanwhile(alone, monkeypa
     assert [change for frame in told(watcher) for change in frame].count(("job-9", "in_progress")) == 1
 
 
-async def test_sweep__that_takes_long_is_made_again_before_anything_is_too_old_for_it(alone, settings, monkeypatch):
+async def test_sweep__that_the_database_was_slow_for_is_made_again_soon(alone, monkeypatch):
+    made, watcher = alone
+    read = feed.Feed._changes
+
+    async def slow_to_sweep(self: feed.Feed, seconds: float) -> Any:
+        if seconds > feed.LOOK_SECONDS:
+            await asyncio.sleep(0.25)
+        return await read(self, seconds)
+
+    monkeypatch.setattr(feed.Feed, "_changes", slow_to_sweep)
+    for job_id in ("job-8", "job-9"):
+        await committed_late(job_id)
+        made.sweep()
+        await watcher.until(has_told(job_id, "pending"))
+
+
+async def test_sweep__of_very_many_is_made_again_before_anything_is_too_old_for_it(alone, settings, monkeypatch):
     made, watcher = alone
     settings.PROGRESS_FEED_OVERLAP_SECONDS = 0.5
     monkeypatch.setattr(feed, "LOOK_SECONDS", 0)
-    monkeypatch.setattr(feed, "SWEEPS_SHARE", 1e-6)
+    monkeypatch.setattr(feed, "SWEPT_A_SECOND", 1e-6)
     for job_id in ("job-8", "job-9"):
         await a_job(job_id)
         made.sweep()
