@@ -10,7 +10,7 @@ from ..identity.rights import Rights, recent
 from ..protocol.frames import FeedName, encode, feed_entry
 from ..source.store import selectors
 from . import reads
-from .feed_watcher import FeedWatcher
+from .feed_watcher import Viewer
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Changes = dict[str, tuple[str, str, datetime]]  # of jobs: epoch, status, and when it came to that
-View = tuple[list[str], list[str]]  # jobs that a watcher sees, and those that its policy failed on
+View = tuple[list[str], list[str]]  # jobs that a viewer sees, and those that the policy failed on
 
 
 def read_recent(rights: Rights, name: FeedName) -> tuple[list[str], Changes]:
@@ -35,36 +35,35 @@ def read_changes(since: datetime, sent: Changes) -> tuple[Changes, list[str]]:
 
 
 def read_jobs(
-    watchers: Sequence[FeedWatcher], job_ids: Sequence[str]
+    viewers: Sequence[Viewer], job_ids: Sequence[str]
 ) -> tuple[set[str], Changes, dict[str, str], list[View]]:
-    """Return which jobs are gone, the last changes of the others, their entries, and the view of each watcher."""
+    """Return which jobs are gone, the last changes of the others, their entries, and the view of each viewer."""
     found = reads.each(lambda some: {job.pk: job for job in selectors.get_jobs(some)}, job_ids)
     jobs = [job for job in found.values() if not isinstance(job, Exception)]
     jobs.sort(key=lambda job: job.status_changed_at)
     entries = _entries(jobs)
     shown = [job for job in jobs if job.pk in entries]
-    return set(job_ids) - found.keys(), _changes_of(jobs), entries, _views(watchers, shown)
+    return set(job_ids) - found.keys(), _changes_of(jobs), entries, _views(viewers, shown)
 
 
 def _changes_of(jobs: "Iterable[ProcessingJob]") -> Changes:
     return {job.pk: (job.epoch, job.status, job.status_changed_at) for job in jobs}
 
 
-def _views(watchers: Sequence[FeedWatcher], jobs: "Sequence[ProcessingJob]") -> list[View]:
-    """Return the view of each watcher; the policy is asked once for all who see the same."""
-    viewers = [watcher.viewer for watcher in watchers]
-    one_of_each = dict(zip(viewers, watchers, strict=True))
-    views = {viewer: _view(watcher, jobs) for viewer, watcher in one_of_each.items()}
-    return [views[viewer] for viewer in viewers]
+def _views(viewers: Sequence[Viewer], jobs: "Sequence[ProcessingJob]") -> list[View]:
+    """Return the view of each viewer; the policy is asked once for all who see the same."""
+    one_of_each = {viewer.key: viewer for viewer in viewers}
+    views = {key: _view(viewer, jobs) for key, viewer in one_of_each.items()}
+    return [views[viewer.key] for viewer in viewers]
 
 
-def _view(watcher: FeedWatcher, jobs: "Sequence[ProcessingJob]") -> View:
+def _view(viewer: Viewer, jobs: "Sequence[ProcessingJob]") -> View:
     seen, owed = [], []
     for job in jobs:
         try:
-            if watcher.sees(job):
+            if viewer.sees(job):
                 seen.append(job.pk)
-        except Exception as error:  # whatever the policy raises, it harms this watcher and job only
+        except Exception as error:  # whatever the policy raises, it harms this viewer and job only
             owed.append(job.pk)
             logger.warning("The access policy can't decide on job %s: %r", job.pk, error)
     return seen, owed

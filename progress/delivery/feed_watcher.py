@@ -2,9 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..conf import conf
+from ..identity.identity import Identity
 from ..identity.rights import may_view
 from ..protocol.frames import FeedName, feed
 from .connection import Connection
@@ -14,6 +15,26 @@ if TYPE_CHECKING:
 
 REMEMBERED = 4  # times PROGRESS_FEED_JOBS: how many shown jobs are remembered, to ask for access again
 FRAME_CHARACTERS = 262_144  # of one frame's entries: at four bytes each, what stock Daphne sends at most
+
+
+class Viewer(NamedTuple):
+    """Who watches a feed: a connection's identity as it was once, since it may become another's at any time."""
+
+    feed: FeedName
+    identity: Identity
+
+    @property
+    def key(self) -> Hashable:
+        """What decides what it sees: the same for all without a user, and for those who share one as read last."""
+        user, _, proof = self.identity
+        return self.feed, proof, id(user) if user.is_authenticated else None
+
+    def sees(self, job: "ProcessingJob") -> bool:
+        """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
+        rights = self.identity.rights
+        if self.feed == "mine" and (rights.user.pk is None or job.owner_id != rights.user.pk):
+            return False
+        return may_view(rights, job)
 
 
 class FeedWatcher:
@@ -65,17 +86,9 @@ class FeedWatcher:
         self.connection.send(feed(self.name, entries, cut=cut))
 
     @property
-    def viewer(self) -> Hashable:
-        """What decides what it sees: the same for all without a user, and for those who share one as read last."""
-        user, _, proof = self.connection.identity
-        return self.name, proof, id(user) if user.is_authenticated else None
-
-    def sees(self, job: "ProcessingJob") -> bool:
-        """Return whether a job belongs to the feed. May use the database, and raise what the policy does."""
-        rights = self.connection.identity.rights
-        if self.name == "mine" and (rights.user.pk is None or job.owner_id != rights.user.pk):
-            return False
-        return may_view(rights, job)
+    def viewer(self) -> Viewer:
+        """Who watches now."""
+        return Viewer(self.name, self.connection.identity)
 
 
 def _batches(entries: Iterable[str]) -> Iterator[list[str]]:

@@ -12,19 +12,13 @@ Work = Callable[[], Awaitable[None]]
 
 
 class MessageQueue:
-    """Work of one session, done in a task that ends when the queue is empty, or the connection is closing.
+    """Work of one session, done in a task that ends when the queue is empty, or the connection is closing."""
 
-    Args:
-        connection: Whose client has asked for it.
-        do: Does a piece of work, and raises nothing.
+    # None of them leads to the session: it would be kept after its end, until the garbage collector comes.
+    __slots__ = ("_connection", "_room", "_task", "_waiting")
 
-    """
-
-    __slots__ = ("_connection", "_do", "_room", "_task", "_waiting")
-
-    def __init__(self, connection: Connection, do: Callable[[Work], Awaitable[None]]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._do = do
         self._waiting: list[tuple[Work, int]] = []  # with the bytes of each message; an empty deque takes 0.6 KiB
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None  # set once there is room; None while nobody waits for that
@@ -38,7 +32,7 @@ class MessageQueue:
         return size > conf.MAX_MESSAGE_BYTES or len(self._waiting) >= MAX_QUEUED_MESSAGES
 
     def put(self, work: Work, size: int = 0) -> None:
-        """Queue a piece of work that a message of so many bytes has asked for."""
+        """Queue a piece of work that a message of so many bytes has asked for; it raises nothing."""
         self._waiting.append((work, size))
         if self._task is None:
             self._task = asyncio.ensure_future(self._run())
@@ -59,7 +53,7 @@ class MessageQueue:
         while self._waiting and self._connection.is_accepting:
             work, _ = self._waiting.pop(0)
             self._signal_room()
-            await self._do(work)
+            await work()
         self._task = None
         self._signal_room()
 

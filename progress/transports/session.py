@@ -57,7 +57,7 @@ class Session:
         self._places: Places | None = None  # who gave it
         self._expiry: asyncio.TimerHandle | None = None
         self._rate = MessageRate(conf.MAX_MESSAGES_PER_SECOND, conf.MAX_MESSAGES_BURST, time.monotonic())
-        self._queue = MessageQueue(connection, self._do)
+        self._queue = MessageQueue(connection)
 
     def __str__(self) -> str:
         return self._client or "A client"
@@ -70,7 +70,7 @@ class Session:
             subscription_of_url: Called in the session's task; returns the subscription, or raises `Refused`.
 
         """
-        self._queue.put(partial(self._identify, request, subscription_of_url))
+        self._queue.put(partial(self._do, partial(self._identify, request, subscription_of_url)))
 
     def end(self) -> None:
         """Leave the hub, give back the place in the limits, and stop the timer and the task."""
@@ -129,7 +129,7 @@ class Session:
             if isinstance(command, Ping):
                 self.connection.send(frames.pong())
             else:
-                self._queue.put(partial(self._handle, command), size)
+                self._queue.put(partial(self._do, partial(self._handle, command)), size)
         except Refused as refused:
             self._refuse(refused)
 

@@ -13,7 +13,7 @@ from jobs import access
 from jobs.access import AccessPolicy
 from jobs.models import ProcessingJob
 from progress.delivery import access_guard, feed_reads, hubs
-from progress.identity.identity import Identity
+from progress.identity.identity import Identity, Proof
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.delivery.guarding import asked, cookie
 from tests.progress.sockets import a_user
@@ -200,3 +200,24 @@ async def test_feed__of_another_user_by_now_is_not_shown_what_was_found_for_the_
         await checking
         hubs.current().feed._due.set()
     assert len(watcher.frames) == 1
+
+
+async def test_feed__of_one_who_signs_in_meanwhile_is_shown_to_nobody_else(unheard, monkeypatch):
+    """The policy is asked once for both; from the first job on, one of them is somebody else."""
+    ann, may_view = await a_user("ann"), AccessPolicy.may_view
+    async with watchers(2) as [stays, signs_in]:
+        for watcher in (stays, signs_in):
+            await watch(watcher)
+        await a_job("of-all")
+        await a_job("of-ann", public=False, owner=ann)
+
+        def signing_in(self: Any, user: Any, job: Any) -> bool:
+            signs_in.connection.identity = Identity(ann, None, Proof("token", ann.pk, ann.password))
+            return may_view(self, user, job)
+
+        monkeypatch.setattr(AccessPolicy, "may_view", signing_in)
+        for job_id in ("of-all", "of-ann"):
+            hubs.current().feed.mark(job_id)
+        await signs_in.until(has_told("of-ann", "pending"))
+    assert told(stays) == [[], [("of-all", "pending")]]
+    assert told(signs_in) == [[], [("of-all", "pending"), ("of-ann", "pending")]]

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from jobs import selectors
 from jobs.models import ProcessingJob
 from progress.delivery import feed_reads, hubs, reads
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
@@ -35,7 +34,7 @@ async def test_add__who_comes_second_makes_the_first_miss_nothing(unheard, no_sw
 
     async def slow(function: Any, *args: Any) -> Any:
         nonlocal count
-        if function is selectors.jobs_changed_since:
+        if function is feed_reads.read_changes:
             count += 1
             if count == 2:
                 second_read.set()

@@ -35,7 +35,7 @@ def a_watcher(identity: Identity, name: Any = "all") -> FeedWatcher:
 
 
 def seen(watchers: list[FeedWatcher], *job_ids: str) -> list[list[str]]:
-    return [view for view, _ in read_jobs(watchers, job_ids)[3]]
+    return [view for view, _ in read_jobs([watcher.viewer for watcher in watchers], job_ids)[3]]
 
 
 def a_proof(user: User, **more: Any) -> Proof:

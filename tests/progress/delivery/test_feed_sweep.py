@@ -13,7 +13,7 @@ from jobs.models import ProcessingJob
 from progress.delivery import feed, hubs, tasks
 from tests.progress.delivery.feeds import a_job, has_told, told, watch
 from tests.progress.hubs import swept
-from tests.progress.watching import eventually, run, watchers
+from tests.progress.watching import Watcher, eventually, run, watchers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick_feed")]
 
@@ -140,6 +140,70 @@ async def test_sweep__tells_nothing_again_that_changed_meanwhile(alone, monkeypa
     made.mark("job-9")
     await watcher.until(has_told("job-10", "pending"))
     assert [change for frame in told(watcher) for change in frame].count(("job-9", "in_progress")) == 1
+
+
+async def test_sweep__that_the_database_was_slow_for_is_made_again_soon(alone, monkeypatch):
+    made, watcher = alone
+    read = feed.Feed._changes
+
+    async def slow_to_sweep(self: feed.Feed, seconds: float) -> Any:
+        if seconds > feed.LOOK_SECONDS:
+            await asyncio.sleep(0.25)
+        return await read(self, seconds)
+
+    monkeypatch.setattr(feed.Feed, "_changes", slow_to_sweep)
+    for job_id in ("job-8", "job-9"):
+        await committed_late(job_id)
+        made.sweep()
+        await watcher.until(has_told(job_id, "pending"))
+
+
+async def test_sweep__of_very_many_is_made_again_before_anything_is_too_old_for_it(alone, settings, monkeypatch):
+    made, watcher = alone
+    settings.PROGRESS_FEED_OVERLAP_SECONDS = 0.5
+    monkeypatch.setattr(feed, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(feed, "SWEPT_A_SECOND", 1e-6)
+    for job_id in ("job-8", "job-9"):
+        await a_job(job_id)
+        made.sweep()
+        await watcher.until(has_told(job_id, "pending"))
+
+
+async def test_sweep__from_before_the_first_came_tells_them_nothing_again(alone, settings, monkeypatch):
+    """It goes back further than what they are told at first, of which no more is remembered than that."""
+    made, leaves = alone
+    await a_job("job-8")
+    await run(ProcessingJob.objects.update)(status_changed_at=timezone.now() - timedelta(seconds=30))
+    read, begun, may_end = feed.Feed._changes, asyncio.Event(), asyncio.Event()
+
+    async def slow_to_sweep(self: feed.Feed, seconds: float) -> Any:
+        changes = await read(self, seconds)
+        if seconds == 60:
+            begun.set()
+            await may_end.wait()
+        return changes
+
+    monkeypatch.setattr(feed.Feed, "_changes", slow_to_sweep)
+    made.sweep()
+    await begun.wait()
+    made.remove(leaves.connection)
+    settings.PROGRESS_FEED_OVERLAP_SECONDS = 1  # as half a minute later
+    comes = Watcher()
+    await made.add(comes.connection, "all")
+    may_end.set()
+    await a_job("job-9")
+    made.mark("job-9")
+    await comes.until(has_told("job-9", "pending"))
+    assert told(comes) == [[("job-8", "pending")], [("job-9", "pending")]]
+
+
+async def test_remove__of_the_last_ends_what_is_looked_for(alone):
+    made, watcher = alone
+    looks = made.looks
+    made.sweep()
+    made.remove(watcher.connection)
+    await asyncio.sleep(0.05)
+    assert made.looks == looks
 
 
 async def test_sweep__that_failed_is_made_again(unheard, no_sweep, monkeypatch):

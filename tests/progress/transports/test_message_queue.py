@@ -30,10 +30,6 @@ class Gate:
         self.passed.set()
 
 
-async def do(work: Work) -> None:
-    await work()
-
-
 @pytest.fixture
 async def connection() -> Connection:
     return Connection(FakeSender())
@@ -41,7 +37,7 @@ async def connection() -> Connection:
 
 @pytest.fixture
 async def queue(connection: Connection) -> MessageQueue:
-    return MessageQueue(connection, do)
+    return MessageQueue(connection)
 
 
 async def test_queue__does_one_after_another_and_has_room_again(queue: MessageQueue) -> None:

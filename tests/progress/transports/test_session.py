@@ -1,6 +1,8 @@
 """A session, on a connection that the test holds the other end of."""
 
+import gc
 import json
+import weakref
 
 import pytest
 
@@ -23,3 +25,15 @@ async def test_wait_for_room__what_is_queued_is_measured_in_bytes(settings, sess
         session.receive(json.dumps({"type": "unsubscribe", "job_id": letter * 300}, ensure_ascii=False), None)
     assert len(session._queue._waiting) == 2
     assert session._queue.is_full is not fits
+
+
+async def test_session__that_has_ended_is_forgotten_at_once():
+    gc.disable()
+    try:
+        ended = Session(Connection(FakeSender()), "192.0.2.1")
+        connection = weakref.ref(ended.connection)
+        ended.end()
+        del ended
+        assert connection() is None
+    finally:
+        gc.enable()
