@@ -11,7 +11,7 @@ a policy fails, the subscription ends as ``unavailable``. All others are answere
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import Error
@@ -43,14 +43,16 @@ PAUSE_SECONDS = 0.5  # between two checks, however many changes there are word o
 ENDED = {"session": CloseCode.TOKEN_EXPIRED, "token": CloseCode.NOT_AUTHENTICATED}
 
 
+UNCLEAR: Any = object()  # who a client is now
 FeedOf = tuple[str, FeedName, Rights]  # one for all connections of a user of a backend, with equal tokens
 
 
 class Shown(NamedTuple):
-    """What a connection is shown, and to whom."""
+    """What all connections of a proof are shown, and to whom."""
 
-    identity: Identity
-    jobs: dict[str, Subscription | None]  # None for a job that only a feed has shown
+    identity: Identity  # of one of them; the others differ in nothing that counts
+    job_ids: set[str]
+    connections: list[tuple[Connection, dict[str, Subscription | None]]]  # None for a job that only a feed has shown
 
 
 class AccessGuard:
@@ -115,13 +117,14 @@ class AccessGuard:
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 _, expires, proof = connection.identity
-                if proof is None or proof not in users:
+                user = UNCLEAR if proof is None else users.get(proof, UNCLEAR)
+                if proof is None or user is UNCLEAR:
                     continue  # nothing to check, or it could not be checked, or it was replaced meanwhile
-                if users[proof] is None:
+                if user is None:
                     logger.info("The %s of a client has ended", proof.kind)
                     connection.close(ENDED[proof.kind])
                 else:
-                    connection.identity = Identity(users[proof], expires, proof)
+                    connection.identity = Identity(user, expires, proof)
             await asyncio.sleep(0)
 
     async def _users_as_they_are(self, connections: Collection[Connection]) -> dict[Proof, Any]:
@@ -150,26 +153,49 @@ class AccessGuard:
 
     async def _check_what_they_see(self, connections: Collection[Connection]) -> None:
         """Ask the policy about all that they watch or are shown, and end what they may not see."""
-        shown: dict[Connection, Shown] = {}
-        # By backend: the users of one are told apart by their keys, but another may know them with other rights.
-        wanted: dict[str, dict[Rights, set[str]]] = {}
+        shown: dict[Hashable, Shown] = {}
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
                 if connection.is_accepting and (jobs := self._shown_to(connection)):
                     identity = connection.identity
-                    shown[connection] = Shown(identity, jobs)
-                    wanted.setdefault(_backend(identity), {}).setdefault(identity.rights, set()).update(jobs)
+                    who = identity.proof or identity.user
+                    of_them = shown.get(who)
+                    if of_them is None:
+                        of_them = shown[who] = Shown(identity, set(), [])
+                    of_them.job_ids.update(jobs)
+                    of_them.connections.append((connection, jobs))
+            await asyncio.sleep(0)
+        # By backend: the users of one are told apart by their keys, but another may know them with other rights.
+        wanted: dict[str, dict[Rights, set[str]]] = {}
+        for some in batched(shown.values(), CONNECTIONS_A_TURN):
+            for identity, job_ids, _ in some:
+                wanted.setdefault(_backend(identity), {}).setdefault(identity.rights, set()).update(job_ids)
             await asyncio.sleep(0)
         answers = {backend: await self._views.answers(asked) for backend, asked in wanted.items()}
-        for some in batched(shown.items(), CONNECTIONS_A_TURN):
-            for connection, (identity, jobs) in some:
+        for some in batched(shown.values(), CONNECTIONS_A_TURN):
+            for identity, job_ids, their in some:
                 answer = answers[_backend(identity)].get(identity.rights)
-                if answer is not None and connection.identity.proof == identity.proof and connection.is_accepting:
-                    self._end_unseen(connection, jobs, *answer)
+                if answer is not None and not job_ids <= answer[0]:
+                    await self._end_of_proof(identity.proof, their, *answer)
+            await asyncio.sleep(0)
+
+    async def _end_of_proof(
+        self,
+        proof: Proof | None,
+        shown: Sequence[tuple[Connection, Mapping[str, Subscription | None]]],
+        seen: set[str],
+        undecided: set[str],
+    ) -> None:
+        for turn in batched(shown, CONNECTIONS_A_TURN):
+            for connection, jobs in turn:
+                if connection.identity.proof == proof and connection.is_accepting:
+                    self._end_unseen(connection, jobs, seen, undecided)
             await asyncio.sleep(0)
 
     async def _show_what_is_new(self, connections: Collection[Connection]) -> None:
         """Have feeds show what their users may see newly, of the jobs that the first frame would hold."""
+        if not self._feed.is_watched:
+            return
         watchers: dict[FeedOf, list[Connection]] = {}
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
@@ -192,7 +218,7 @@ class AccessGuard:
         return [*feeds[first:], *feeds[:first]][:FEEDS_A_CHECK]
 
     def _shown_to(self, connection: Connection) -> dict[str, Subscription | None]:
-        job_ids = (*connection.watched, *self._feed.shown_to(connection))
+        job_ids = [*connection.watched, *(self._feed.shown_to(connection) if self._feed.is_watched else ())]
         return {job_id: self._subscription(connection, job_id) for job_id in job_ids}
 
     def _subscription(self, connection: Connection, job_id: str) -> Subscription | None:

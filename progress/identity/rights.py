@@ -62,7 +62,10 @@ def viewable(wanted: Mapping[Rights, Collection[str]]) -> dict[Rights, tuple[set
         OperationalError: The database does not answer.
 
     """
-    admitted = {rights: set(filter(rights.admits, job_ids)) for rights, job_ids in wanted.items()}
+    admitted = {
+        rights: set(job_ids) if rights.grant is None else set(filter(rights.admits, job_ids))
+        for rights, job_ids in wanted.items()
+    }
     asked: dict[type_of_user, set[str]] = {}
     named: set[str] = set()
     for rights, job_ids in admitted.items():
