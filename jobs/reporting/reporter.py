@@ -1,12 +1,13 @@
 """One run of a job, counted inside a ``with`` block."""
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.db import Error
 
@@ -18,6 +19,8 @@ from ..models import ProcessingJob
 from ..states import TERMINAL, Status
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MIN_INTERVAL = 0.1  # seconds between reports; what comes sooner is sent with the next
 BACKOFF_SECONDS = 1.0  # without reports after the database did not answer: each try may hold up the work
@@ -43,6 +46,9 @@ class Reporter:
             the job to be cancelled; it is then marked so on exit, and the exception goes no further than the ``with``
             block. The code behind the block runs in that case too: ``report.lifecycle.job.status`` says which it is.
 
+    A block that is left by ``GeneratorExit``, with a generator that nobody goes on with, is left for a reason that is
+    not known here: the job fails with the exception that is being handled meanwhile, or else says just that.
+
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Reporter:
         self.current: float = 0
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
+        self._handled: BaseException | None = None  # what was being handled when it began, and so has not ended it
         self._sent_at = float("-inf")  # by the monotonic clock
         self._pending: dict[str, Any] = {}  # what is not sent yet
         self._backoff_until = float("-inf")  # after the database did not answer
@@ -65,6 +72,7 @@ class Reporter:
         raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
 
     def __enter__(self) -> Self:
+        self._handled = sys.exception()
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
         try:
             try:
@@ -95,11 +103,29 @@ class Reporter:
             summary = validation.fitting_text(self.summary, validation.MAX_MESSAGE)
             # Even if a cancellation was asked for meanwhile: the work is done.
             self._persist(partial(self.lifecycle.mark_completed, summary, result=self._storable(self.result)))
-        elif is_cancelled:
+        elif is_cancelled or (isinstance(error, GeneratorExit) and self.lifecycle.cancel_requested):
             self._end(self.lifecycle.mark_cancelled)
+        elif isinstance(error, GeneratorExit):
+            self._end(partial(self.lifecycle.mark_failed, error=self._why_left(error)))
         else:
             self._end(partial(self.lifecycle.mark_failed, error=error))
         return is_cancelled
+
+    def track(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, and count each as done once the next is asked for; that takes less than 0.1 µs."""
+        clock, due = time.monotonic, self._sent_at + MIN_INTERVAL
+        done = 0  # and not counted yet
+        try:
+            for item in items:
+                yield item
+                done += 1
+                if clock() >= due:
+                    done, by = 0, done
+                    self.advance(by)
+                    due = clock() + MIN_INTERVAL
+        finally:
+            if done:
+                self._note(lambda: self.current + done)
 
     def advance(self, by: float = 1, *, message: str | None = None) -> None:
         """Count ``by`` more units as done."""
@@ -136,6 +162,19 @@ class Reporter:
         message: str | None = None,
         stage: str | None = None,
     ) -> None:
+        self._note(count, total=total, message=message, stage=stage)
+        if stage is not None or time.monotonic() - self._sent_at >= MIN_INTERVAL:
+            self.flush()
+
+    def _note(
+        self,
+        count: Callable[[], float],
+        *,
+        total: float | None = None,
+        message: str | None = None,
+        stage: str | None = None,
+    ) -> None:
+        """Have something sent with the next report."""
         with self._lock:
             if total is not None:
                 self.total = total
@@ -147,8 +186,6 @@ class Reporter:
                 self._pending["message"] = validation.fitting_text(message, validation.MAX_MESSAGE)
             if stage is not None:
                 self._pending["stage"] = validation.fitting_text(stage, validation.MAX_STAGE)
-        if stage is not None or time.monotonic() - self._sent_at >= MIN_INTERVAL:
-            self.flush()
 
     def _send(self) -> None:
         """Send what is pending. A database that does not answer delays that, and does not fail the work."""
@@ -207,6 +244,16 @@ class Reporter:
             logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, refused)
         except Exception:
             logger.exception("The end of job %r could not be recorded.", self.lifecycle.job_id)
+
+    def _why_left(self, left: GeneratorExit) -> BaseException | str:
+        """Return the exception by which a generator was left, as far as that can be told, or words.
+
+        An exception on its way out of a loop closes the loop's generator before anybody handles it.
+        """
+        if left.__context__ is not None and left.__context__ is not self._handled:
+            return left.__context__
+        done = f"{self.current:g}" if self.total is None else f"{self.current:g} of {self.total:g}"
+        return f"The loop was left after {done} {self.unit}".rstrip() + ", by an exception, return or break"
 
     def _is_over(self) -> bool:
         """Return whether the work itself has marked the job's end."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from ..exceptions import JobCancelled
 from ..lifecycle import ProcessingJobLifecycle
 from ..models import ProcessingJob
 from .reporter import Reporter
@@ -14,7 +13,9 @@ T = TypeVar("T")
 def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items") -> Iterator[T]:
     """Yield the items while the job shows how many are done; it completes with the last.
 
-    A loop that is left early, or a cancellation, ends the iteration and marks the job cancelled. The code after the
+    A loop that is left before marks the job failed. Nothing tells it by what it was left, unless an exception is being
+    handled; in a ``with Reporter(…)`` block, `Reporter.track` counts, and the block knows: it fails with the exception,
+    and completes after a ``break``. A cancellation ends the iteration and marks the job cancelled. The code after the
     loop runs in that case too.
     """
     try:
@@ -22,9 +23,4 @@ def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str,
     except Exception:  # whatever a foreign __len__ raises
         total = None
     with Reporter(job, total=total, unit=unit) as report:
-        for item in items:
-            try:
-                yield item
-            except GeneratorExit:
-                raise JobCancelled(report.lifecycle.job_id) from None
-            report.advance()
+        yield from report.track(items)

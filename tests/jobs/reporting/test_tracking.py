@@ -1,12 +1,16 @@
 """A loop that reports itself."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporting import track
-from tests.jobs.reporting.reported import stored
+from jobs.models import ProcessingJob
+from jobs.reporting import Reporter, reporter, track
+from tests.jobs.reporting.reported import MakeJob, stored
 
 pytestmark = pytest.mark.django_db
 
@@ -24,8 +28,91 @@ def test_track__generator_has_no_total(job: ProcessingJobLifecycle) -> None:
     assert "total" not in stored().metadata
 
 
-def test_track__loop_left_early_is_cancelled(job: ProcessingJobLifecycle) -> None:
+def left(looped: Callable[[], Iterator[int]], by: Exception | None = None) -> None:
+    for _ in looped():
+        if by is not None:
+            raise by
+        break
+
+
+@pytest.mark.parametrize("by", [None, ValueError("row 1 is bad")], ids=["break", "exception"])
+def test_track__loop_that_is_left_fails_and_says_how_far_it_was(job: ProcessingJobLifecycle, by: Any) -> None:
+    with pytest.raises(ValueError, match="row 1") if by else nullcontext():
+        left(lambda: track([1, 2, 3], job, unit="rows"), by)
+    assert stored().status == "failed"
+    assert stored().error == "The loop was left after 0 of 3 rows, by an exception, return or break"
+
+
+def test_track__loop_whose_generator_outlives_it_fails_with_what_is_handled(job: ProcessingJobLifecycle) -> None:
+    items = track([1, 2, 3], job)
+    try:
+        for _ in items:
+            raise ValueError("row 1 is bad")
+    except ValueError:
+        del items
+    assert (stored().status, stored().error) == ("failed", "ValueError: row 1 is bad")
+
+
+def test_track__loop_that_is_closed_while_an_exception_is_handled_fails_with_that(job: ProcessingJobLifecycle) -> None:
+    items = track([1, 2, 3], job)
+    try:
+        next(items)
+        raise ValueError("row 1 is bad")
+    except ValueError:
+        items.close()
+    assert (stored().status, stored().error) == ("failed", "ValueError: row 1 is bad")
+
+
+def test_track__what_was_handled_before_has_not_ended_the_loop(job: ProcessingJobLifecycle) -> None:
+    try:
+        raise ValueError("of before")
+    except ValueError:
+        left(lambda: track([1, 2, 3], job))
+    assert stored().error.startswith("The loop was left after 0 of 3 items")
+
+
+def test_track__loop_that_is_left_since_that_was_asked_for_is_cancelled(job: ProcessingJobLifecycle) -> None:
     items = track([1, 2, 3], job)
     next(items)
+    job.request_cancel()
     items.close()
     assert stored().status == "cancelled"
+
+
+@pytest.mark.filterwarnings("error")
+def test_track__that_nobody_goes_on_with_says_nothing_but_to_the_job(job: ProcessingJobLifecycle, capsys: Any) -> None:
+    items = track([1, 2, 3], job)
+    next(items)
+    del items
+    gc.collect()
+    assert stored().status == "failed"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_track__reports_now_and_then_and_counts_each(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    reports: list[Any] = []
+    mark_progress = job.mark_progress
+    monkeypatch.setattr(job, "mark_progress", lambda **said: (reports.append(said), mark_progress(**said)))
+    monkeypatch.setattr(reporter, "MIN_INTERVAL", 3600.0)
+    assert sum(1 for _ in track(range(10_000), job)) == 10_000
+    assert [said["current"] for said in reports] == [0, 10_000]
+
+
+def test_track__in_a_block_of_its_own_the_block_knows_how_it_ended(make_job: MakeJob) -> None:
+    for number, by in enumerate((None, ValueError("row 1 is bad"))):
+        job = make_job(f"job-{number}")
+        with pytest.raises(ValueError, match="row 1") if by else nullcontext(), Reporter(job) as report:
+            left(lambda: report.track([1, 2, 3]), by)
+    ended = ProcessingJob.objects.order_by("pk").values_list("status", "error")
+    assert list(ended) == [("completed", ""), ("failed", "ValueError: row 1 is bad")]
+
+
+def test_track__in_a_block_counts_beside_what_else_is_counted(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job, total=9) as report:
+        report.advance(2)
+        for _ in report.track(range(3)):
+            report.advance()
+        for item in report.track(range(3)):
+            if item == 1:
+                break
+    assert (stored().status, stored().metadata["current"]) == ("completed", 2 + 6 + 1)
