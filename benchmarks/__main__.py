@@ -24,6 +24,7 @@ CLAIMS = (
     "cluster_limits",
     "consumer",
     "write_path",
+    "tracking",
     "pruning",
     "small_log",
     "feed_storm",
@@ -31,7 +32,7 @@ CLAIMS = (
     "proxies",
     "where_time_goes",
 )
-NEEDED = ("picows", "fastapi", "uvicorn", "pytest")
+NEEDED = ("picows", "fastapi", "uvicorn", "tqdm", "pytest")
 
 
 def main() -> int:

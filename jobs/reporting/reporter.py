@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -113,19 +114,27 @@ class Reporter:
 
     def track(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items, and count each as done once the next is asked for; that takes less than 0.1 µs."""
-        clock, due = time.monotonic, self._sent_at + MIN_INTERVAL
-        done = 0  # and not counted yet
-        try:
-            for item in items:
-                yield item
-                done += 1
-                if clock() >= due:
-                    done, by = 0, done
-                    self.advance(by)
-                    due = clock() + MIN_INTERVAL
-        finally:
-            if done:
-                self._note(lambda: self.current + done)
+        return self._counted(items, nullcontext())
+
+    def track_all(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items in a block of this reporter: what `jobs.reporting.track` does."""
+        return self._counted(items, self)
+
+    def _counted(self, items: Iterable[T], block: AbstractContextManager[object, bool | None]) -> Iterator[T]:
+        clock, done = time.monotonic, 0  # items that are not counted yet
+        with block:
+            due = self._sent_at + MIN_INTERVAL
+            try:
+                for item in items:
+                    yield item
+                    done += 1
+                    if clock() >= due:
+                        done, by = 0, done
+                        self.advance(by)
+                        due = clock() + MIN_INTERVAL
+            finally:
+                if done:
+                    self._note(lambda: self.current + done)
 
     def advance(self, by: float = 1, *, message: str | None = None) -> None:
         """Count ``by`` more units as done."""

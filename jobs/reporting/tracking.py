@@ -22,5 +22,4 @@ def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str,
         total = len(items)  # type: ignore[arg-type]  # or there is none
     except Exception:  # whatever a foreign __len__ raises
         total = None
-    with Reporter(job, total=total, unit=unit) as report:
-        yield from report.track(items)
+    return Reporter(job, total=total, unit=unit).track_all(items)
