@@ -6,11 +6,7 @@ A feed shows the latest state of each job that has changed, and not every change
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
-
-from django.utils import timezone
 
 from ..conf import conf
 from ..protocol.exceptions import job_not_found
@@ -19,9 +15,6 @@ from . import reads
 from .connection import Connection
 from .feed_reads import Changes, read_changes, read_jobs, read_recent
 from .feed_watcher import FeedWatcher
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +180,7 @@ class Feed:
 
     async def _changes(self, seconds: float) -> tuple[Changes, list[str]]:
         """Return the last change of each job that has changed its status in so many seconds, and which are news."""
-        return await reads.in_thread(read_changes, timezone.now() - timedelta(seconds=seconds), self._sent)
+        return await reads.in_thread(read_changes, seconds, self._sent)
 
     async def _send_changes(self) -> None:
         """Read jobs that have changed, or are owed to a watcher, and send each to those who may see it."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..conf import conf
@@ -27,9 +27,9 @@ def read_recent(rights: Rights, name: FeedName) -> tuple[list[str], Changes]:
     return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
 
 
-def read_changes(since: datetime, sent: Changes) -> tuple[Changes, list[str]]:
-    """Return the last change of each job that has changed its status since a time, and which were not sent."""
-    rows = selectors.jobs_changed_since(since)
+def read_changes(seconds: float, sent: Changes) -> tuple[Changes, list[str]]:
+    """Return the last change of each job that has changed its status in so many seconds, and which were not sent."""
+    rows = selectors.jobs_changed_since(selectors.now() - timedelta(seconds=seconds))
     found = {job_id: (epoch, status, at) for job_id, epoch, status, at in rows}
     return found, [job_id for job_id, change in found.items() if sent.get(job_id) != change]
 
