@@ -49,7 +49,8 @@ class LeaseHolder:
     def _take(self, connection: BaseDatabaseWrapper) -> bool:
         until = Now() + timedelta(seconds=LEASE_SECONDS)
         held = {"holder": self.holder, "until": until}
-        free = Q(holder=self.holder) | Q(until__lt=Now()) | Q(until__gt=until)  # the last, if the clock was set back
+        # The last, if the clock was set back: by far, since another's statement may have begun a moment after this one.
+        free = Q(holder=self.holder) | Q(until__lt=Now()) | Q(until__gt=until + timedelta(seconds=LEASE_SECONDS))
         if self._rows(connection).filter(free).update(**held):
             return True
         if self._rows(connection).exists():

@@ -116,6 +116,9 @@ class Places:
                         async with asyncio.timeout(BEAT_SECONDS):
                             await self._wanted.wait()
                 await self._exchange(self._shared)
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # which `asyncio.wait_for` of Python 3.11 may have swallowed
+                    raise asyncio.CancelledError
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._go_alone()

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from jobs.models import Lease
 from jobs.retention import lease
-from jobs.retention.lease import LeaseHolder
+from jobs.retention.lease import LEASE_SECONDS, LeaseHolder
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,6 +68,14 @@ def test_take__of_many_at_once_one_gets_it() -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == [False] * 7 + [True]
+
+
+def test_take__of_one_who_began_a_moment_earlier_than_who_has_it_fails() -> None:
+    """PostgreSQL's clock for a statement is when that began, and what it sees may be of later."""
+    first, second = LeaseHolder("work"), LeaseHolder("work")
+    first.take()
+    Lease.objects.update(until=timezone.now() + timedelta(seconds=LEASE_SECONDS + 5))
+    assert not second.take()
 
 
 def test_take__after_the_clock_was_set_back() -> None:

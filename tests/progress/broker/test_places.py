@@ -1,6 +1,7 @@
 """Places: the own counts, and what a shared count that is slow, lost or away makes of them."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -185,3 +186,24 @@ async def test_end__answers_those_who_wait():
         asking = asyncio.ensure_future(take(places, 2, limit=1))
         await eventually(lambda: shared.asked)
     assert await asking == [True, False]
+
+
+async def test_run__ends_though_what_answers_has_swallowed_the_cancellation(monkeypatch):
+    """As ``asyncio.wait_for`` of Python 3.11 does, through which redis-py sends, if it has just been done."""
+    monkeypatch.setattr(places_module, "ANSWER_SECONDS", 60)
+    shared = Scripted()
+    exchange = shared.exchange
+
+    async def swallowing(entries: Mapping[str, Entry], *, anew: bool) -> list[int] | None:
+        with contextlib.suppress(asyncio.CancelledError):
+            return await exchange(entries, anew=anew)
+        return [0] * len(entries)
+
+    monkeypatch.setattr(shared, "exchange", swallowing)
+    shared.answering.clear()
+    running = asyncio.ensure_future(Places(shared).run())
+    await eventually(lambda: shared.asked)
+    running.cancel()
+    await asyncio.wait({running}, timeout=1)
+    assert running.cancelled()
+    assert shared.has_left
