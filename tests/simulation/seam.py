@@ -17,14 +17,14 @@ from tests.simulation.world import World
 READ_PATH = {
     "broker": ("subscriber",),
     "delivery": (
-        *("hub", "hubs", "feed", "feed_watcher", "connection", "outbox", "reads"),
+        *("hub", "hubs", "tasks", "feed", "feed_reads", "feed_watcher", "connection", "outbox", "reads"),
         *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "access_guard", "questions", "admission"),
     ),
-    "transports": ("asgi", "consumers", "session"),
+    "transports": ("asgi", "consumers", "session", "message_queue"),
 }
 SELECTORS = (
     *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
-    *("recent_jobs", "jobs_changed_since"),
+    *("recent_jobs", "jobs_changed_since", "now"),
 )
 # Bounds within the code, made small in some runs so that they are met: by what they may be.
 BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
