@@ -122,11 +122,11 @@ async def test_sweep__tells_nothing_again_that_changed_meanwhile(alone, monkeypa
     await watcher.until(has_told("job-9", "pending"))
 
     async def of_before(self: feed.Feed, seconds: float) -> Any:
-        changes = ({}, []) if seconds > feed.LOOK_SECONDS else await read(self, seconds)
-        if seconds > feed.LOOK_SECONDS and not begun.is_set():
-            begun.set()
-            await may_end.wait()
-        return changes
+        if seconds == feed.LOOK_SECONDS or begun.is_set():
+            return await read(self, seconds)
+        begun.set()
+        await may_end.wait()
+        return {}, []
 
     monkeypatch.setattr(feed.Feed, "_changes", of_before)
     made.sweep()
