@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SPACING_SECONDS = 0.02  # between two goodbyes at most, so that a few clients are closed soon
 # Collections of younger objects before a full one, which goes through all that connections consist of and stops the
-# event loop, for 0.4 s with 5,000 of them: five times as many as usual. With many more, what only it finds takes memory,
-# as the fuzzer shows.
+# event loop, for 0.4 s with 5,000 of them: five times as many as usual. With many more, what only a full one finds
+# takes too much memory, as the fuzzer shows.
 FULL_COLLECTIONS = 50
 BURST_SECONDS = 2.0  # a client may send at once what it may send in this time
 
