@@ -134,7 +134,7 @@ class Reporter:
                         due = clock() + MIN_INTERVAL
             finally:
                 if done:
-                    self._note(lambda: self.current + done)
+                    self._report(lambda: self.current + done, at_once=False)
 
     def advance(self, by: float = 1, *, message: str | None = None) -> None:
         """Count ``by`` more units as done."""
@@ -170,20 +170,9 @@ class Reporter:
         total: float | None = None,
         message: str | None = None,
         stage: str | None = None,
+        at_once: bool = True,
     ) -> None:
-        self._note(count, total=total, message=message, stage=stage)
-        if stage is not None or time.monotonic() - self._sent_at >= MIN_INTERVAL:
-            self.flush()
-
-    def _note(
-        self,
-        count: Callable[[], float],
-        *,
-        total: float | None = None,
-        message: str | None = None,
-        stage: str | None = None,
-    ) -> None:
-        """Have something sent with the next report."""
+        """Report, or if it is not to be at once, have it sent with the next report."""
         with self._lock:
             if total is not None:
                 self.total = total
@@ -195,6 +184,8 @@ class Reporter:
                 self._pending["message"] = validation.fitting_text(message, validation.MAX_MESSAGE)
             if stage is not None:
                 self._pending["stage"] = validation.fitting_text(stage, validation.MAX_STAGE)
+        if at_once and (stage is not None or time.monotonic() - self._sent_at >= MIN_INTERVAL):
+            self.flush()
 
     def _send(self) -> None:
         """Send what is pending. A database that does not answer delays that, and does not fail the work."""

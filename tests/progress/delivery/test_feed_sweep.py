@@ -1,6 +1,7 @@
 """How a feed finds what nobody told it of, and when it looks."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -79,6 +80,13 @@ async def committed_late(job_id: str) -> None:
     await run(ProcessingJob.objects.filter(pk=job_id).update)(status_changed_at=at)
 
 
+async def told_one_after_the_other(made: feed.Feed, watcher: Watcher, make: Callable[[str], Awaitable[Any]]) -> None:
+    for job_id in ("job-8", "job-9"):
+        await make(job_id)
+        made.sweep()
+        await watcher.until(has_told(job_id, "pending"))
+
+
 async def test_sweep__asked_too_early_is_done_when_it_may_be(alone, settings):
     made, watcher = alone
     settings.PROGRESS_SWEEP_SECONDS = 0.2
@@ -152,10 +160,7 @@ async def test_sweep__that_the_database_was_slow_for_is_made_again_soon(alone, m
         return await read(self, seconds)
 
     monkeypatch.setattr(feed.Feed, "_changes", slow_to_sweep)
-    for job_id in ("job-8", "job-9"):
-        await committed_late(job_id)
-        made.sweep()
-        await watcher.until(has_told(job_id, "pending"))
+    await told_one_after_the_other(made, watcher, committed_late)
 
 
 async def test_sweep__of_very_many_is_made_again_before_anything_is_too_old_for_it(alone, settings, monkeypatch):
@@ -163,10 +168,7 @@ async def test_sweep__of_very_many_is_made_again_before_anything_is_too_old_for_
     settings.PROGRESS_FEED_OVERLAP_SECONDS = 0.5
     monkeypatch.setattr(feed, "LOOK_SECONDS", 0)
     monkeypatch.setattr(feed, "SWEPT_A_SECOND", 1e-6)
-    for job_id in ("job-8", "job-9"):
-        await a_job(job_id)
-        made.sweep()
-        await watcher.until(has_told(job_id, "pending"))
+    await told_one_after_the_other(made, watcher, a_job)
 
 
 async def test_sweep__from_before_the_first_came_tells_them_nothing_again(alone, settings, monkeypatch):
