@@ -89,6 +89,24 @@ def test_track__that_nobody_goes_on_with_says_nothing_but_to_the_job(job: Proces
     assert capsys.readouterr() == ("", "")
 
 
+def test_track__that_nobody_goes_on_with_ends_at_once_also_where_an_exception_was_handled(
+    job: ProcessingJobLifecycle,
+) -> None:
+    def work() -> None:
+        try:
+            raise ValueError("of before")
+        except ValueError:
+            items = track([1, 2, 3], job)
+            next(items)
+
+    gc.disable()
+    try:
+        work()
+        assert stored().status == "failed"
+    finally:
+        gc.enable()
+
+
 def test_track__reports_now_and_then_and_counts_each(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     reports: list[Any] = []
     mark_progress = job.mark_progress
