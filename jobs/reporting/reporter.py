@@ -68,7 +68,7 @@ class Reporter:
         self._sent_at = float("-inf")  # by the monotonic clock
         self._pending: dict[str, Any] = {}  # what is not sent yet
         self._backoff_until = float("-inf")  # after the database did not answer
-        self._lock = threading.Lock()  # of what is counted
+        self._lock = threading.RLock()  # of what is counted: also by a loop that is collected as garbage meanwhile
         self._sending = threading.Lock()  # a thread that finds it taken does not wait, and leaves sending to the other
 
     def __reduce__(self) -> Any:
