@@ -7,9 +7,9 @@ it at once, and whose rows are deleted meanwhile by the server's housekeeping.
 
 import http.client
 import statistics
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -143,12 +143,11 @@ class _Scene:
             time.sleep(BEGINS_SECONDS)
             act()
 
-        with onlookers.there(f"{self.served.ws_url}/progress/ws/live", WATCHERS) as crowd:
+        with onlookers.there(f"{self.served.ws_url}/progress/ws/live", WATCHERS) as crowd, ThreadPoolExecutor() as pool:
             live = self.place.start_worker(LIVE, str(self.seconds + 2))
-            thread = threading.Thread(target=acting)
-            thread.start()
+            done = pool.submit(acting)
             self._note(f"slowest report, {when}", pruning.slowest(self.place, self.seconds))
-            thread.join()
+            done.result()  # or it has failed, and so has the benchmark
             finish(live)
             seen = crowd.seen()
         if seen["gaps"] or seen["snapshots"] != WATCHERS:

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import connections
 from django.db.models import F, Q
 from django.db.models.functions import Substr
 from django.db.models.lookups import Exact
@@ -12,7 +11,7 @@ from django.db.models.lookups import Exact
 from . import database
 from .access import policy, type_of_user
 from .batches import MAX_IDS, batched
-from .database import database_alias, jobs_as_written, most_ids
+from .database import connection_to_write, database_alias, jobs_as_written, most_ids
 from .models import JobEvent, ProcessingJob, readable
 
 MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
@@ -95,7 +94,7 @@ def heads(job_ids: Sequence[str]) -> dict[str, Head]:
 
 def now() -> datetime:
     """Return the time by the clock that changes go by: a server's own may be wrong."""
-    return database.now(connections[database_alias()])
+    return database.now(connection_to_write())
 
 
 def jobs_changed_since(since: datetime) -> list[tuple[str, str, str, datetime]]:

@@ -62,18 +62,20 @@ class Reporter:
         self.current: float = 0
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
-        self._handled: BaseException | None = None  # what was being handled when it began, and so has not ended it
+        # What was being handled when it began, and so has not ended it. By its id: it holds all frames that it came
+        # through, and one of them may hold the generator, which would not end then before it is collected as garbage.
+        self._handled = id(None)
         self._sent_at = float("-inf")  # by the monotonic clock
         self._pending: dict[str, Any] = {}  # what is not sent yet
         self._backoff_until = float("-inf")  # after the database did not answer
-        self._lock = threading.Lock()  # of what is counted
+        self._lock = threading.RLock()  # of what is counted: also by a loop that is collected as garbage meanwhile
         self._sending = threading.Lock()  # a thread that finds it taken does not wait, and leaves sending to the other
 
     def __reduce__(self) -> Any:
         raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
 
     def __enter__(self) -> Self:
-        self._handled = sys.exception()
+        self._handled = id(sys.exception())
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
         try:
             try:
@@ -250,7 +252,7 @@ class Reporter:
 
         An exception on its way out of a loop closes the loop's generator before anybody handles it.
         """
-        if left.__context__ is not None and left.__context__ is not self._handled:
+        if left.__context__ is not None and id(left.__context__) != self._handled:
             return left.__context__
         done = f"{self.current:g}" if self.total is None else f"{self.current:g} of {self.total:g}"
         return f"The loop was left after {done} {self.unit}".rstrip() + ", by an exception, return or break"

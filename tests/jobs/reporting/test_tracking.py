@@ -1,6 +1,7 @@
 """A loop that reports itself."""
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -89,6 +90,24 @@ def test_track__that_nobody_goes_on_with_says_nothing_but_to_the_job(job: Proces
     assert capsys.readouterr() == ("", "")
 
 
+def test_track__that_nobody_goes_on_with_ends_at_once_also_where_an_exception_was_handled(
+    job: ProcessingJobLifecycle,
+) -> None:
+    def work() -> None:
+        try:
+            raise ValueError("of before")
+        except ValueError:
+            items = track([1, 2, 3], job)
+            next(items)
+
+    gc.disable()
+    try:
+        work()
+        assert stored().status == "failed"
+    finally:
+        gc.enable()
+
+
 def test_track__reports_now_and_then_and_counts_each(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     reports: list[Any] = []
     mark_progress = job.mark_progress
@@ -116,3 +135,28 @@ def test_track__in_a_block_counts_beside_what_else_is_counted(job: ProcessingJob
             if item == 1:
                 break
     assert (stored().status, stored().metadata["current"]) == ("completed", 2 + 6 + 1)
+
+
+def test_track__that_is_collected_while_another_report_is_counted_holds_nobody_up(
+    job: ProcessingJobLifecycle, monkeypatch: Any
+) -> None:
+    """Garbage is collected at any moment, in any thread."""
+    monkeypatch.setattr(reporter, "MIN_INTERVAL", 3600.0)
+
+    class Number(int):
+        def __radd__(self, other: float) -> float:
+            gc.collect()
+            return other + int(self)
+
+    job.mark_started()
+    report = Reporter(job, total=9)
+    report.report(current=0)
+    items: list[Any] = [report.track(range(3))]
+    items.append(items)  # so that it is garbage, and not gone at once
+    next(items[0])
+    next(items[0])
+    del items
+    counting = threading.Thread(target=report.advance, args=[Number(2)], daemon=True)
+    counting.start()
+    counting.join(5)
+    assert not counting.is_alive()
