@@ -9,7 +9,7 @@ import json
 import random
 import statistics
 import time
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -84,7 +84,7 @@ def _on(result: Result, name: str, place: Site, options: Options) -> None:
 def _took(stranger: ClientConnection, times: int) -> dict[str, list[float]]:
     """Return the seconds that each answer took."""
     ids = {
-        UNKNOWN: (f"unknown-{random.getrandbits(40)}" for _ in iter(int, 1)),
+        UNKNOWN: (f"unknown-{random.getrandbits(40)}" for _ in count()),
         FORBIDDEN: cycle(f"forbidden-{number}" for number in range(50)),
         WATCHED: cycle(f"watched-{number}" for number in range(50)),
     }

@@ -106,16 +106,19 @@ class Reporter:
             summary = validation.fitting_text(self.summary, validation.MAX_MESSAGE)
             # Even if a cancellation was asked for meanwhile: the work is done.
             self._persist(partial(self.lifecycle.mark_completed, summary, result=self._storable(self.result)))
-        elif is_cancelled or (isinstance(error, GeneratorExit) and self.lifecycle.cancel_requested):
+        elif is_cancelled:
             self._end(self.lifecycle.mark_cancelled)
         elif isinstance(error, GeneratorExit):
-            self._end(partial(self.lifecycle.mark_failed, error=self._why_left(error)))
+            self._end(partial(self._mark_left, self._why_left(error)))
         else:
             self._end(partial(self.lifecycle.mark_failed, error=error))
         return is_cancelled
 
     def track(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items, and count each as done once the next is asked for; that takes less than 0.1 µs."""
+        """Yield the items, and count each as done once the next is asked for; that takes less than 0.1 µs.
+
+        They are counted together, with the report that follows: ``current`` is behind by up to `MIN_INTERVAL` seconds.
+        """
         return self._counted(items, nullcontext())
 
     def track_all(self, items: Iterable[T]) -> Iterator[T]:
@@ -246,6 +249,13 @@ class Reporter:
             logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, refused)
         except Exception:
             logger.exception("The end of job %r could not be recorded.", self.lifecycle.job_id)
+
+    def _mark_left(self, why: BaseException | str) -> None:
+        """End the job of a generator that was left: perhaps since its cancellation was asked for."""
+        if self.lifecycle.cancel_requested:  # as the last report may have learned
+            self.lifecycle.mark_cancelled()
+        else:
+            self.lifecycle.mark_failed(error=why)
 
     def _why_left(self, left: GeneratorExit) -> BaseException | str:
         """Return the exception by which a generator was left, as far as that can be told, or words.

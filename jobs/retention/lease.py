@@ -50,7 +50,7 @@ class LeaseHolder:
         until = Now() + timedelta(seconds=LEASE_SECONDS)
         held = {"holder": self.holder, "until": until}
         # The last, if the clock was set back: by far, since another's statement may have begun a moment after this one.
-        free = Q(holder=self.holder) | Q(until__lt=Now()) | Q(until__gt=until + timedelta(seconds=LEASE_SECONDS))
+        free = Q(holder=self.holder) | Q(until__lt=Now()) | Q(until__gt=Now() + timedelta(seconds=2 * LEASE_SECONDS))
         if self._rows(connection).filter(free).update(**held):
             return True
         if self._rows(connection).exists():

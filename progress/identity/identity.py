@@ -1,5 +1,6 @@
 """Who a client is."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -10,32 +11,20 @@ from .grant import Grant
 from .rights import Rights
 
 
-class Proof(NamedTuple):
-    """What a client has shown, by which it is checked again while its connection lasts (`identity.recheck`).
-
-    A tuple, since proofs are looked up for each idle socket every few seconds.
-
-    Args:
-        kind: What it is.
-        user_id: The user's; None of a token that admits without a user.
-        password_hash: Of the user's password, or the beginning of it: a new password changes it.
-        backend: That authenticated a session's user.
-        session_key: The session's.
-        jti: The name of a token, by which it can be revoked.
-        grant: What a token names; None if it leaves its user what they may see.
-
-    """
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a client has shown, by which it is checked again while its connection lasts (`identity.recheck`)."""
 
     kind: Literal["session", "token"]
-    user_id: Any
-    password_hash: str
-    backend: str = ""
-    session_key: str = ""
-    jti: str = ""
-    grant: Grant | None = None
+    user_id: Any  # None of a token that admits without a user
+    password_hash: str = field(repr=False)  # of the user's password, or the beginning of it: a new password changes it
+    backend: str = ""  # that authenticated a session's user
+    session_key: str = field(default="", repr=False)
+    jti: str = ""  # the name of a token, by which it can be revoked
+    grant: Grant | None = None  # what a token names; None if it leaves its user what they may see
 
-    def __repr__(self) -> str:  # without what is secret
-        return f"Proof({self.kind!r}, {self.user_id!r}, {self.backend!r}, {self.jti!r}, {self.grant!r})"
+    def __hash__(self) -> int:  # of all fields it would take longer, and proofs are looked up for each idle socket
+        return hash((self.user_id, self.session_key, self.jti))
 
 
 class Identity(NamedTuple):

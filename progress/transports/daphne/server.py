@@ -56,7 +56,8 @@ class ProgressServer(Server):
         # for 90 ms, several times a second while many clients come and go.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTIONS)
+        youngest, younger, full = gc.get_threshold()
+        gc.set_threshold(youngest, younger, max(full, FULL_COLLECTIONS))
         self.http_factory.__class__ = BoundedHTTPFactory  # Daphne has already made it and passed it on
         self.ws_factory.protocol = FrameProtocol
         self.ws_factory.setProtocolOptions(

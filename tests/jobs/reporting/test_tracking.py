@@ -80,6 +80,15 @@ def test_track__loop_that_is_left_since_that_was_asked_for_is_cancelled(job: Pro
     assert stored().status == "cancelled"
 
 
+def test_track__loop_that_is_left_before_it_hears_of_the_cancellation_is_cancelled(job: ProcessingJobLifecycle) -> None:
+    items = track([1, 2, 3], job)
+    next(items)
+    next(items)
+    ProcessingJobLifecycle("job-1").request_cancel()
+    items.close()
+    assert stored().status == "cancelled"
+
+
 @pytest.mark.filterwarnings("error")
 def test_track__that_nobody_goes_on_with_says_nothing_but_to_the_job(job: ProcessingJobLifecycle, capsys: Any) -> None:
     items = track([1, 2, 3], job)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ async def test_backend__that_fails_leaves_its_clients_and_all_others_are_asked_a
     async with watching("/progress/ws/of-ann", *with_ann) as one, watching("/progress/ws/of-ben", *with_ben) as other:
         assert (await one.next())["type"] == (await other.next())["type"] == "snapshot"
         (first,) = hubs.current().jobs["of-ann"].subscriptions
-        proof = first.identity.proof._replace(backend=f"{__name__}.Away")
+        proof = replace(first.identity.proof, backend=f"{__name__}.Away")
         first.identity = first.identity._replace(proof=proof)
         await run(logout)()
         await asked()
@@ -142,7 +143,7 @@ async def test_backend__that_hangs_leaves_its_clients_and_all_others_are_asked_a
             assert (await socket.ask(type="subscribe", job_id="public"))["type"] == "snapshot"
         for connection in hubs.current().jobs["public"].subscriptions:
             if connection.identity.user == ann:
-                proof = connection.identity.proof._replace(backend=f"{__name__}.Hanging")
+                proof = replace(connection.identity.proof, backend=f"{__name__}.Hanging")
                 connection.identity = connection.identity._replace(proof=proof)
         await run(logout)()
         monkeypatch.setattr(reads, "READ_SECONDS", 0.2)
