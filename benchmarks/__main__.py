@@ -22,6 +22,7 @@ CLAIMS = (
     "strangers",
     "access",
     "cluster_limits",
+    "refused_alike",
     "consumer",
     "write_path",
     "tracking",
