@@ -60,6 +60,10 @@ class Follower:
                     raise AssertionError(f"the connection ended after {self.frames[-3:]}")
                 await self.news.wait()
 
+    async def until_at(self, seq: int) -> None:
+        """Wait until the state is that of a position."""
+        await self.until(lambda: self.last["seq"] == seq)
+
     async def until_finished(self) -> None:
         """Wait until the job has ended."""
         await self.until(lambda: self.last["status"] in TERMINAL)

@@ -19,6 +19,7 @@ from tests.sampling import first_quick
 from tests.servers import RedisServer
 
 EVENTS = 4_000
+BURST = 300  # of these, which the buffers of a socket hold (some 90 KB): beyond, a slow follower is sent fewer ticks
 ROUNDS = 3  # of measuring, of which the best counts: other processes of the machine only ever make it slower
 
 CREATE = """
@@ -56,12 +57,17 @@ job.mark_completed()
 
 async def test_full_speed__no_event_is_lost(site: Site) -> None:
     site.worker(CREATE)
-    # Room for all: else a follower who is not given the processor for a moment is rightly sent fewer ticks.
-    served = site.serve(PROGRESS_OUTBOX_BYTES="67108864")
-    worker = Worker(site.start_worker(FULL_SPEED, str(EVENTS)))
+    served = site.serve()
+    pauses = range(BURST, EVENTS, BURST)
+    worker = Worker(site.start_worker(FULL_SPEED, str(EVENTS), *map(str, pauses)))
     assert await worker.says() == "ready"
     async with AsyncExitStack() as stack:
         followers = [await stack.enter_async_context(Follower(served.ws_url, "job-123")) for _ in range(5)]
+        for pause in pauses:
+            await worker.go()
+            assert await worker.says() == str(pause)
+            for follower in followers:
+                await follower.until_at(pause - 1)
         await worker.go()
         for follower in followers:
             await follower.until_finished()
@@ -131,7 +137,7 @@ async def test_redis_restart__later_events_come_through_redis_again(
     async with Follower(served.ws_url, "job-123") as follower:
         await worker.go()
         assert await worker.says() == "50"
-        await follower.until(lambda: follower.last["seq"] == 49)
+        await follower.until_at(49)
         await asyncio.to_thread(redis_server.kill)
         await asyncio.to_thread(redis_server.start)
         await worker.go()
