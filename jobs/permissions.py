@@ -9,8 +9,7 @@ from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.models import PermissionsMixin
 from django.db import router
 
-from .batches import batched
-from .database import most_ids
+from .among import among
 
 BY_BACKENDS = "has_perm", "get_all_permissions", "get_user_permissions", "get_group_permissions"
 OF_MODELS = *BY_BACKENDS, "_get_permissions", "_get_user_permissions", "_get_group_permissions"
@@ -48,12 +47,11 @@ def _stored_holders(pks: Collection[Any], permission: str) -> set[Any]:
     app_label, codename = permission.split(".")
     model: Any = get_user_model()
     alias = router.db_for_write(model)
-    found: set[Any] = set()
-    for some in batched(pks, most_ids(alias) // 2):
-        users = model._base_manager.using(alias).filter(pk__in=some).order_by().values_list("pk", flat=True)
-        ways = [
-            users.filter(**{f"{way}__content_type__app_label": app_label, f"{way}__codename": codename})
-            for way in ("user_permissions", "groups__permissions")
-        ]
-        found |= set(ways[0].union(ways[1]))
-    return found
+    if not pks:
+        return set()
+    users = model._base_manager.using(alias).filter(among(pks)).order_by().values_list("pk", flat=True)
+    ways = [
+        users.filter(**{f"{way}__content_type__app_label": app_label, f"{way}__codename": codename})
+        for way in ("user_permissions", "groups__permissions")
+    ]
+    return set(ways[0].union(ways[1]))

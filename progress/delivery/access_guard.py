@@ -11,8 +11,8 @@ a policy fails, the subscription ends as ``unavailable``. All others are answere
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Hashable, Mapping, Set
+from typing import Any
 
 from django.db import Error
 
@@ -20,6 +20,7 @@ from ..conf import conf
 from ..identity.identity import Identity, Proof
 from ..identity.recheck import recheck
 from ..identity.rights import Rights, newest, viewable
+from ..identity.stored_users import lend
 from ..protocol import frames
 from ..protocol.codes import CloseCode
 from ..protocol.exceptions import Refused, job_not_found, unavailable
@@ -34,7 +35,7 @@ from .watched_job import WatchedJob
 
 logger = logging.getLogger(__name__)
 
-CONNECTIONS_A_TURN = 250  # looked at before others have their turn, some 2 ms of work
+CONNECTIONS_A_TURN = 500  # looked at before others have their turn, some 1 ms of work
 FEEDS_A_CHECK = 250  # of different users: each may take a query, some 0.3 ms
 HURRY_SECONDS = 0.1  # after word of a change, for those that come with it: who signs out is told of before it is done
 PAUSE_SECONDS = 0.5  # between two checks, however many changes there are word of
@@ -44,15 +45,8 @@ ENDED = {"session": CloseCode.TOKEN_EXPIRED, "token": CloseCode.NOT_AUTHENTICATE
 
 
 UNCLEAR: Any = object()  # who a client is now
+NOTHING: frozenset[str] = frozenset()
 FeedOf = tuple[str, FeedName, Rights]  # one for all connections of a user of a backend, with equal tokens
-
-
-class Shown(NamedTuple):
-    """What all connections of a proof are shown, and to whom."""
-
-    identity: Identity  # of one of them; the others differ in nothing that counts
-    job_ids: set[str]
-    connections: list[tuple[Connection, dict[str, Subscription | None]]]  # None for a job that only a feed has shown
 
 
 class AccessGuard:
@@ -70,7 +64,7 @@ class AccessGuard:
         self._jobs = jobs
         self._feed = feed
         self._users: dict[str, Questions[Proof, Any, Any]] = {}  # by backend, of which one may be slow, or hang
-        self._views = Questions(viewable)
+        self._views: Questions[Hashable, tuple[Rights, Set[str]], tuple[Set[str], Set[str]]] = Questions(viewable)
         self._recent: Questions[FeedOf, None, list[str]] = Questions(_newest)
         self._feed_turn = 0  # of the next check: which of many feeds is the first to be asked about
         self._is_hurried = asyncio.Event()
@@ -107,27 +101,56 @@ class AccessGuard:
         """Ask once, about all connections or these, and act on the answers."""
         asked = self._connections if connections is None else connections
         present = [each for each in asked if each.is_accepting]
-        await self._check_who_they_are(present)
-        await self._check_what_they_see(present)
+        try:
+            await self._check_who_they_are(present)
+            await self._check_what_they_see(present)
+        except BaseException:
+            for connection in present:
+                lend(connection.identity.user)  # a thread that did not return may go on
+            raise
         await self._show_what_is_new(present)
 
     async def _check_who_they_are(self, connections: Collection[Connection]) -> None:
         """Take their users as they are now, and close those whose session or token no longer holds."""
-        users = await self._users_as_they_are(connections)
+        identities = {id(each.identity): each.identity for each in connections}  # as many as there are proofs, or more
+        users = await self._users_as_they_are(identities.values())
+        changed: dict[int, Identity | None] = {}
+        of_proof: dict[Proof, Identity] = {}
+        for key, before in identities.items():
+            user, expires, proof = before
+            now = UNCLEAR if proof is None else users.get(proof, UNCLEAR)
+            if proof is None or now is UNCLEAR:
+                continue  # nothing to check, or it could not be checked
+            if now is None:
+                changed[key] = None
+                continue
+            identity = of_proof.get(proof)
+            if identity is None or identity.expires != expires:
+                identity = of_proof[proof] = before if now is user else Identity(now, expires, proof)
+            if identity is not before:
+                changed[key] = identity
+        if changed:
+            await self._change(connections, identities, changed)
+
+    async def _change(
+        self,
+        connections: Collection[Connection],
+        identities: Mapping[int, Identity],  # which keeps them, so that no other has the id of one
+        changed: Mapping[int, Identity | None],
+    ) -> None:
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
-                _, expires, proof = connection.identity
-                user = UNCLEAR if proof is None else users.get(proof, UNCLEAR)
-                if proof is None or user is UNCLEAR:
-                    continue  # nothing to check, or it could not be checked, or it was replaced meanwhile
-                if user is None:
-                    logger.info("The %s of a client has ended", proof.kind)
-                    connection.close(ENDED[proof.kind])
+                before = connection.identity
+                identity = changed.get(id(before), before)
+                if identity is None:
+                    assert before.proof is not None
+                    logger.info("The %s of a client has ended", before.proof.kind)
+                    connection.close(ENDED[before.proof.kind])
                 else:
-                    connection.identity = Identity(user, expires, proof)
+                    connection.identity = identity
             await asyncio.sleep(0)
 
-    async def _users_as_they_are(self, connections: Collection[Connection]) -> dict[Proof, Any]:
+    async def _users_as_they_are(self, identities: Collection[Identity]) -> dict[Proof, Any]:
         """Return the user of each proof as they are now; without those whose backend does not answer, if another does.
 
         Raises:
@@ -135,9 +158,11 @@ class AccessGuard:
 
         """
         known: dict[str, dict[Proof, Any]] = {}
-        for user, _, proof in (each.identity for each in connections):
+        for user, _, proof in identities:
             if proof is not None:
-                known.setdefault(proof.backend, {})[proof] = user
+                if proof.backend not in known:
+                    known[proof.backend] = {}
+                known[proof.backend].setdefault(proof, user)
         users: dict[Proof, Any] = {}
         silent: Error | None = None
         for backend, some in known.items():
@@ -145,6 +170,8 @@ class AccessGuard:
                 users |= await self._users.setdefault(backend, Questions(recheck)).answers(some)
             except UNAVAILABLE as error:
                 silent = error
+                for user in some.values():
+                    lend(user)
         if silent is not None:
             if not users:
                 raise silent
@@ -153,43 +180,50 @@ class AccessGuard:
 
     async def _check_what_they_see(self, connections: Collection[Connection]) -> None:
         """Ask the policy about all that they watch or are shown, and end what they may not see."""
-        shown: dict[Hashable, Shown] = {}
+        # By backend: the users of one are told apart by their keys, but another may know them with other rights.
+        wanted: dict[str, dict[Hashable, tuple[Rights, set[str]]]] = {}
+        asked: set[Subscription | None] = set()
         for turn in batched(connections, CONNECTIONS_A_TURN):
             for connection in turn:
-                if connection.is_accepting and (jobs := self._shown_to(connection)):
+                if connection.is_accepting and (job_ids := self._shown_to(connection)):
                     identity = connection.identity
-                    who = identity.proof or identity.user
-                    of_them = shown.get(who)
-                    if of_them is None:
-                        of_them = shown[who] = Shown(identity, set(), [])
-                    of_them.job_ids.update(jobs)
-                    of_them.connections.append((connection, jobs))
+                    backend, key = _backend(identity), identity.key
+                    if backend not in wanted:
+                        wanted[backend] = {}
+                    if key not in wanted[backend]:
+                        wanted[backend][key] = identity.rights, set()
+                    wanted[backend][key][1].update(job_ids)
+                    for job_id in connection.watched:
+                        asked.add(self._subscription(connection, job_id))
             await asyncio.sleep(0)
-        # By backend: the users of one are told apart by their keys, but another may know them with other rights.
-        wanted: dict[str, dict[Rights, set[str]]] = {}
-        for some in batched(shown.values(), CONNECTIONS_A_TURN):
-            for identity, job_ids, _ in some:
-                wanted.setdefault(_backend(identity), {}).setdefault(identity.rights, set()).update(job_ids)
-            await asyncio.sleep(0)
-        answers = {backend: await self._views.answers(asked) for backend, asked in wanted.items()}
-        for some in batched(shown.values(), CONNECTIONS_A_TURN):
-            for identity, job_ids, their in some:
-                answer = answers[_backend(identity)].get(identity.rights)
-                if answer is not None and not job_ids <= answer[0]:
-                    await self._end_of_proof(identity.proof, their, *answer)
-            await asyncio.sleep(0)
+        unseen: dict[Hashable, tuple[set[str], Set[str]]] = {}
+        for of_backend in wanted.values():
+            answers = await self._views.answers(of_backend)
+            for some in batched(answers.items(), CONNECTIONS_A_TURN):
+                for key, (seen, undecided) in some:
+                    if not of_backend[key][1] <= seen:
+                        unseen[key] = of_backend[key][1] - seen, undecided
+                await asyncio.sleep(0)
+        if unseen:
+            await self._end_unseen(connections, unseen, asked)
 
-    async def _end_of_proof(
+    async def _end_unseen(
         self,
-        proof: Proof | None,
-        shown: Sequence[tuple[Connection, Mapping[str, Subscription | None]]],
-        seen: set[str],
-        undecided: set[str],
+        connections: Collection[Connection],
+        unseen: Mapping[Hashable, tuple[set[str], Set[str]]],
+        asked: Set[Subscription | None],
     ) -> None:
-        for turn in batched(shown, CONNECTIONS_A_TURN):
-            for connection, jobs in turn:
-                if connection.identity.proof == proof and connection.is_accepting:
-                    self._end_unseen(connection, jobs, seen, undecided)
+        """End what was asked about; what was admitted meanwhile was so on what is newer."""
+        for turn in batched(connections, CONNECTIONS_A_TURN):
+            for connection in turn:
+                hidden, undecided = unseen.get(connection.identity.key, (NOTHING, NOTHING))
+                if not hidden or not connection.is_accepting:
+                    continue
+                for job_id in [each for each in self._shown_to(connection) if each in hidden]:
+                    subscription = self._subscription(connection, job_id)
+                    if subscription is None or subscription in asked:
+                        refused = unavailable(job_id) if job_id in undecided else job_not_found(job_id)
+                        self._end(connection, job_id, refused)
             await asyncio.sleep(0)
 
     async def _show_what_is_new(self, connections: Collection[Connection]) -> None:
@@ -217,21 +251,14 @@ class AccessGuard:
         self._feed_turn = first + FEEDS_A_CHECK
         return [*feeds[first:], *feeds[:first]][:FEEDS_A_CHECK]
 
-    def _shown_to(self, connection: Connection) -> dict[str, Subscription | None]:
-        job_ids = [*connection.watched, *(self._feed.shown_to(connection) if self._feed.is_watched else ())]
-        return {job_id: self._subscription(connection, job_id) for job_id in job_ids}
+    def _shown_to(self, connection: Connection) -> Collection[str]:
+        if self._feed.is_watched and (job_ids := self._feed.shown_to(connection)):
+            return [*connection.watched, *job_ids]
+        return connection.watched
 
     def _subscription(self, connection: Connection, job_id: str) -> Subscription | None:
         job = self._jobs.get(job_id)
         return None if job is None else job.subscriptions.get(connection)
-
-    def _end_unseen(
-        self, connection: Connection, jobs: Mapping[str, Subscription | None], seen: set[str], undecided: set[str]
-    ) -> None:
-        for job_id, subscription in jobs.items():
-            if job_id in seen or self._subscription(connection, job_id) is not subscription:
-                continue  # admitted meanwhile, on what is newer
-            self._end(connection, job_id, unavailable(job_id) if job_id in undecided else job_not_found(job_id))
 
     def _end(self, connection: Connection, job_id: str, refused: Refused) -> None:
         """End a subscription, and have the job leave the lists that show it."""

@@ -29,7 +29,7 @@ class Questions(Generic[K, V, A]):
 
     """
 
-    def __init__(self, ask: Callable[[dict[K, V]], Mapping[K, A]]) -> None:
+    def __init__(self, ask: Callable[[Mapping[K, V]], Mapping[K, A]]) -> None:
         self._ask = ask
         self._size = MAX_IDS
 
@@ -42,14 +42,15 @@ class Questions(Generic[K, V, A]):
         """
         answers: dict[K, A] = {}
         failed: Exception | None = None
-        loop, pieces = asyncio.get_running_loop(), [list(wanted.items())]
+        loop, pieces = asyncio.get_running_loop(), [list(wanted)] if wanted else []
         while pieces:
             piece = pieces.pop()
             batch, rest = piece[: self._size], piece[self._size :]
             pieces += [rest] if rest else []
+            asked = wanted if len(batch) == len(wanted) else {key: wanted[key] for key in batch}
             began = loop.time()
             try:
-                answers.update(await reads.in_thread(self._ask, dict(batch)))
+                answers.update(await reads.in_thread(self._ask, asked))
             except UNAVAILABLE:
                 self._size = max(1, len(batch) // 10)
                 raise

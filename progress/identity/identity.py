@@ -1,5 +1,6 @@
 """Who a client is."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -45,6 +46,14 @@ class Identity(NamedTuple):
     def rights(self) -> Rights:
         """What decides what the client may see."""
         return Rights(self.user, None if self.proof is None else self.proof.grant)
+
+    @property
+    def key(self) -> Hashable:
+        """The same for those with this user, as read last, whose tokens name the same: quicker than rights to find."""
+        user, _, proof = self
+        if proof is None:
+            return user
+        return id(user) if proof.grant is None else (id(user), proof.grant)
 
 
 ANYBODY = Identity(AnonymousUser())

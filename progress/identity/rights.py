@@ -5,17 +5,21 @@ names is all that counts. All functions read the database, and raise what the po
 """
 
 import logging
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Mapping, Set
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..protocol.frames import FeedName
 from ..source.store import UNAVAILABLE, access, selectors, type_of_user
 from .grant import Grant
+from .stored_users import lend
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
 
 logger = logging.getLogger(__name__)
+
+
+K = TypeVar("K")
 
 
 class Rights(NamedTuple):
@@ -51,32 +55,40 @@ def may_view(rights: Rights, job: "ProcessingJob | None") -> bool:
 
     The policy is asked about a job that does not exist or is not named as well, since the time must not tell.
     """
+    lend(rights.user)
     is_seen = access.may_view(rights.user, job) if rights.is_of_user else job is not None
     return is_seen and job is not None and rights.admits(job.pk)
 
 
-def viewable(wanted: Mapping[Rights, Collection[str]]) -> dict[Rights, tuple[set[str], set[str]]]:
+def viewable(wanted: Mapping[K, tuple[Rights, Set[str]]]) -> dict[K, tuple[Set[str], Set[str]]]:
     """Return which jobs each may see, and on which the policy can't decide: asked once for each user.
+
+    Args:
+        wanted: Jobs and the rights of who wants them, by any keys, which the answers have as well.
 
     Raises:
         OperationalError: The database does not answer.
 
     """
-    admitted = {
-        rights: set(job_ids) if rights.grant is None else set(filter(rights.admits, job_ids))
-        for rights, job_ids in wanted.items()
-    }
     asked: dict[type_of_user, set[str]] = {}
     named: set[str] = set()
-    for rights, job_ids in admitted.items():
-        (asked.setdefault(rights.user, set()) if rights.is_of_user else named).update(job_ids)
+    for rights, job_ids in wanted.values():
+        of_one = set(_admitted(rights, job_ids))  # its own, which a policy may change
+        asked.setdefault(rights.user, of_one).update(of_one) if rights.is_of_user else named.update(of_one)
     of_users = access.viewable(asked) if asked else {}
-    existing = set(selectors.heads(list(named))) if named else set()
+    of_names = set(selectors.heads(list(named))) if named else set(), set[str]()
     answers = {}
-    for rights, job_ids in admitted.items():
-        seen, undecided = of_users[rights.user] if rights.is_of_user else (existing, set())
-        answers[rights] = seen & job_ids, undecided & job_ids
+    for key, (rights, job_ids) in wanted.items():
+        answers[key] = of_users[rights.user] if rights.is_of_user else of_names
+        if rights.grant is not None:
+            seen, undecided = answers[key]
+            admitted = _admitted(rights, job_ids)
+            answers[key] = seen & admitted, undecided & admitted
     return answers
+
+
+def _admitted(rights: Rights, job_ids: Set[str]) -> Set[str]:
+    return job_ids if rights.grant is None else set(filter(rights.admits, job_ids))
 
 
 def newest(wanted: Collection[Rights], feed: FeedName, limit: int) -> dict[Rights, list[str]]:
@@ -85,6 +97,8 @@ def newest(wanted: Collection[Rights], feed: FeedName, limit: int) -> dict[Right
     For each that names jobs it is a query or two more. Those for whom the policy can't tell are left out.
     """
     unnamed = [rights for rights in wanted if rights.grant is None or rights.grant.jobs is None]
+    for rights in unnamed:
+        lend(rights.user)
     of_users = access.newest([rights.user for rights in unnamed], limit, own=feed == "mine")
     found = {rights: of_users[rights.user] for rights in unnamed if rights.user in of_users}
     for rights in set(wanted) - set(unnamed):
@@ -101,6 +115,7 @@ def recent(rights: Rights, feed: FeedName, limit: int) -> "list[ProcessingJob]":
     """Return the newest jobs of a feed that a client may see, newest first."""
     if not rights.admits_feed(feed):
         return []
+    lend(rights.user)
     names = None if rights.grant is None else rights.grant.jobs
     if not rights.is_of_user:
         return selectors.recent_named_jobs(names or (), limit)

@@ -11,8 +11,8 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
-from ..source.store import most_ids
-from ..source.vocabulary import batched
+from ..source.store import among
+from ..source.vocabulary import MAX_IDS, batched
 
 ENGINES_WITH_ROWS = {f"django.contrib.sessions.backends.{name}" for name in ("db", "cached_db")}
 REMEMBERED = 50_000  # sessions, some 200 bytes each
@@ -53,17 +53,13 @@ def _with_rows(store: Any, session_keys: Collection[str]) -> set[str]:
     # As text, which is compared with itself only: to make 5,000 of them times takes as long as to read them.
     expires = Cast("expire_date", TextField())
     rows = model.objects.using(alias).filter(expire_date__gt=timezone.now()).annotate(expires=expires)
-    expiries = {
-        key: expires
-        for some in batched(session_keys, most_ids(alias))
-        for key, expires in rows.filter(pk__in=some).values_list("pk", "expires")
-    }
+    expiries = dict(rows.filter(among(session_keys)).values_list("pk", "expires"))
     found = {key for key, expires in expiries.items() if _signed_in.get(key) == expires}
     saved = expiries.keys() - found
     if len(_signed_in) + len(saved) > REMEMBERED:
         _signed_in.clear()
-    for some in batched(saved, most_ids(alias)):
-        for key, data, expires in rows.filter(pk__in=some).values_list("pk", "session_data", "expires"):
+    for some in batched(saved, MAX_IDS):  # of which each may be large
+        for key, data, expires in rows.filter(among(some)).values_list("pk", "session_data", "expires"):
             if auth.SESSION_KEY in store(key).decode(data):
                 _signed_in[key] = expires
                 found.add(key)

@@ -7,6 +7,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.access import type_of_user
     from jobs.actions import record_of_token
     from jobs.actors import Actor, By, actor_of
+    from jobs.among import among
     from jobs.database import UNAVAILABLE, database_alias, most_ids
     from jobs.models import ProcessingJob
     from jobs.retention import housekeeping
@@ -20,6 +21,7 @@ else:
     from ...jobs.access import type_of_user
     from ...jobs.actions import record_of_token
     from ...jobs.actors import Actor, By, actor_of
+    from ...jobs.among import among
     from ...jobs.database import UNAVAILABLE, database_alias, most_ids
     from ...jobs.models import ProcessingJob
     from ...jobs.retention import housekeeping
@@ -39,6 +41,7 @@ __all__ = [
     "ThreadPool",
     "access",
     "actor_of",
+    "among",
     "course_chart",
     "database_alias",
     "housekeeping",

@@ -10,6 +10,7 @@ from tests.installation import ROOT
 
 FILES = (
     "test_actions",
+    "test_among",
     "test_attempts",
     "test_changes",
     "test_clocks",

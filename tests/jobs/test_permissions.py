@@ -8,7 +8,6 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from jobs import permissions
 from jobs.access import VIEW_PERMISSION, viewable
 from jobs.permissions import holders
 
@@ -46,11 +45,6 @@ def test_holders__are_those_whom_has_perm_names(users: list[Any]) -> None:
     assert len(queries) == 1
     assert found == by_each(users)
     assert 0 < len(found) < len(users)
-
-
-def test_holders__of_more_than_a_query_names(users: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(permissions, "most_ids", lambda _: 6)
-    assert holders(users, VIEW_PERMISSION) == by_each(users)
 
 
 class ByMail(ModelBackend):

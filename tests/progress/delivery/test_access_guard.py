@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.utils import timezone
 
 from jobs.access import AccessPolicy
@@ -145,6 +146,59 @@ async def test_policy__over_other_tables(settings, monkeypatch, has_query):
         assert (await loses.next())["code"] == "job_not_found"
         assert await is_served(loses)  # it stays open, though its URL names the job
         assert await is_served(stays)
+
+
+class Remembering(AccessPolicy):
+    """Keeps on a user what it has read of them, as a ``cached_property`` would."""
+
+    def may_view(self, user: Any, job: Any) -> bool:
+        return self._sees(user)
+
+    def visible(self, user: Any, jobs: Any) -> Any:
+        return jobs if self._sees(user) else jobs.none()
+
+    def _sees(self, user: Any) -> bool:
+        if not hasattr(user, "team"):
+            user.team = user.groups.filter(name="watchers").exists() and user.has_perm("jobs.view_processingjob")
+        return bool(user.team)
+
+
+def by_sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.mark.parametrize("table", ["auth_user_groups", "auth_group_permissions"])
+async def test_policy__that_remembers_on_a_user_is_given_a_new_one_each_time(settings, table):
+    """As often as it is asked, and for sessions that share the user."""
+    settings.JOBS_ACCESS_POLICY = f"{__name__}.Remembering"
+    ann = await a_user(is_staff=True)
+    await run(in_group)()
+    await a_job("private", public=False)
+    async with watching(PATH, *await cookie(ann)) as one, watching(PATH, *await cookie(ann)) as other:
+        assert (await one.next())["type"] == (await other.next())["type"] == "snapshot"
+        for _ in range(2):
+            await asked()
+        assert await is_served(one)
+        await run(by_sql)(f"DELETE FROM {table}")
+        await asked()
+        assert (await one.next())["code"] == (await other.next())["code"] == "job_not_found"
+
+
+async def test_user__of_whom_nothing_has_changed_is_one_object_for_all_their_sockets():
+    """No policy has had it that could keep anything on it: the stock one reads columns, for all users at once."""
+    ann = await a_user()
+    await a_job("private", owner=ann, public=False)
+    async with watching(PATH, *await cookie(ann)) as one, watching(PATH, *await cookie(ann)) as other:
+        assert (await one.next())["type"] == (await other.next())["type"] == "snapshot"
+        before = [await users_after_a_check() for _ in range(3)]
+        assert [len(users) for users in before] == [1, 1, 1]
+        assert before[0] == before[1] == before[2]
+
+
+async def users_after_a_check() -> set[int]:
+    await asked()
+    return {id(connection.identity.user) for connection in hubs.current().connections}
 
 
 class Picky(AccessPolicy):

@@ -41,6 +41,28 @@ async def test_database__that_does_not_answer_ends_nothing(monkeypatch):
         assert await is_served(socket)
 
 
+async def test_check__that_does_not_end_leaves_users_to_whom_it_has_asked(monkeypatch):
+    """A thread that did not return in time may yet keep on a user what is out of date by then."""
+    ann = await a_user()
+    await a_job("private", owner=ann, public=False)
+    async with watching(PATH, *await cookie(ann)) as socket:
+        await socket.next()
+        await asked()
+        (connection,) = hubs.current().connections
+        before = connection.identity.user
+
+        def away(*_: Any) -> None:
+            raise OperationalError("the database is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(access, "viewable", away)
+            with pytest.raises(OperationalError):
+                await asked()
+        assert connection.identity.user is before
+        await asked()
+        assert connection.identity.user is not before
+
+
 async def test_subscription__that_was_admitted_meanwhile_stays(monkeypatch):
     ann = await a_user()
     await a_job("private", public=False)

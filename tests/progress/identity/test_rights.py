@@ -63,9 +63,9 @@ def test_may_view__by_policy_and_grant(ann: User) -> None:
 def test_viewable__asks_for_all_at_once_and_mixes_up_none(ann: User) -> None:
     """Two grants on one policy answer, and two grants of nobody."""
     expected = dict(cases(ann))
-    ids = [*EVERY, "no-such-job"]
+    ids = {*EVERY, "no-such-job"}
     with CaptureQueriesContext(connection) as queries:
-        found = viewable(dict.fromkeys(expected, ids))
+        found = viewable({asked: (asked, ids) for asked in expected})
     assert {asked: seen for asked, (seen, _) in found.items()} == expected
     assert len(queries) == 2, "the facts of the policy, and which of the named jobs there are"
 
@@ -91,7 +91,7 @@ class Undecided(AccessPolicy):
 def test_viewable__a_policy_that_fails_harms_no_token_that_stands_alone(ann: User, settings: Any) -> None:
     settings.JOBS_ACCESS_POLICY = f"{__name__}.Undecided"
     alone, of_ann = rights(jobs=["theirs-1"]), rights(ann, jobs=["mine-1"])
-    found = viewable({alone: EVERY, of_ann: EVERY})
+    found = viewable({asked: (asked, EVERY) for asked in (alone, of_ann)})
     assert found == {alone: ({"theirs-1"}, set()), of_ann: (set(), {"mine-1"})}
 
 
@@ -131,7 +131,8 @@ def test_rights__agree_with_a_model_in_all_their_forms() -> None:
     for user in users:
         asked += [Rights(user, a_grant(seed, has_user=user.is_authenticated)) for _ in range(40)]
     asked += [Rights(NOBODY), *(Rights(user) for user in users)]
-    together = viewable({rights: {*(job.pk for job in jobs), "no-such-job"} for rights in asked})
+    ids = {*(job.pk for job in jobs), "no-such-job"}
+    together = viewable({rights: (rights, ids) for rights in asked})
     for rights in asked:
         expected = {job.pk for job in jobs if is_seen(rights, job)}
         assert {job.pk for job in jobs if may_view(rights, job)} == expected, rights
