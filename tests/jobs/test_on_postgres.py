@@ -11,6 +11,8 @@ from tests.installation import ROOT
 FILES = (
     "test_actions",
     "test_attempts",
+    "test_batch",
+    "test_batch_unclear",
     "test_changes",
     "test_clocks",
     "test_conflicts",
