@@ -100,8 +100,9 @@ class AttemptWriter:
         known = self._known
         if known is None or attempt_of(known) != self._attempt or self._unclear:
             return None
-        if any(decision.action is not None or decision.sent for decision in decisions):
-            return None
+        for decision in decisions:
+            if decision.action is not None or decision.sent:
+                return None
         try:
             writes = self._decided(connection, known, decisions)
         except (InvalidTransition, InvalidValue):
@@ -245,7 +246,7 @@ class AttemptWriter:
                 return hook
         return None
 
-    def _settle(self, job: ProcessingJob, attempt: Attempt) -> None:
+    def settle(self, job: ProcessingJob, attempt: Attempt) -> None:
         """Take a committed state as known, unless a later one is known already."""
         with self._lock:
             known = self._known

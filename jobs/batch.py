@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from . import changes, database
 from .batches import batched
 from .database import CONFLICTS, UNAVAILABLE, connection_to_write, most_ids, with_retries
-from .decisions import Decision, Deferred
+from .decisions import Deferred
 from .lifecycle import ProcessingJobLifecycle
 from .models import ProcessingJob
 from .progress_report import Report
@@ -30,7 +30,7 @@ class Pending(NamedTuple):
     """What is to be written of one job, in order."""
 
     lifecycle: ProcessingJobLifecycle
-    decisions: Sequence[Decision]
+    decisions: Sequence[Deferred]
 
 
 class Plan(NamedTuple):
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
     number: int  # in the batch
     lifecycle: ProcessingJobLifecycle
-    decisions: Sequence[Decision]
+    decisions: Sequence[Deferred]
     writes: Sequence[Write]
 
     @property
@@ -82,7 +82,8 @@ def write_together(batch: Sequence[Pending]) -> list[Exception | None]:
 
     A decision is written once, however often it is handed in: what failed may be handed in again, with what came since.
 
-    Within a transaction of the caller's, jobs are written one after another, and the database's errors are raised.
+    Within a transaction of the caller's, jobs are written one after another, and the database's errors are raised. What
+    was handed in there is written once that has committed, and not before.
 
     Returns:
         For each job None, or the error by which its changes were not written: what its lifecycle raises, or what the
@@ -116,13 +117,15 @@ def write_together(batch: Sequence[Pending]) -> list[Exception | None]:
     return answers
 
 
-def _due(pending: Pending) -> list[Decision]:
+def _due(pending: Pending) -> list[Deferred]:
+    """Return what is not known to be written."""
     return [decision for decision in pending.decisions if not decision.is_written]
 
 
 def _write_known(left: dict[int, Pending], connection: BaseDatabaseWrapper) -> Collection[int]:
     """Write all jobs that stand where they are known, in one transaction; return which."""
-    plans = {plan.lifecycle.job_id: plan for plan in reversed([*_plans(left, connection)])}  # of a job, the first
+    # Where a job comes twice, its first.
+    plans = {plan.lifecycle.job_id: plan for plan in reversed([*_plans(left, connection)])}
     if not plans:
         return []
     driver_connection = connection.connection

@@ -1,7 +1,7 @@
 """What is done once a writer's transaction commits: nobody remembers, or is told, what may be rolled back."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .decisions import Decision
 from .events import Event
@@ -9,9 +9,6 @@ from .ids import birth
 from .models import ProcessingJob
 from .retention import trimming
 from .writes import announce
-
-if TYPE_CHECKING:
-    from .attempt import AttemptWriter
 
 Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
 
@@ -21,15 +18,24 @@ def attempt_of(job: ProcessingJob) -> Attempt:
     return birth(job.epoch), job.attempt
 
 
+class Writer(Protocol):
+    """Who writes, and knows what is committed."""
+
+    def settle(self, job: ProcessingJob, attempt: Attempt) -> None:
+        """Take a committed state as known."""
+
+
 class Committed:
     """What is done when a writer's transaction commits: a hook, which until then shows the writer what is uncommitted.
 
     A receiver of an event that uses the writer finds it up to date.
     """
 
+    __slots__ = "attempt", "decisions", "events", "job", "writer"
+
     def __init__(
         self,
-        writer: "AttemptWriter",
+        writer: Writer,
         job: ProcessingJob,
         events: Sequence[Event] = (),
         decisions: Sequence[Decision] = (),
@@ -40,7 +46,7 @@ class Committed:
 
     def __call__(self) -> None:
         """Know and announce it; now and then, trim the log."""
-        self.writer._settle(self.job, self.attempt)
+        self.writer.settle(self.job, self.attempt)
         for decision in self.decisions:
             decision.is_written = True
         for event in self.events:

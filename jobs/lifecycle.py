@@ -111,7 +111,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         def insert(connection: BaseDatabaseWrapper) -> None:
             with transaction.atomic(using=connection.alias):
                 job.save(force_insert=True, using=connection.alias)
-                append(connection, event)
+                append(connection, [event])
                 connection.on_commit(Committed(lifecycle, job, [event]), robust=True)
 
         try:

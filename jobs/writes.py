@@ -62,12 +62,14 @@ def write(connection: BaseDatabaseWrapper, prepared: Write) -> bool:
     before, names = prepared.before, tuple(prepared.fields)
     position = (before.pk, before.epoch, before.attempt, before.seq)
     update = _prepared(connection, ProcessingJob, (*names, *POSITION), (*prepared.fields.values(), *position))
+    insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(prepared.event))
     if writes_in_one_statement(connection):
-        insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(prepared.event))
         return _execute(connection, _single_statement(connection.alias, names), update + insert) == 1
-    if _execute(connection, _update_statement(connection.alias, names), update) != 1:
-        return False
-    append(connection, prepared.event)
+    with connection.cursor() as cursor:  # one for both, since Django's are not free
+        cursor.execute(_update_statement(connection.alias, names), update)
+        if cursor.rowcount != 1:
+            return False
+        cursor.execute(_insert_statement(connection.alias), insert)
     return True
 
 
@@ -96,11 +98,11 @@ def write_all(connection: BaseDatabaseWrapper, chains: Sequence[Sequence[Write]]
     else:
         changed = _execute_many(connection, _update_statement(connection.alias, names), update)
     if changed == len(rows):
-        append_all(connection, [write.event for chain in chains for write in chain])
+        append(connection, [write.event for chain in chains for write in chain])
     return changed == len(rows)
 
 
-def append_all(connection: BaseDatabaseWrapper, events: list[Event]) -> None:
+def append(connection: BaseDatabaseWrapper, events: list[Event]) -> None:
     """Add events to their jobs' logs."""
     insert = _prepared_columns(connection, JobEvent, EVENT_FIELDS, [_values(event) for event in events])
     if connection.vendor == "postgresql":
@@ -112,12 +114,6 @@ def append_all(connection: BaseDatabaseWrapper, events: list[Event]) -> None:
 def writes_in_one_statement(connection: BaseDatabaseWrapper) -> bool:
     """Return whether the database takes an update and an insert in one statement: four round trips become one."""
     return connection.vendor == "postgresql"
-
-
-def append(connection: BaseDatabaseWrapper, event: Event) -> None:
-    """Add an event to the job's event log."""
-    prepared = _prepared(connection, JobEvent, EVENT_FIELDS, _values(event))
-    _execute(connection, _insert_statement(connection.alias), prepared)
 
 
 def is_logged(connection: BaseDatabaseWrapper, event: Event) -> bool:
