@@ -25,6 +25,7 @@ CLAIMS = (
     "refused_alike",
     "consumer",
     "write_path",
+    "joint_writes",
     "tracking",
     "pruning",
     "small_log",

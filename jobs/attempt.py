@@ -10,10 +10,10 @@ when it is rolled back, whole or to a savepoint.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.db import Error, IntegrityError, transaction
@@ -23,31 +23,13 @@ from django.db.models import OuterRef, Subquery
 from . import database, validation
 from .actions import Action
 from .changes import Change
+from .committed import Attempt, Committed, attempt_of
 from .database import connection_to_write, with_retries
-from .events import Event
+from .decisions import Decision, Sent, lost
 from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
-from .ids import birth
 from .models import JobEvent, ProcessingJob
-from .retention import trimming
-from .writes import Write, announce, is_logged, write, writes_in_one_statement
-
-Attempt = tuple[str, int]  # which job, of all that ever had its id, and which run of it
-
-
-class Decision(NamedTuple):
-    """What a method was asked for: a function of `changes`, all its arguments but the job, and who it was, if kept."""
-
-    decide: Callable[..., Change | None]
-    arguments: dict[str, Any]
-    action: Action | None = None
-
-    def on(self, job: ProcessingJob) -> Change | None:
-        """Return what is to change in a job as it is now."""
-        return self.decide(job, **self.arguments)
-
-
-# What was sent when the connection was lost, so that it may be committed or not.
-Unclear = tuple[Decision, Write]
+from .rate import RateEstimator
+from .writes import Write, announce, write, write_all, writes_in_one_statement
 
 
 class AttemptWriter:
@@ -63,10 +45,11 @@ class AttemptWriter:
         if isinstance(job_or_id, ProcessingJob):
             # Nothing else is taken from it: it may have been changed by hand, or come from a transaction that was
             # rolled back.
-            self._attempt, job_or_id = _attempt_of(job_or_id), job_or_id.pk
+            self._attempt, job_or_id = attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
-        self._unclear: list[Unclear] = []  # of calls that were given up
+        self._unclear: list[Sent] = []  # by calls that were given up
+        self._rate: RateEstimator | None = None  # by the reports of this process that were written
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -90,10 +73,8 @@ class AttemptWriter:
             connection.on_commit(Committed(self, known, attempt=self._attempt), robust=True)
         return known
 
-    def _write(
-        self, decide: Callable[..., Change | None], action: Action | None = None, /, **arguments: Any
-    ) -> Change | None:
-        """Decide on a change, apply it and log it, all in one transaction; return it, or None if nothing is to change.
+    def _write(self, decide: Callable[..., Change | None], action: Action | None = None, /, **arguments: Any) -> None:
+        """Decide on a change, apply it and log it, all in one transaction.
 
         Args:
             decide: A function of `changes`, which gets the job as it is. It may run more than once for a change, so
@@ -102,95 +83,150 @@ class AttemptWriter:
             arguments: What it gets besides.
 
         """
-        own: list[Unclear] = []
+        self.write([Decision(decide, arguments, action)])
+
+    def write(self, decisions: Sequence[Decision]) -> None:
+        """Write changes in order, each decided on what the ones before have left: all in one transaction, or none."""
+        own: list[Sent] = []
         try:
-            return with_retries(partial(self._write_once, Decision(decide, arguments, action), own))
+            writes = with_retries(partial(self._write_once, decisions, own))
         except BaseException:
             self._leave(own)  # to the caller, who may repeat the call
             raise
+        self.count_in(writes)
 
-    def _write_once(self, decision: Decision, own: list[Unclear], connection: BaseDatabaseWrapper) -> Change | None:
+    def planned(self, connection: BaseDatabaseWrapper, decisions: Sequence[Decision]) -> list[Write] | None:
+        """Decide on the state that is known; return None where the row itself has the last word."""
+        known = self._known
+        if known is None or attempt_of(known) != self._attempt or self._unclear:
+            return None
+        for decision in decisions:
+            if decision.action is not None or decision.sent:
+                return None
+        try:
+            writes = self._decided(connection, known, decisions)
+        except (InvalidTransition, InvalidValue):
+            return None
+        return writes if len(writes) == len(decisions) else None
+
+    def count_in(self, writes: Sequence[Write]) -> None:
+        """Go on from the rate with what was written."""
+        for written in writes:
+            if written.change.rate is not None:
+                self._rate = written.change.rate
+
+    def _decided(
+        self, connection: BaseDatabaseWrapper, job: ProcessingJob, decisions: Sequence[Decision], last_seq: int = 0
+    ) -> list[Write]:
+        """Decide on changes, each on what the ones before it leave; where nothing is to change, there is no write."""
+        writes: list[Write] = []
+        rate, now = self._rate, database.now(connection)
+        for decision in decisions:
+            if "report" in decision.arguments:
+                decision.arguments["report"].rate = rate  # by now: one before it may have been written meanwhile
+            change = decision.on(job)
+            if change is not None:
+                writes.append(Write.of(job, change, now, last_seq=last_seq))
+                job, rate = writes[-1].after, change.rate or rate
+        return writes
+
+    def _write_once(
+        self, decisions: Sequence[Decision], own: list[Sent], connection: BaseDatabaseWrapper
+    ) -> Sequence[Write]:
         """Try once; add to ``own`` what was sent when the connection was lost, which no other call may claim."""
         if connection.in_atomic_block:
             unclear = list(self._unclear)
-            change = self._write_under_lock(connection, decision, unclear, [])
+            writes = self._write_under_lock(connection, decisions, unclear, [])
             if unclear:
                 connection.on_commit(partial(self._forget, unclear))
-            return change
+            return writes
         sent: list[Write] = []
         driver_connection = connection.connection
         try:
-            if not own and not self._unclear:
-                change = self._write_at_known_position(connection, decision, sent)
-                if change is not None:
-                    return change
+            if not own and self._write_at_known_position(connection, decisions, sent):
+                return sent
             left = [] if own else self._take_left()
             try:
                 with transaction.atomic(using=connection.alias):
-                    return self._write_under_lock(connection, decision, own or left, sent)
+                    return self._write_under_lock(connection, decisions, own or left, sent)
             except BaseException:
                 self._leave(left)
                 raise
         except Error:
             if sent and database.is_lost(connection, driver_connection):
-                own.append((decision, sent[-1]))
+                own.append(lost(decisions, sent))
             raise
 
     def _write_at_known_position(
-        self, connection: BaseDatabaseWrapper, decision: Decision, sent: list[Write]
-    ) -> Change | None:
-        """Write without a read if nobody else has written since; else return None, having changed nothing."""
-        known = self._known
-        if known is None or _attempt_of(known) != self._attempt or decision.action is not None:
-            return None
-        try:
-            change = decision.on(known)
-        except (InvalidTransition, InvalidValue):
-            return None  # the row itself has the last word
-        if change is None:
-            return None
-        sent.append(Write.of(connection, known, change))
-        own = nullcontext() if writes_in_one_statement(connection) else transaction.atomic(using=connection.alias)
+        self, connection: BaseDatabaseWrapper, decisions: Sequence[Decision], sent: list[Write]
+    ) -> bool:
+        """Write without a read if nobody else has written since; else return False, having changed nothing."""
+        writes = self.planned(connection, decisions)
+        if writes is None:
+            return False
+        sent[:] = writes
+        is_one = len(writes) == 1 and writes_in_one_statement(connection)
+        own = nullcontext() if is_one else transaction.atomic(using=connection.alias)
         try:
             with own:
-                return change if self._apply(connection, sent[-1]) else None
+                return self._apply(connection, decisions, writes)
         except IntegrityError:
-            return None  # the row was set back to where this object knew it
+            return False  # the row was set back to where this object knew it
 
     def _write_under_lock(
-        self, connection: BaseDatabaseWrapper, decision: Decision, unclear: list[Unclear], sent: list[Write]
-    ) -> Change | None:
+        self,
+        connection: BaseDatabaseWrapper,
+        decisions: Sequence[Decision],
+        unclear: list[Sent],
+        sent: list[Write],
+    ) -> Sequence[Write]:
         """Lock the row and decide on what it says.
 
         The log is asked first for writes of which it is unclear whether they were committed: those that were are
-        announced, and if one was this same decision, nothing is written again.
+        announced, and decisions that were among them are not written again.
         """
         job = self._read(connection, lock=True)
         pending = self._uncommitted(connection)
-        attempt, is_done = (self._attempt if pending is None else pending.attempt), False
-        for earlier_decision, earlier in unclear:
-            if is_logged(connection, earlier.event):
-                attempt, is_done = _attempt_of(earlier.after), is_done or earlier_decision == decision
-                connection.on_commit(partial(announce, earlier.event), robust=True)
-        if attempt is not None and attempt != _attempt_of(job):
+        attempt, logged = (self._attempt if pending is None else pending.attempt), list[Decision]()
+        for earlier in unclear:
+            if earlier.is_committed(connection):
+                attempt, logged = attempt_of(earlier.writes[-1].after), [*logged, *earlier.decisions]
+                for one in earlier.writes:
+                    connection.on_commit(partial(announce, one.event), robust=True)
+        if attempt is not None and attempt != attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
-        change = None if is_done else decision.on(job)
-        if change is None:
+        # Also where another call of this object has taken over what is unclear, and tells of it.
+        for again in {id(one): one for decision in decisions for one in decision.sent}.values():
+            again.is_committed(connection)
+        due = [decision for decision in decisions if not (decision.is_written or decision in logged)]
+        writes = self._decided(connection, job, due, getattr(job, "last_seq", None) or 0)
+        if not writes:
             connection.on_commit(Committed(self, job), robust=True)
-            return None
-        sent.append(Write.of(connection, job, change, last_seq=getattr(job, "last_seq", None) or 0))
-        written = self._apply(connection, sent[-1])
+            return writes
+        sent[:] = writes
+        written = self._apply(connection, due, writes)
         assert written, "the row is locked"
-        if decision.action is not None:
-            decision.action.record(connection, job, sent[-1].after, sent[-1].event.timestamp)
-        return change
+        if due[0].action is not None:  # which is alone
+            due[0].action.record(connection, job, writes[0].after, writes[0].event.timestamp)
+        return writes
 
-    def _apply(self, connection: BaseDatabaseWrapper, prepared: Write) -> bool:
-        """Write a change; once that is committed, know and announce it. Return whether it was written."""
-        if not write(connection, prepared):
+    def _apply(self, connection: BaseDatabaseWrapper, decisions: Sequence[Decision], writes: Sequence[Write]) -> bool:
+        """Write changes; once that is committed, know and announce them. Return whether they were written."""
+        if not (write(connection, writes[0]) if len(writes) == 1 else write_all(connection, [writes])):
             return False
-        connection.on_commit(Committed(self, prepared.after, prepared.event), robust=True)
+        self.once_committed(connection, decisions, writes)
         return True
+
+    def once_committed(
+        self, connection: BaseDatabaseWrapper, decisions: Sequence[Decision], writes: Sequence[Write]
+    ) -> None:
+        """Know and announce changes, once they are committed."""
+        events = [write.event for write in writes]
+        connection.on_commit(Committed(self, writes[-1].after, events, decisions), robust=True)
+
+    def lost(self, decisions: Sequence[Decision], writes: Sequence[Write]) -> None:
+        """Keep in mind that it is unclear whether something is written; whatever is done next looks for it."""
+        self._leave([lost(decisions, writes)])
 
     def _read(self, connection: BaseDatabaseWrapper, *, lock: bool = False) -> ProcessingJob:
         jobs: Any = ProcessingJob.objects.using(connection.alias)
@@ -210,7 +246,7 @@ class AttemptWriter:
                 return hook
         return None
 
-    def _settle(self, job: ProcessingJob, attempt: Attempt) -> None:
+    def settle(self, job: ProcessingJob, attempt: Attempt) -> None:
         """Take a committed state as known, unless a later one is known already."""
         with self._lock:
             known = self._known
@@ -219,48 +255,18 @@ class AttemptWriter:
 
     # Unclear writes of calls that were given up. Each is for one call: the caller's repetition, or whatever comes next.
 
-    def _take_left(self) -> list[Unclear]:
+    def _take_left(self) -> list[Sent]:
         with self._lock:
             left, self._unclear = self._unclear, []
         return left
 
-    def _leave(self, unclear: list[Unclear]) -> None:
+    def _leave(self, unclear: list[Sent]) -> None:
         with self._lock:
             self._unclear = [*unclear, *self._unclear]
 
-    def _forget(self, unclear: list[Unclear]) -> None:
+    def _forget(self, unclear: list[Sent]) -> None:
         with self._lock:
             self._unclear = [one for one in self._unclear if one not in unclear]
-
-
-class Committed:
-    """What is done when a writer's transaction commits: a hook, which until then shows the writer what is uncommitted.
-
-    A receiver of the event that uses the writer finds it up to date.
-    """
-
-    def __init__(
-        self,
-        writer: AttemptWriter,
-        job: ProcessingJob,
-        event: Event | None = None,
-        attempt: Attempt | None = None,
-    ) -> None:
-        self.writer, self.job, self.event = writer, job, event
-        self.attempt = attempt or _attempt_of(job)
-
-    def __call__(self) -> None:
-        """Know and announce it; now and then, trim the log."""
-        self.writer._settle(self.job, self.attempt)
-        if self.event is not None:
-            announce(self.event)
-            if self.job.seq % trimming.TRIM_EVERY == 0:
-                trimming.trim(self.job)
-
-
-def _attempt_of(job: ProcessingJob) -> Attempt:
-    """Return what identifies an attempt among all others. It stays the same when the job's history is rewritten."""
-    return birth(job.epoch), job.attempt
 
 
 def _bound(kind: type[AttemptWriter], job_id: str, attempt: Attempt | None) -> AttemptWriter:

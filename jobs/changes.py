@@ -57,6 +57,16 @@ def log_level(level: str) -> str:
     return level.lower()
 
 
+def checked_line(text: str, level: str) -> dict[str, Any]:
+    """Return what a log line takes, as arguments of `log_line`.
+
+    Raises:
+        InvalidValue: The text is out of its bounds, or there is no such level.
+
+    """
+    return {"text": validation.text(text, "log line", validation.MAX_LOG_LINE), "level": log_level(level)}
+
+
 def error_text(error: str | BaseException) -> str:
     """Return an error in words, cut to what is stored."""
     words = error if isinstance(error, str) else f"{type(error).__name__}: {validation.in_words(error)}"

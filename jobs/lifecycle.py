@@ -12,8 +12,9 @@ from django.db.models.functions import Least
 from . import changes, database, validation
 from .actions import Action
 from .actors import By, saved_user_id
-from .attempt import AttemptWriter, Committed
+from .attempt import AttemptWriter
 from .changes import Change
+from .committed import Committed
 from .database import connection_to_write, with_retries
 from .exceptions import DuplicateJob, InvalidValue
 from .ids import renewed
@@ -61,8 +62,6 @@ class ProcessingJobLifecycle(AttemptWriter):
         job_or_id: A job, or the id of one.
 
     """
-
-    _rate: RateEstimator | None = None  # by the reports of this process that were written
 
     # Making and reading
 
@@ -112,8 +111,8 @@ class ProcessingJobLifecycle(AttemptWriter):
         def insert(connection: BaseDatabaseWrapper) -> None:
             with transaction.atomic(using=connection.alias):
                 job.save(force_insert=True, using=connection.alias)
-                append(connection, event)
-                connection.on_commit(Committed(lifecycle, job, event), robust=True)
+                append(connection, [event])
+                connection.on_commit(Committed(lifecycle, job, [event]), robust=True)
 
         try:
             with_retries(insert)
@@ -123,7 +122,7 @@ class ProcessingJobLifecycle(AttemptWriter):
                 raise
             if there.epoch != job.epoch:
                 raise DuplicateJob(job.pk, there.deleted_at is not None) from None
-            Committed(lifecycle, job, event)()  # this insert had committed before the connection was lost
+            Committed(lifecycle, job, [event])()  # this insert had committed before the connection was lost
         return lifecycle
 
     @property
@@ -165,9 +164,7 @@ class ProcessingJobLifecycle(AttemptWriter):
 
         """
         report = Report.checked(progress, current, total, message, stage, metadata, self._rate)
-        written = self._write(changes.progressed, report=report)
-        if written is not None and written.rate is not None:
-            self._rate = written.rate
+        self._write(changes.progressed, report=report)
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
@@ -199,8 +196,7 @@ class ProcessingJobLifecycle(AttemptWriter):
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
-        line = validation.text(text, "log line", validation.MAX_LOG_LINE)
-        self._write(changes.log_line, text=line, level=changes.log_level(level))
+        self._write(changes.log_line, **changes.checked_line(text, level))
 
     def edit(
         self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP, keep: bool = KEEP, by: By = None

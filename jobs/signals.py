@@ -4,7 +4,7 @@ from django.dispatch import Signal
 
 # Sent after the commit of each event, in the thread that wrote it, with ``event: jobs.events.Event``.
 # Receivers must be quick; what they raise is logged and harms no job.
-job_event_committed = Signal()
+job_event_committed = Signal(use_caching=True)
 
 # Sent after the commit of a job's deletion, in the thread that deleted it, with ``job_id: str``. The same holds.
 job_deleted = Signal()

@@ -148,4 +148,6 @@ def _points(stored: list[list[float]]) -> list[Point]:
 def superseded(log: Log, run: Run, *, after: int, upto: int, stride: int) -> Log:
     """Return the ticks of an attempt between two positions that are neither candidates nor its first or last."""
     ticks = ticks_of(log).filter(seq__gt=max(after, run.after), seq__lte=min(upto, run.upto))
+    if not ticks.exists():  # else a long log of lines alone would be searched through for its first and last tick
+        return ticks.none()
     return ticks.alias(rest=F("seq") % stride).filter(rest__gt=0).exclude(seq__in=first_and_last_tick(log, run))

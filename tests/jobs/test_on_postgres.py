@@ -12,6 +12,8 @@ FILES = (
     "test_actions",
     "test_among",
     "test_attempts",
+    "test_batch",
+    "test_batch_unclear",
     "test_changes",
     "test_clocks",
     "test_conflicts",

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from jobs.batch import Pending, log_decision, progress_decision, write_together
 from jobs.exceptions import InvalidTransition, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
@@ -99,6 +100,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         with contextlib.suppress(ProcessingJob.DoesNotExist):
             ProcessingJob.objects.get(pk="job-1").delete()
+        self.beside = ProcessingJobLifecycle.create()
         del self.told[:]
         self.objects = [ProcessingJobLifecycle.create("job-1")]
         self.truth = Truth(bound=[1])
@@ -153,6 +155,25 @@ class Machine(RuleBasedStateMachine):
             arguments = {"text": words}
         with pytest.raises(expected) if expected else contextlib.nullcontext():
             getattr(lifecycle, method)(**arguments)
+
+    @rule(number=st.integers(0, 4), fault=st.sampled_from(["", "", "before", "after", "at commit", "after commit"]))
+    def change_together(self, number: int, fault: str) -> None:
+        """Two equal lines and a report of the job, and a line of another; handed in twice."""
+        self.count += 1
+        number %= len(self.objects)
+        line, message = f"line {self.count}", f"report {self.count}"
+        expected = self.truth.expected(number, "mark_progress")
+        is_cut = bool(fault) and not self.is_within and connection.vendor == "postgresql"
+        decisions = [log_decision(line), progress_decision(message=message), log_decision(line)]
+        batch = [Pending(self.objects[number], decisions), Pending(self.beside, [log_decision(line)])]
+        with cut(fault, word="" if "commit" in fault else "INSERT") if is_cut else contextlib.nullcontext():
+            answers = write_together(batch)
+        if not self.is_within:
+            assert [type(answer) for answer in write_together(batch)] == [type(answer) for answer in answers]
+        assert [type(answer) for answer in answers] == [expected or type(None), type(None)]
+        if expected is None:
+            for method, words in ("log", line), ("mark_progress", message), ("log", line):
+                self.truth.change(number, method, words)
 
     @precondition(lambda self: not self.is_within)
     @rule(number=st.integers(0, 4), method=st.sampled_from(METHODS))
@@ -233,7 +254,8 @@ class Machine(RuleBasedStateMachine):
 
 def check(examples: int, steps: int) -> None:
     def receive(event: Any, **_: Any) -> None:
-        Machine.told.append(event)
+        if event.job_id == "job-1":
+            Machine.told.append(event)
 
     job_event_committed.connect(receive)
     try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections
 
-from jobs import attempt, database
+from jobs import database, decisions
 from jobs.exceptions import StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.writes import is_logged
@@ -91,7 +91,7 @@ def test_unclear__what_another_thread_adds_meanwhile_is_asked_for_as_well(
         return is_logged(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(attempt, "is_logged", asks)
+        patch.setattr(decisions, "is_logged", asks)
         lifecycle.log("third")
     lifecycle.log("second")
     assert [event["message"] for event in log(lifecycle.job_id)][2:] == ["first", "second", "third"]

@@ -169,6 +169,24 @@ def test_trim__never_lowers_the_floor(running: ProcessingJobLifecycle) -> None:
     assert row("job-1")["floor"] == running.job.seq
 
 
+def test_trim__of_lines_alone_searches_no_more_than_it_passes(running: ProcessingJobLifecycle) -> None:
+    """There is no first tick, however long one looks for it."""
+    for number in range(200):
+        running.log(f"line {number}")
+    seen: list[str] = []
+
+    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    before = row("job-1")["floor"]
+    with connection.execute_wrapper(wrapper):
+        for number in range(EVERY):
+            running.log(f"line {200 + number}")
+    assert row("job-1")["floor"] > before
+    assert not [sql for sql in seen if "MIN(" in sql or "MAX(" in sql]
+
+
 def test_trim__is_thought_of_once_in_so_many_events(running: ProcessingJobLifecycle) -> None:
     report(running, EVERY)
     with mock.patch.object(trimming, "trim") as trim:
