@@ -63,7 +63,7 @@ class AttemptWriter:
         if isinstance(job_or_id, ProcessingJob):
             # Nothing else is taken from it: it may have been changed by hand, or come from a transaction that was
             # rolled back.
-            self._attempt, job_or_id = _attempt_of(job_or_id), job_or_id.pk
+            self._attempt, job_or_id = attempt_of(job_or_id), job_or_id.pk
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[Unclear] = []  # of calls that were given up
@@ -141,7 +141,7 @@ class AttemptWriter:
     ) -> Change | None:
         """Write without a read if nobody else has written since; else return None, having changed nothing."""
         known = self._known
-        if known is None or _attempt_of(known) != self._attempt or decision.action is not None:
+        if known is None or attempt_of(known) != self._attempt or decision.action is not None:
             return None
         try:
             change = decision.on(known)
@@ -170,9 +170,9 @@ class AttemptWriter:
         attempt, is_done = (self._attempt if pending is None else pending.attempt), False
         for earlier_decision, earlier in unclear:
             if is_logged(connection, earlier.event):
-                attempt, is_done = _attempt_of(earlier.after), is_done or earlier_decision == decision
+                attempt, is_done = attempt_of(earlier.after), is_done or earlier_decision == decision
                 connection.on_commit(partial(announce, earlier.event), robust=True)
-        if attempt is not None and attempt != _attempt_of(job):
+        if attempt is not None and attempt != attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         change = None if is_done else decision.on(job)
         if change is None:
@@ -247,7 +247,7 @@ class Committed:
         attempt: Attempt | None = None,
     ) -> None:
         self.writer, self.job, self.event = writer, job, event
-        self.attempt = attempt or _attempt_of(job)
+        self.attempt = attempt or attempt_of(job)
 
     def __call__(self) -> None:
         """Know and announce it; now and then, trim the log."""
@@ -258,7 +258,7 @@ class Committed:
                 trimming.trim(self.job)
 
 
-def _attempt_of(job: ProcessingJob) -> Attempt:
+def attempt_of(job: ProcessingJob) -> Attempt:
     """Return what identifies an attempt among all others. It stays the same when the job's history is rewritten."""
     return birth(job.epoch), job.attempt
 

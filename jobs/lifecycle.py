@@ -12,10 +12,10 @@ from django.db.models.functions import Least
 from . import changes, database, validation
 from .actions import Action
 from .actors import By, saved_user_id
-from .attempt import AttemptWriter, Committed
+from .attempt import AttemptWriter, Committed, attempt_of
 from .changes import Change
 from .database import connection_to_write, with_retries
-from .exceptions import DuplicateJob, InvalidValue
+from .exceptions import DuplicateJob, InvalidValue, JobCancelled, JobError, JobNotFound, StaleAttempt
 from .ids import renewed
 from .models import ProcessingJob
 from .progress_report import Report
@@ -130,6 +130,17 @@ class ProcessingJobLifecycle(AttemptWriter):
     def cancel_requested(self) -> bool:
         """Whether a cancellation was asked for, as far as this object knows: each report asks anew."""
         return self.job.cancel_requested_at is not None
+
+    def why_stop(self, job: ProcessingJob | None) -> JobError | None:
+        """Return why this attempt is to stop, by the job's row as it is now, which is None if it is gone."""
+        if self._attempt is None:
+            return None  # it has not begun
+        if job is None:
+            return JobNotFound(self.job_id)
+        if attempt_of(job) != self._attempt:
+            return StaleAttempt(self.job_id, self._attempt[1], job.attempt)
+        is_asked = job.cancel_requested_at is not None and not job.is_finished
+        return JobCancelled(self.job_id) if is_asked else None
 
     # Changing
 
