@@ -26,7 +26,7 @@ from .changes import Change
 from .committed import Attempt, Committed, attempt_of
 from .database import connection_to_write, with_retries
 from .decisions import Decision, Sent, lost
-from .exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleAttempt
+from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError, JobNotFound, StaleAttempt
 from .models import JobEvent, ProcessingJob
 from .rate import RateEstimator
 from .writes import Write, announce, write, write_all, writes_in_one_statement
@@ -55,6 +55,17 @@ class AttemptWriter:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as an id and an attempt."""
         return _bound, (type(self), self.job_id, self._attempt)
+
+    def why_stop(self, job: ProcessingJob | None) -> JobError | None:
+        """Return why this attempt is to stop, by the job's row as it is now, which is None if it is gone."""
+        if self._attempt is None:
+            return None  # it has not begun
+        if job is None:
+            return JobNotFound(self.job_id)
+        if attempt_of(job) != self._attempt:
+            return StaleAttempt(self.job_id, self._attempt[1], job.attempt)
+        is_asked = job.cancel_requested_at is not None and not job.is_finished
+        return JobCancelled(self.job_id) if is_asked else None
 
     @property
     def job(self) -> ProcessingJob:

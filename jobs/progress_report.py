@@ -11,7 +11,12 @@ from django.utils import timezone
 from . import validation
 from .exceptions import InvalidValue
 from .models import ProcessingJob
+from .number_settings import number_setting
 from .rate import RateEstimator, eta_seconds
+
+REPORT_SECONDS = 0.25  # unless ``JOBS_REPORT_SECONDS`` says otherwise: between two ticks of a job that counts
+
+report_seconds = number_setting("JOBS_REPORT_SECONDS", REPORT_SECONDS, 0.01, 60.0, "jobs.E008")
 
 
 @dataclass(slots=True)  # not frozen: that would take half a microsecond more for each

@@ -37,6 +37,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -123,6 +124,8 @@ def connections_of_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(BaseDatabaseWrapper, "connect", noting)
     yield
+    if (reports := sys.modules.get("jobs.reporting.report_thread")) is not None:
+        reports.ReportThread.finish_of_this_process()
     for connection in made:
         connection.inc_thread_sharing()
         connection.close()

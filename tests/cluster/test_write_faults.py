@@ -26,12 +26,12 @@ WAIT_SECONDS = 60.0
 COMMON = """
 import json, sys, time
 from django.db import Error, connection
-from jobs.reporting import reporter
+from jobs.reporting import report_thread
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporting import Reporter
 
 reports = int(sys.argv[1])
-reporter.MIN_INTERVAL = 0
+report_thread.report_seconds = lambda: 0.01
 job = ProcessingJobLifecycle.create("job-1")
 if connection.vendor == "sqlite":
     connection.close()

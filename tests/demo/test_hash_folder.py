@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from demo import folder as folder_module
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from jobs.reporting import reporter
+from jobs.reporting import run
 from tests.installation import ROOT, Site
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def _every_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0.0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 0.0)
 
 
 def hash_folder(path: Path, *arguments: str) -> ProcessingJob:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, connections
 
-from jobs.reporting import reporter
+from jobs.reporting import run
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,8 +36,8 @@ def _age(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a reporter warns of, which reports each count and comes back at once to a database that failed."""
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 0)
+    monkeypatch.setattr(run, "BACKOFF_SECONDS", 0)
     warnings: list[str] = []
-    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warnings.append(words % arguments))
+    monkeypatch.setattr(run.logger, "warning", lambda words, *arguments: warnings.append(words % arguments))
     return warnings

@@ -58,7 +58,7 @@ def test_threads__share_an_object_of_which_one_is_in_a_transaction(make_job: Any
 
 
 def test_threads__that_share_a_reporter_lose_no_count(make_job: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("jobs.reporting.reporter.MIN_INTERVAL", 0)
+    monkeypatch.setattr("jobs.reporting.report_thread.report_seconds", lambda: 0.01)
     lifecycle = make_job()
     with Reporter(lifecycle, total=400) as report, pool(4) as begin:
 

@@ -12,7 +12,7 @@ from jobs import threads
 from jobs.exceptions import DuplicateJob, JobCancelled, JobNotFound
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from jobs.reporting import Reporter, reporter
+from jobs.reporting import Reporter, run
 from jobs.threads import ThreadPool
 from progress.delivery import reads
 from tests.jobs.cuts import CHANGES, cut, terminate_backend
@@ -82,12 +82,13 @@ def test_lost__in_the_callers_transaction_the_caller_hears_of_it(make_job: Any) 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_reporter__a_session_that_ends_now_and_then_costs_nothing(make_job: Any, monkeypatch: Any, moment: str) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 0.0)
     lifecycle = make_job()
     with Reporter(lifecycle.job_id, total=30) as report:
         for number in range(30):
             with cut(moment, word="INSERT") if number % 10 == 3 else contextlib.nullcontext():
                 report.advance()
+                report.flush()
     job = row(lifecycle.job_id)
     assert (job["status"], job["metadata"]["current"]) == ("completed", 30)
     counts = [event["metadata"].get("current") for event in log(lifecycle.job_id) if event["kind"] == "tick"]

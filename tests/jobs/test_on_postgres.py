@@ -31,6 +31,8 @@ FILES = (
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",
     "reporting/test_tracking",
+    "reporting/test_report_thread",
+    "reporting/test_transactions",
     "retention/test_commands",
     "retention/test_deletion",
     "retention/test_housekeeping",

@@ -1,13 +1,13 @@
 import pytest
 
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporting import reporter
+from jobs.reporting import run
 from tests.jobs.reporting.reported import MakeJob
 
 
 @pytest.fixture
 def _every_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0.0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 0.0)
 
 
 @pytest.fixture

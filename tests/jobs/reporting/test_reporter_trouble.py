@@ -12,7 +12,8 @@ from django.db import OperationalError, connection
 from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent
-from jobs.reporting import Reporter, reporter, track
+from jobs.reporting import Reporter, notes, run, track
+from jobs.reporting.notes import Notes
 from tests.jobs.records import row
 from tests.jobs.reporting.reported import stored
 
@@ -79,7 +80,7 @@ def test_reporter__no_text_fails_the_work(job: ProcessingJobLifecycle, value: An
 
 def test_reporter__says_once_what_it_can_not_store(job: ProcessingJobLifecycle, caplog: Any, monkeypatch: Any) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
+    monkeypatch.setattr(notes.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
     with Reporter(job, total=float("nan")) as report:
         for _ in range(5):
             report.advance("many")  # type: ignore[arg-type]
@@ -89,7 +90,7 @@ def test_reporter__says_once_what_it_can_not_store(job: ProcessingJobLifecycle, 
 
 
 def test_reporter__says_nothing_where_all_is_well(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "logger", None)
+    monkeypatch.setattr(notes, "logger", None)
     with Reporter(job, total=2, unit="files") as report:
         report.advance()
         report.report(total=4, current=2)
@@ -99,7 +100,7 @@ def test_reporter__says_nothing_where_all_is_well(job: ProcessingJobLifecycle, m
 
 def test_reporter__says_what_it_has_replaced(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
+    monkeypatch.setattr(notes.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
     with Reporter(job) as report:
         report.result = object()
     assert "The result can't be stored" in warned[0]
@@ -122,8 +123,10 @@ def test_report__what_a_locked_database_refused_is_told_with_the_next(
     with Reporter(lifecycle, total=5) as report:
         monkeypatch.setattr(lifecycle, "mark_progress", Flaky(lifecycle.mark_progress, failures=1))
         report.advance(message="kept")
+        report.flush()
         assert warned == ["Job 'job-1' can't report now (database is locked); it goes on."]
         report.advance()
+        report.flush()
         assert (row("job-1")["message"], row("job-1")["metadata"]["current"]) == ("kept", 2)
 
 
@@ -153,8 +156,8 @@ class Flaky:
 
 @pytest.mark.django_db(transaction=True)
 def test_report__a_locked_database_delays_it_and_fails_no_work(make_job: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
-    monkeypatch.setattr(reporter, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 0)
+    monkeypatch.setattr(run, "BACKOFF_SECONDS", 0)
     lifecycle = make_job()
     flaky = Flaky(lifecycle.mark_progress, failures=2)
     monkeypatch.setattr(lifecycle, "mark_progress", flaky)
@@ -185,7 +188,7 @@ def test_report__what_came_while_the_database_refused_is_the_newer(make_job: Any
 
 @pytest.mark.django_db(transaction=True)
 def test_report__after_a_failure_the_database_is_left_alone_for_a_while(make_job: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 0)
     lifecycle = make_job()
     flaky = Flaky(lifecycle.mark_progress, failures=1)
     monkeypatch.setattr(lifecycle, "mark_progress", flaky)
@@ -197,7 +200,7 @@ def test_report__after_a_failure_the_database_is_left_alone_for_a_while(make_job
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("method", ["mark_started", "mark_completed", "mark_failed", "mark_cancelled"])
 def test_reporter__start_and_end_are_tried_again(make_job: Any, monkeypatch: Any, method: str) -> None:
-    monkeypatch.setattr(reporter, "PERSIST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(run, "PERSIST_PAUSE_SECONDS", 0)
     lifecycle = make_job()
     flaky = Flaky(getattr(lifecycle, method), failures=2)
     monkeypatch.setattr(lifecycle, method, flaky)
@@ -225,16 +228,14 @@ def test_persist__ends_after_its_time_with_pauses_between(make_job: Any, monkeyp
         pauses.append(seconds)
         clock += seconds
 
-    monkeypatch.setattr(reporter.time, "monotonic", lambda: clock)
-    monkeypatch.setattr(reporter.time, "sleep", sleep)
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep))
+    monkeypatch.setattr(run, "connection_to_write", lambda: SimpleNamespace(in_atomic_block=False))
+    warned: list[str] = []
+    monkeypatch.setattr(run.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
     lifecycle = make_job()
     flaky = Flaky(lifecycle.mark_started, failures=10_000)
-    monkeypatch.setattr(lifecycle, "mark_started", flaky)
-    monkeypatch.setattr(reporter, "connection_to_write", lambda: SimpleNamespace(in_atomic_block=False))
-    warned: list[str] = []
-    monkeypatch.setattr(reporter.logger, "warning", lambda words, *arguments: warned.append(words % arguments))
-    with pytest.raises(OperationalError), Reporter(lifecycle):
-        raise AssertionError("the body runs")
+    with pytest.raises(OperationalError):
+        run.Run(lifecycle).persist(flaky)
     assert pauses == [1.0] * 301
     assert len(warned) == 301
     assert "locked); trying again" in warned[0]
@@ -242,18 +243,18 @@ def test_persist__ends_after_its_time_with_pauses_between(make_job: Any, monkeyp
 
 @pytest.mark.django_db(transaction=True)
 def test_total__that_another_thread_guesses_too_low_fails_no_report(make_job: Any, monkeypatch: Any) -> None:
-    make_report, is_between, may_go_on = Reporter._report, threading.Event(), threading.Event()
+    say, is_between, may_go_on = Notes.say, threading.Event(), threading.Event()
 
-    def slow(self: Reporter, *args: Any, **kwargs: Any) -> None:
+    def slow(self: Notes, **said: Any) -> None:
         if threading.current_thread() is guessing:
             is_between.set()
             assert may_go_on.wait(10)
-        make_report(self, *args, **kwargs)
+        say(self, **said)
 
     with Reporter(make_job(), total=100) as report:
         report.report(current=10)
         report.report(current=20)
-        monkeypatch.setattr(Reporter, "_report", slow)
+        monkeypatch.setattr(Notes, "say", slow)
 
         def guess() -> None:
             report.report(total=10)

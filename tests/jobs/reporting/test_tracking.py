@@ -10,7 +10,7 @@ import pytest
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from jobs.reporting import Reporter, reporter, track
+from jobs.reporting import Reporter, run, track
 from tests.jobs.reporting.reported import MakeJob, stored
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +121,7 @@ def test_track__reports_now_and_then_and_counts_each(job: ProcessingJobLifecycle
     reports: list[Any] = []
     mark_progress = job.mark_progress
     monkeypatch.setattr(job, "mark_progress", lambda **said: (reports.append(said), mark_progress(**said)))
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 3600.0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 3600.0)
     assert sum(1 for _ in track(range(10_000), job)) == 10_000
     assert [said["current"] for said in reports] == [0, 10_000]
 
@@ -150,7 +150,7 @@ def test_track__that_is_collected_while_another_report_is_counted_holds_nobody_u
     job: ProcessingJobLifecycle, monkeypatch: Any
 ) -> None:
     """Garbage is collected at any moment, in any thread."""
-    monkeypatch.setattr(reporter, "MIN_INTERVAL", 3600.0)
+    monkeypatch.setattr(run, "report_seconds", lambda: 3600.0)
 
     class Number(int):
         def __radd__(self, other: float) -> float:

@@ -1,0 +1,204 @@
+"""The thread that writes what the jobs of this process report, so that their own code only counts.
+
+It has a database connection of its own, so what it writes shows also while the job's code is within a transaction, and
+stays when that is rolled back. It is there while jobs run.
+"""
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from django.core import mail
+from django.db import Error, connections
+
+from ..database import connection_to_write, jobs_as_written
+from ..progress_report import report_seconds
+from .run import Run
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+ASK_SECONDS = 0.5  # between two questions whether somebody wants a job to stop that reports nothing
+LINGER_SECONDS = 5.0  # after the last run: another may begin
+EXIT_SECONDS = 5.0  # for which the end of the process waits for what is to be written
+LOCK_SECONDS = 1.0  # for which it waits where another transaction holds a job's row
+
+
+class ReportThread:
+    """Writes runs: a tick of each every ``JOBS_REPORT_SECONDS``, stages at once, and log lines together."""
+
+    _current: "ReportThread | None" = None
+    _making = threading.Lock()
+
+    @classmethod
+    def of_this_process(cls) -> "ReportThread":
+        """Return the thread of this process; after a fork, the child gets its own."""
+        with cls._making:
+            if cls._current is None:
+                cls._current = cls()
+            return cls._current
+
+    @classmethod
+    def finish_of_this_process(cls) -> None:
+        """End the thread of this process, if there is one; the next run gets another."""
+        with cls._making:
+            current, cls._current = cls._current, None
+        if current is not None:
+            atexit.unregister(current.finish)
+            current.finish()
+
+    def __init__(self) -> None:
+        self._runs: dict[Run, None] = {}
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._news = threading.Condition()
+        self._wake_at = float("inf")  # before the next tick
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self._prepared: Any = None  # the driver's connection, once it is as it should be
+        atexit.register(self.finish)
+
+    def add(self, run: Run) -> None:
+        """Write a run from now on."""
+        run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
+        with self._news:
+            self._runs[run] = None
+            self._ensure_running()
+
+    def remove(self, run: Run) -> None:
+        """Write a run no more; what is being written is."""
+        with self._news:
+            self._runs.pop(run, None)
+
+    def wake(self, seconds: float) -> None:
+        """Have it write within so many seconds, and not only with the next tick."""
+        with self._news:
+            self._wake_at = min(self._wake_at, time.monotonic() + seconds)
+            self._news.notify()
+
+    def call(self, function: Callable[[], R]) -> "Future[R]":
+        """Run a function in the thread."""
+        future: Future[R] = Future()
+        with self._news:
+            self._calls.append((function, future))
+            self._ensure_running()
+            self._news.notify()
+        return future
+
+    @property
+    def is_this(self) -> bool:
+        """Whether this is the thread that calls: it collects garbage as any other, and with it a run's loop."""
+        return threading.current_thread() is self._thread
+
+    def _ensure_running(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="job-reports", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        tick_at = ask_at = time.monotonic()
+        while self._wait(tick_at):
+            now = time.monotonic()
+            is_tick, is_time_to_ask = now >= tick_at, now >= ask_at
+            tick_at = now + report_seconds() if is_tick else tick_at
+            ask_at = now + ASK_SECONDS if is_time_to_ask else ask_at
+            try:
+                self._answer_calls()
+                self._write(is_tick=is_tick)
+                if is_time_to_ask:
+                    self._ask()
+            except Exception:
+                logger.exception("Reports of jobs are late.")
+            if hasattr(mail, "outbox"):  # in Django's tests, which drop the database while the thread lives
+                connections.close_all()
+        connections.close_all()
+
+    def _wait(self, tick_at: float) -> bool:
+        """Wait until there is something to do; return False once there has been nothing for a while."""
+        idle_since = time.monotonic()
+        with self._news:
+            while True:
+                now = time.monotonic()
+                if self._calls or (self._runs and now >= min(tick_at, self._wake_at)):
+                    self._wake_at = float("inf")
+                    return True
+                if not self._runs and (self._is_stopping or now >= idle_since + LINGER_SECONDS):
+                    self._thread = None
+                    return False
+                due = min(tick_at, self._wake_at) if self._runs else idle_since + LINGER_SECONDS
+                self._news.wait(max(0.0, due - now))
+
+    def _answer_calls(self) -> None:
+        while self._calls:
+            function, future = self._calls.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
+
+    def _write(self, *, is_tick: bool) -> None:
+        for run in [run for run in list(self._runs) if run.is_due(is_tick=is_tick)]:
+            try:
+                self._prepare()
+            except Error as error:
+                logger.warning("No job can report now (%s); they go on.", error)
+                return
+            run.write_beside()
+            if run.has_ended.is_set():
+                self.remove(run)
+
+    def _prepare(self) -> None:
+        """Have the database give up soon where another transaction holds a row: other jobs wait as well."""
+        connection = connection_to_write()
+        if connection.vendor != "postgresql":
+            return
+        if connection.connection is None or connection.connection is not self._prepared:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET lock_timeout = {int(1000 * LOCK_SECONDS)}")
+            self._prepared = connection.connection
+
+    def _ask(self) -> None:
+        """Tell the runs that somebody wants them to stop, or that are over, without waiting for their next report."""
+        runs = {run.lifecycle.job_id: run for run in list(self._runs) if not run.is_ending}
+        try:
+            jobs = jobs_as_written().in_bulk(list(runs))
+        except Error as error:
+            logger.debug("Whether jobs are to stop can't be asked now: %s", error)
+            return
+        for job_id, run in runs.items():
+            if (why := run.lifecycle.why_stop(jobs.get(job_id))) is not None:
+                run.stop(why)
+
+    def finish(self) -> None:
+        """Write what is to be written before the process ends, and end."""
+        with self._news:
+            self._is_stopping = True
+            for run in [run for run in self._runs if not run.is_ending]:
+                del self._runs[run]
+            thread = self._thread
+            self._news.notify()
+        if thread is not None:
+            thread.join(EXIT_SECONDS)
+
+    def after_fork(self) -> None:
+        """Leave the runs to the parent; their locks may have been held by the thread, which the child does not have."""
+        for run in self._runs:
+            run.after_fork()
+        atexit.unregister(self.finish)
+
+
+def _after_fork() -> None:
+    ReportThread._making = threading.Lock()
+    current, ReportThread._current = ReportThread._current, None
+    if current is not None:
+        current.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
