@@ -162,17 +162,13 @@ class Notes:
             entries, self._entries, self._size = self._entries, [], 0
             return entries
 
-    def give_back(self, entries: list[Entry]) -> None:
-        """Put back what could not be written, before what has come since. A tick that something supersedes is not."""
+    def join(self, tick: Entry) -> bool:
+        """Join a tick that was taken and not written with what came since; return False if a stage or line came."""
         with self.lock:
-            kept = [each for each in entries[:-1] if each[0] != "mark_progress" or "stage" in each[1]]
-            name, arguments = entries[-1]
-            if name != "mark_progress" or "stage" in arguments or self._entries:
-                kept += [(name, arguments)]
-            else:
-                self._tick = {**arguments, **self._tick}
-            self._entries = [*kept, *self._entries]
-            self._size += sum(ENTRY_SIZE + len(each[1].get("text", "")) for each in kept)
+            if self._entries:
+                return False
+            self._tick = {**tick[1], **self._tick}
+            return True
 
     # Within the lock
 

@@ -10,13 +10,14 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from django.core import mail
 from django.db import Error, connections
 
+from ..batch import write_together
 from ..database import connection_to_write, jobs_as_written
 from ..progress_report import report_seconds
 from .run import Run
@@ -144,13 +145,27 @@ class ReportThread:
                     future.set_exception(error)
 
     def _write(self, *, is_tick: bool) -> None:
-        for run in [run for run in list(self._runs) if run.is_due(is_tick=is_tick)]:
-            try:
-                self._prepare()
-            except Error as error:
-                logger.warning("No job can report now (%s); they go on.", error)
-                return
-            run.write_beside()
+        """Write what is due, all in one transaction; what is more than a report, for each run alone."""
+        due = [run for run in list(self._runs) if run.is_due(is_tick=is_tick)]
+        if not due:
+            return
+        try:
+            self._prepare()
+        except Error as error:
+            logger.warning("%d jobs can't report now (%s); they go on.", len(due), error)
+            return
+        together = {run: pending for run in due if (pending := run.pending()) is not None}
+        answers: Sequence[Exception | None]
+        try:
+            answers = write_together(list(together.values()))
+        except Exception as error:
+            answers = [error] * len(together)
+        late = [error for run, error in zip(together, answers, strict=True) if run.written(error)]
+        if late:
+            logger.warning("%d jobs can't report now (%s); they go on.", len(late), late[0])
+        for run in due:
+            if run not in together:
+                run.write_beside()
             if run.has_ended.is_set():
                 self.remove(run)
 

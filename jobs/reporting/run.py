@@ -5,10 +5,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import takewhile
+from typing import NamedTuple
 
 from django.db import Error
 
+from ..batch import Pending, log_decision, progress_decision
 from ..database import UNAVAILABLE, connection_to_write
+from ..decisions import Deferred
 from ..exceptions import JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..progress_report import report_seconds
@@ -19,6 +23,28 @@ logger = logging.getLogger(__name__)
 BACKOFF_SECONDS = 1.0  # without reports after the database did not answer: each try may hold up the work
 PERSIST_SECONDS = 300.0  # for which it is tried to record a job's start and end
 PERSIST_PAUSE_SECONDS = 1.0  # between two of these tries
+MOST_WAITING = 1_000  # entries that were taken and are not written: until then no more are taken
+
+DECISIONS: dict[str, Callable[..., Deferred]] = {"mark_progress": progress_decision, "log": log_decision}
+
+
+class Waiting(NamedTuple):
+    """What was noted, and for a report how it is written: once, however often that is tried."""
+
+    entry: Entry
+    decision: Deferred | None
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Waiting":
+        """Return what is to be written of an entry."""
+        name, arguments = entry
+        return cls(entry, DECISIONS[name](**arguments) if name in DECISIONS else None)
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether a later report may take its place: it is a tick, and surely not written."""
+        name, arguments = self.entry
+        return name == "mark_progress" and "stage" not in arguments and not (self.decision and self.decision.sent)
 
 
 class Run:
@@ -41,6 +67,7 @@ class Run:
         self._due = float("-inf")  # the next tick, by the monotonic clock
         self._backoff_until = float("-inf")  # after the database did not answer
         self._give_up_at = float("inf")  # of the end
+        self._waiting: list[Waiting] = []  # what was taken from the notes, and is not written yet
         self._writing = threading.Lock()  # a thread that finds it taken leaves the writing to the other
 
     @property
@@ -48,9 +75,14 @@ class Run:
         """Whether the job's own code has a transaction open, beside which the database takes no other writer."""
         return self._caller.vendor == "sqlite" and self._caller.in_atomic_block
 
+    @property
+    def has_entries(self) -> bool:
+        """Whether there is something to be written that nothing later supersedes."""
+        return bool(self._waiting) or self.notes.has_entries
+
     def is_due(self, *, is_tick: bool) -> bool:
         """Return whether the report thread is to write now."""
-        is_wanted = is_tick or self.notes.has_entries
+        is_wanted = is_tick or self.has_entries
         return is_wanted and not self.is_held and time.monotonic() >= self._backoff_until
 
     def stop(self, error: Exception) -> None:
@@ -68,7 +100,7 @@ class Run:
         """
         if self.stopped_by is not None:
             raise copy.copy(self.stopped_by)
-        if not self.is_beside and (self.notes.has_entries or time.monotonic() >= self._due):
+        if not self.is_beside and (self.has_entries or time.monotonic() >= self._due):
             self.flush(waits=False)
 
     def flush(self, *, waits: bool = True) -> None:
@@ -96,12 +128,12 @@ class Run:
             return
         try:
             while time.monotonic() >= self._backoff_until and self._write():
-                if not self.notes.has_entries:  # of another thread, meanwhile
+                if not self.has_entries:  # of another thread, meanwhile
                     break
         except Error as error:
             if connection_to_write().in_atomic_block:
                 raise
-            self._backoff_until = time.monotonic() + BACKOFF_SECONDS
+            self._back_off()
             logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
         finally:
             self._writing.release()
@@ -112,24 +144,57 @@ class Run:
             self.persist(self._write)
             self._due = float("-inf")  # what is reported behind the end is to be refused at once
 
+    # What the report thread calls. It raises nothing: the job's code is told.
+
     def write_beside(self) -> None:
-        """Write what is noted, in the report thread. It raises nothing: the job's code is told."""
+        """Write what is noted."""
         try:
             self.write()
-            if self.lifecycle.cancel_requested and not self.is_ending:
-                self.stop(JobCancelled(self.lifecycle.job_id))
-        except JobError as error:
-            if self.is_ending:
-                logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, error)
-            self.stop(error)
         except Exception as error:
-            logger.exception("A report of job %r was not recorded.", self.lifecycle.job_id)
-            self.stop(error)
-        if self.is_ending and not self._is_to_be_tried_again():
-            self.has_ended.set()
+            self._refused(error)
+        self._look()
 
-    def _is_to_be_tried_again(self) -> bool:
-        return self.stopped_by is None and self.notes.has_entries and time.monotonic() < self._give_up_at
+    def pending(self) -> Pending | None:
+        """Return the reports that are to be written with those of other jobs, until `written`; None if it is not so."""
+        if not self._writing.acquire(blocking=False):
+            return None
+        try:
+            self._take()
+            if self._waiting and all(each.decision is not None for each in self._waiting):
+                return Pending(self.lifecycle, [each.decision for each in self._waiting if each.decision is not None])
+        except Exception as error:
+            self._refused(error)
+        self._writing.release()
+        return None
+
+    def written(self, error: Exception | None) -> bool:
+        """Take note that what was pending is written, or why not; return whether it is to be tried again."""
+        if error is None:
+            self._waiting.clear()
+        elif isinstance(error, Error):
+            self._back_off()
+        else:
+            self._refused(error)
+        self._writing.release()
+        self._look()
+        return isinstance(error, Error)
+
+    def _refused(self, error: Exception) -> None:
+        self._waiting.clear()
+        if not isinstance(error, JobError):
+            logger.error("A report of job %r was not recorded.", self.lifecycle.job_id, exc_info=error)
+            return
+        if self.is_ending:
+            logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, error)
+        self.stop(error)
+
+    def _look(self) -> None:
+        """Look whether it is to stop, or has ended."""
+        if self.stopped_by is None and not self.is_ending and self.lifecycle.cancel_requested:
+            self.stop(JobCancelled(self.lifecycle.job_id))
+        is_tried_again = self.stopped_by is None and self.has_entries and time.monotonic() < self._give_up_at
+        if self.is_ending and not is_tried_again:
+            self.has_ended.set()
 
     def call(self, entry: Entry) -> None:
         """Write one thing that was noted."""
@@ -156,18 +221,36 @@ class Run:
                 time.sleep(PERSIST_PAUSE_SECONDS)
 
     def _write(self) -> bool:
-        """Write what is noted; return whether that was anything. What the database did not take is noted again."""
+        """Write what is noted; return whether that was anything. What the database did not take waits."""
         self._due = time.monotonic() + report_seconds()
-        entries = self.notes.take()
-        for position, entry in enumerate(entries):
-            try:
-                self.call(entry)
-            except Error:
-                self.notes.give_back(entries[position:])
-                raise
-        if entries:
+        self._take()
+        has_any = bool(self._waiting)
+        try:
+            while self._waiting:
+                if reports := [each.decision for each in takewhile(lambda each: each.decision, self._waiting)]:
+                    self.lifecycle.write([report for report in reports if report and not report.is_written])
+                else:
+                    self.call(self._waiting[0].entry)
+                del self._waiting[: max(1, len(reports))]
+        except Error:
+            raise
+        except BaseException:
+            self._waiting.clear()
+            raise
+        if has_any:
             self.has_begun.set()
-        return bool(entries)
+        return has_any
+
+    def _take(self) -> None:
+        """Take what is noted; a tick that waits and is surely not written is joined with what came since."""
+        if len(self._waiting) >= MOST_WAITING:
+            return
+        if self._waiting and self._waiting[-1].is_superseded and self.notes.join(self._waiting[-1].entry):
+            self._waiting.pop()
+        self._waiting += map(Waiting.of, self.notes.take())
+
+    def _back_off(self) -> None:
+        self._backoff_until = time.monotonic() + BACKOFF_SECONDS
 
     def after_fork(self) -> None:
         """Have locks of its own in a forked child, since a thread that the child does not have may have held them."""

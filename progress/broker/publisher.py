@@ -90,7 +90,7 @@ class Publisher:
         self._complained_at = float("-inf")
         self._loop = asyncio.new_event_loop()
         self._filled = asyncio.Event()
-        self._sending = asyncio.Lock()  # so that events are sent in order
+        self._sending = asyncio.Lock()  # so that events are sent in order, also by those who flush
         self._thread = threading.Thread(target=self._run, name="progress-publisher", daemon=True)
         self._thread.start()
         atexit.register(self.flush)
@@ -126,23 +126,37 @@ class Publisher:
         while True:
             await self._filled.wait()
             self._filled.clear()
-            await self._send_queue()
-            await asyncio.sleep(GATHER_SECONDS)
+            while self._has_news:
+                # What comes while it is sent fills the next batch, unless that is full already: a message for each
+                # event would take the thread that works more time than the work.
+                async with self._sending:
+                    was_full = await self._send_batch()
+                if not was_full:
+                    await asyncio.sleep(GATHER_SECONDS)
 
     async def _send_queue(self) -> None:
-        """Send what is in the queue, one batch after another."""
+        """Send what is in the queue, one batch after another, and wait for what is being sent."""
         async with self._sending:
-            while self._queue or self._has_access_changed:
-                batch, has_access_changed = self._take()
-                try:
-                    async with asyncio.timeout(LAYER_SEND_SECONDS):
-                        await self._send(batch, has_access_changed=has_access_changed)
-                except (Exception, asyncio.CancelledError) as error:  # a channel layer may raise anything
-                    task = asyncio.current_task()
-                    if task is not None and task.cancelling():
-                        raise  # it was this that was cancelled, and not the layer's own work
-                    self._dropped += len(batch)
-                    self._complain(error)
+            while self._has_news:
+                await self._send_batch()
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._queue) or self._has_access_changed
+
+    async def _send_batch(self) -> bool:
+        """Send up to a batch of what is in the queue; return whether it was a whole one."""
+        batch, has_access_changed = self._take()
+        try:
+            async with asyncio.timeout(LAYER_SEND_SECONDS):
+                await self._send(batch, has_access_changed=has_access_changed)
+        except (Exception, asyncio.CancelledError) as error:  # a channel layer may raise anything
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # it was this that was cancelled, and not the layer's own work
+            self._dropped += len(batch)
+            self._complain(error)
+        return len(batch) == BATCH
 
     def _take(self) -> tuple[list[Event | Deletion], bool]:
         """Take up to a batch of events from the queue, and whether access has changed."""

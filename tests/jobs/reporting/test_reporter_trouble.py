@@ -121,7 +121,7 @@ def test_report__what_a_locked_database_refused_is_told_with_the_next(
 ) -> None:
     lifecycle = make_job("job-1")
     with Reporter(lifecycle, total=5) as report:
-        monkeypatch.setattr(lifecycle, "mark_progress", Flaky(lifecycle.mark_progress, failures=1))
+        monkeypatch.setattr(lifecycle, "write", Flaky(lifecycle.write, failures=1))
         report.advance(message="kept")
         report.flush()
         assert warned == ["Job 'job-1' can't report now (database is locked); it goes on."]
@@ -170,31 +170,35 @@ def test_report__a_locked_database_delays_it_and_fails_no_work(make_job: Any, mo
 def test_report__what_came_while_the_database_refused_is_the_newer(make_job: Any, monkeypatch: Any) -> None:
     """From another thread; it must not be undone by what was refused."""
     lifecycle = make_job("job-1")
-    mark_progress = lifecycle.mark_progress
+    write = lifecycle.write
 
-    def refuses(**_: Any) -> None:
-        monkeypatch.setattr(lifecycle, "mark_progress", mark_progress)
+    def refuses(_: Any) -> None:
+        monkeypatch.setattr(lifecycle, "write", write)
         report.report(current=2, message="newer")
         raise OperationalError("database is locked")
 
     with Reporter(lifecycle) as report:
-        monkeypatch.setattr(lifecycle, "mark_progress", refuses)
+        monkeypatch.setattr(lifecycle, "write", refuses)
         report.report(current=1, message="older")
+        report.flush()
         report.summary = "done"
     assert [(event.message, event.metadata["current"]) for event in JobEvent.objects.filter(kind="tick")] == [
         ("newer", 2)
     ]
 
 
-@pytest.mark.django_db(transaction=True)
 def test_report__after_a_failure_the_database_is_left_alone_for_a_while(make_job: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(run, "report_seconds", lambda: 0)
-    lifecycle = make_job()
-    flaky = Flaky(lifecycle.mark_progress, failures=1)
-    monkeypatch.setattr(lifecycle, "mark_progress", flaky)
-    list(track(range(100), lifecycle))
-    assert flaky.calls == 2  # and the last report, which is tried again
-    assert row(lifecycle.job_id)["status"] == "completed"
+    lifecycle = make_job(status="in_progress")
+    begun = run.Run(lifecycle)
+    flaky = Flaky(lifecycle.write, failures=1)
+    monkeypatch.setattr(lifecycle, "write", flaky)
+    monkeypatch.setattr(run, "connection_to_write", lambda: SimpleNamespace(in_atomic_block=False))
+    for count in range(100):
+        begun.notes.say(current=count)
+        begun.write()
+    assert flaky.calls == 1
+    begun.write_last()
+    assert (flaky.calls, row(lifecycle.job_id)["metadata"]["current"]) == (2, 99)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -214,7 +218,7 @@ def test_reporter__start_and_end_are_tried_again(make_job: Any, monkeypatch: Any
 
 def test_report__in_the_callers_transaction_its_errors_are_raised(make_job: Any, monkeypatch: Any) -> None:
     lifecycle = make_job(status="in_progress")
-    monkeypatch.setattr(lifecycle, "mark_progress", Flaky(lifecycle.mark_progress, failures=1))
+    monkeypatch.setattr(lifecycle, "write", Flaky(lifecycle.write, failures=1))
     report = Reporter(lifecycle)
     with pytest.raises(OperationalError):
         report.report(current=1)

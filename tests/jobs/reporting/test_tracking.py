@@ -119,11 +119,16 @@ def test_track__that_nobody_goes_on_with_ends_at_once_also_where_an_exception_wa
 
 def test_track__reports_now_and_then_and_counts_each(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     reports: list[Any] = []
-    mark_progress = job.mark_progress
-    monkeypatch.setattr(job, "mark_progress", lambda **said: (reports.append(said), mark_progress(**said)))
+    write = job.write
+
+    def noting(decisions: Any) -> None:
+        reports.extend(each.arguments["report"] for each in decisions if "report" in each.arguments)
+        write(decisions)
+
+    monkeypatch.setattr(job, "write", noting)
     monkeypatch.setattr(run, "report_seconds", lambda: 3600.0)
     assert sum(1 for _ in track(range(10_000), job)) == 10_000
-    assert [said["current"] for said in reports] == [0, 10_000]
+    assert [said.current for said in reports] == [0, 10_000]
 
 
 def test_track__in_a_block_of_its_own_the_block_knows_how_it_ended(make_job: MakeJob) -> None:

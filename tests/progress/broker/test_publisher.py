@@ -1,7 +1,9 @@
 """The publisher: what it sends, and when."""
 
+import asyncio
 import threading
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +50,28 @@ def test_put__a_burst_is_one_message(own, layer):
     own.flush()
     assert len(layer.sent) == 2
     assert layer.seqs() == list(range(1, 101))
+
+
+def test_put__what_comes_during_a_message_waits_a_moment_for_more(own, layer, monkeypatch):
+    has_slept, may_go_on = threading.Event(), threading.Event()
+
+    async def gather(seconds):
+        assert seconds == publisher.GATHER_SECONDS
+        has_slept.set()
+        await asyncio.get_running_loop().run_in_executor(None, may_go_on.wait)
+
+    hold(own, layer)
+    monkeypatch.setattr(publisher, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": gather}))
+    own.put(an_event(1))
+    layer.gate.set()
+    assert has_slept.wait(WAIT_SECONDS)
+    own.put(an_event(2))
+    own.put(an_event(3))
+    sent = len(layer.sent)
+    may_go_on.set()
+    own.flush()
+    assert len(layer.sent) == sent + 1
+    assert layer.seqs()[-3:] == [1, 2, 3]
 
 
 def test_put__never_waits_and_drops_the_oldest(own, layer, settings):
