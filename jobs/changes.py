@@ -45,6 +45,23 @@ def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
     return {"message": validation.text(message, "message", validation.MAX_MESSAGE), "metadata": added}
 
 
+def about(kind: str | None, plan: Any, size: float | None) -> dict[str, Any]:
+    """Return what is told of the kind of work, the stages and the amount, as the job's fields: None is not told.
+
+    Raises:
+        InvalidValue: One is out of its bounds.
+
+    """
+    told: dict[str, Any] = {}
+    if kind is not None:
+        told["kind"] = validation.text(kind, "kind", validation.MAX_KIND)
+    if plan is not None:
+        told["plan"] = validation.plan(plan)
+    if size is not None:
+        told["size"] = float(validation.number(size, "size"))
+    return told
+
+
 def log_level(level: str) -> str:
     """Return a level in lower case.
 
@@ -81,10 +98,12 @@ def retried(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -
     return _new_attempt(job, message, metadata)
 
 
-def started(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
-    """Begin to run."""
+def started(
+    job: ProcessingJob, message: str, metadata: dict[str, Any] | None, about: dict[str, Any] | None = None
+) -> Change:
+    """Begin to run; perhaps with another kind, plan or size (``about``)."""
     require_transition(job.pk, job.status, Status.IN_PROGRESS)
-    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW)
+    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW, **(about or {}))
 
 
 def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str, Any] | None) -> Change:

@@ -66,6 +66,17 @@ class ProcessingJob(models.Model):
     )
     public = models.BooleanField(default=False, help_text="Anyone may watch it, without signing in.")
     keep = models.BooleanField(default=False, db_default=False, help_text="Never pruned, however old it is.")
+    kind = models.CharField(
+        max_length=validation.MAX_KIND,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What sort of work it is, such as the task's name.",
+    )
+    plan = models.JSONField(
+        default=list, db_default=[], blank=True, editable=False, help_text="Its stages, each with its weight."
+    )
+    size = models.FloatField(null=True, blank=True, help_text="How much there is to do, as told at the start.")
 
     status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
     progress = models.FloatField(null=True, default=0.0, help_text="Percent; unknown while indeterminate.")
@@ -115,6 +126,8 @@ class ProcessingJob(models.Model):
             ),
             models.Index(fields=["finished_at"], name="job_finished", condition=models.Q(finished_at__isnull=False)),
             models.Index(fields=["deleted_at"], name="job_deleted", condition=models.Q(deleted_at__isnull=False)),
+            # The last runs of a kind that ended so, and which kinds there are.
+            models.Index(fields=["kind", "status", "-finished_at"], name="job_kind"),
         ]
 
     def __str__(self) -> str:

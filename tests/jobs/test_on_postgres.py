@@ -10,6 +10,7 @@ from tests.installation import ROOT
 
 FILES = (
     "test_actions",
+    "test_admin_filters",
     "test_attempts",
     "test_changes",
     "test_clocks",
@@ -17,6 +18,7 @@ FILES = (
     "test_edit",
     "test_events",
     "test_in_users_tests",
+    "test_kind",
     "test_lifecycle",
     "test_lifecycle_bounds",
     "test_lost_connections",
