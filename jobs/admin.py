@@ -80,6 +80,7 @@ class ProcessingJobAdmin(RetentionAdmin):
                     "started_at",
                     "finished_at",
                     "cancel_requested_at",
+                    "cancel_unanswered_at",
                     "status_changed_at",
                     "updated_at",
                 )

@@ -15,7 +15,8 @@ from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
-OF_THE_MOMENT = frozenset({"rate", "eta_seconds"})  # true only while the job runs
+OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
+DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
 
@@ -147,6 +148,33 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
     return Change(EventKind.STATUS, fields)
 
 
+def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Change | None:
+    """Say that the worker has not answered a request to cancel for so many seconds, unless that was said before.
+
+    The job stays in progress: nobody knows whether it is still worked on.
+    """
+    if job.status != Status.IN_PROGRESS or job.cancel_requested_at is None or job.cancel_unanswered_at is not None:
+        return None
+    waited = (now - job.cancel_requested_at).total_seconds()
+    if waited < seconds:  # for the one that was found, a new attempt was made and asked to end as well
+        return None
+    fields = {
+        "message": f"Cancellation requested {_duration(waited)} ago; the worker has not answered",
+        "metadata": _merged(job, None, shown={"cancel_unanswered": True}),
+        "cancel_unanswered_at": NOW,
+        "status_changed_at": NOW,
+        "updated_at": NOW,
+    }
+    return Change(EventKind.STATUS, fields)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in words, in whole numbers of its largest unit."""
+    unit, size = next((each for each in DURATIONS if seconds >= each[1]), DURATIONS[-1])
+    number = int(seconds // size)
+    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
+
+
 def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
     """Have another name, owner (``owner_id``), visibility or ``keep``; None where it is so already.
 
@@ -198,6 +226,7 @@ def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | No
         started_at=None,
         finished_at=None,
         cancel_requested_at=None,
+        cancel_unanswered_at=None,
     )
 
 

@@ -209,6 +209,10 @@ class ProcessingJobLifecycle(AttemptWriter):
         given = changes.checked(message, metadata)
         self._write(changes.cancel_requested, Action.of(ActionKind.CANCEL, by, given["message"]), **given)
 
+    def mark_cancel_unanswered(self, *, seconds: float) -> None:
+        """Record, once, that the worker has not answered a request to cancel for so many seconds, if that is so."""
+        self._write(changes.cancel_unanswered, now=with_retries(database.now), seconds=seconds)
+
     def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None, by: By = None) -> None:
         """Queue a failed or cancelled job again, as a new attempt, to which this object is then bound."""
         given = changes.checked(message, metadata)
@@ -273,6 +277,7 @@ class ProcessingJobLifecycle(AttemptWriter):
     amark_failed = async_twin(mark_failed)
     amark_cancelled = async_twin(mark_cancelled)
     arequest_cancel = async_twin(request_cancel)
+    amark_cancel_unanswered = async_twin(mark_cancel_unanswered)
     aretry = async_twin(retry)
     alog = async_twin(log)
     aedit = async_twin(edit)

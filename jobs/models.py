@@ -105,6 +105,9 @@ class ProcessingJob(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_unanswered_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was recorded that the worker had not answered that in time."
+    )
     status_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(
@@ -126,6 +129,14 @@ class ProcessingJob(models.Model):
             ),
             models.Index(fields=["finished_at"], name="job_finished", condition=models.Q(finished_at__isnull=False)),
             models.Index(fields=["deleted_at"], name="job_deleted", condition=models.Q(deleted_at__isnull=False)),
+            # Those of which that is still to be recorded: few, whatever else there is.
+            models.Index(
+                fields=["cancel_requested_at"],
+                name="job_cancel_requested",
+                condition=models.Q(
+                    cancel_requested_at__isnull=False, cancel_unanswered_at__isnull=True, finished_at__isnull=True
+                ),
+            ),
             # The last runs of a kind that ended so, and which kinds there are.
             models.Index(fields=["kind", "status", "-finished_at"], name="job_kind"),
         ]

@@ -24,7 +24,9 @@ MAX_COUNT = 1e18  # units: what is calculated from it stays finite
 ROUNDING = 1e-9  # how far past a bound a sum of floats may be, as a part of it: 49 times 100/49 is more than 100
 
 # Keys of an event's metadata that the lifecycle fills in.
-RESERVED = frozenset({"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested"})
+RESERVED = frozenset(
+    {"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested", "cancel_unanswered"}
+)
 
 
 def job_id(value: "str | uuid.UUID") -> str:

@@ -12,6 +12,7 @@ FILES = (
     "test_actions",
     "test_admin_filters",
     "test_attempts",
+    "test_cancellation",
     "test_changes",
     "test_clocks",
     "test_conflicts",
