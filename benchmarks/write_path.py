@@ -1,4 +1,8 @@
-"""`mark_progress`, committed on SQLite: at most five times the two raw statements; publishing adds at most 30 µs."""
+"""`mark_progress`, committed on SQLite: at most five times the two raw statements.
+
+Publishing adds at most 30 µs to the median, and at most a third to the mean, which has what the publisher's thread takes
+of the caller's time.
+"""
 
 import json
 import statistics

@@ -71,7 +71,9 @@ class Notes:
         """Count ``by`` more units."""
         try:
             with self.lock:
-                self._counted = validation.number(self._counted + by, "count")
+                counted = self._counted + by
+                # Most counts are within the bounds, and to check all that else may be wrong takes three times as long.
+                self._counted = counted if 0 <= counted <= validation.MAX_COUNT else validation.number(counted, "count")
         except Exception as error:  # whatever a sum with a foreign object raises
             self.warn_once(error)
 

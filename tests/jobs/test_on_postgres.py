@@ -58,7 +58,7 @@ def run(postgres_url: str, *arguments: str) -> None:
         pytest.fail(done.stdout[-10_000:] + done.stderr[-2_000:], pytrace=False)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_jobs__on_postgres(postgres_url: str) -> None:
     run(postgres_url, *(f"tests/jobs/{name}.py" for name in FILES))

@@ -91,15 +91,21 @@ async def test_add__a_policy_that_raises_is_unavailable(no_sweep, monkeypatch):
 
 
 @of_each_that_can_not_be_shown
-async def test_feed__a_bad_row_is_not_read_again_at_each_question_of_access(unheard, bad, logged):
-    await a_job()
+async def test_feed__a_bad_row_is_not_read_again_at_each_question_of_access(unheard, no_sweep, bad, logged):
+    job = await a_job()
     async with watchers() as [watcher]:
         await watch(watcher)
         await a_job("bad")
         await run(spoil)("bad", bad)
+        await job.amark_started()
+        for name in ("bad", "job-1"):
+            hubs.current().feed.mark(name)
+        await watcher.until(has_told("job-1", "in_progress"))  # both were read
         for _ in range(4):
             await hubs.current().guard.check()
-            await asyncio.sleep(0.05)
+        await job.amark_completed()
+        hubs.current().feed.mark("job-1")
+        await watcher.until(has_told("job-1", "completed"))  # and what the guard asked for as well
     assert len([line for line in logged.of("progress.delivery.feed_reads") if "bad" in line]) <= 1
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
 
