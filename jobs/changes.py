@@ -87,7 +87,9 @@ def checked_line(text: str, level: str) -> dict[str, Any]:
 
 def error_text(error: str | BaseException) -> str:
     """Return an error in words, cut to what is stored."""
-    words = error if isinstance(error, str) else f"{type(error).__name__}: {validation.in_words(error)}"
+    words = validation.in_words(error)
+    if isinstance(error, BaseException):
+        words = f"{type(error).__name__}: {words}" if words else type(error).__name__
     return validation.fitting_text(words, validation.MAX_ERROR)
 
 

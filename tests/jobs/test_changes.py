@@ -127,7 +127,13 @@ def test_change_of_status__keeps_metadata_and_replaces_the_message(running: Proc
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [("plain", "plain"), ("", ""), (ValueError("bad"), "ValueError: bad"), (KeyError("k"), "KeyError: 'k'")],
+    [
+        ("plain", "plain"),
+        ("", ""),
+        (ValueError("bad"), "ValueError: bad"),
+        (KeyError("k"), "KeyError: 'k'"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
 )
 def test_error_text__in_words(error: Any, words: str) -> None:
     assert changes.error_text(error) == words
