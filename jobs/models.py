@@ -179,6 +179,10 @@ class JobEvent(models.Model):
     class Meta:
         ordering = ["job_id", "seq"]  # by the job itself, rather than by what jobs are ordered by
         constraints = [models.UniqueConstraint(fields=["job", "seq"], name="event_position")]
+        # Finds the last lines among a million ticks, which have no entry in it.
+        indexes = [
+            models.Index(fields=["job", "seq"], name="event_log_lines", condition=models.Q(kind=EventKind.LOG.value))
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_id}#{self.seq} {self.kind}"

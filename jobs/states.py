@@ -52,6 +52,7 @@ class ActorKind(StrEnum):
 
 
 LISTED = frozenset({EventKind.STATUS, EventKind.EDIT})  # what lists of jobs show
+EXTRAS = frozenset({EventKind.LOG})  # what leaves the state as it was, and only those get who ask for it
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})

@@ -89,7 +89,7 @@ def backoff_delay(failures: int, uniform: Callable[[float, float], float] = rand
 
 
 class Cursor:
-    """How far the client has followed one job: the epoch of the last snapshot, and the highest seq seen."""
+    """How far the client has followed one job: the epoch that it was told last, and the highest seq seen."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -99,8 +99,12 @@ class Cursor:
     def accept(self, frame: Frame) -> bool:
         """Advance to a frame; return False if it is about another job, or not new."""
         kind = frame.get("type")
-        if frame.get("subject" if kind == "log" else "job_id") != self.job_id:
+        if frame.get("subject" if kind in ("log", "backscroll") else "job_id") != self.job_id:
             return False
+        if kind == "backscroll":
+            if frame["epoch"] != self.epoch:
+                self.epoch, self.seq = frame["epoch"], 0
+            return True
         if kind == "snapshot":
             self.epoch, self.seq = frame["epoch"], frame["seq"]
             return True
@@ -110,7 +114,7 @@ class Cursor:
         return True
 
     def since(self) -> dict[str, Any] | None:
-        """Return the position to resume from; None before the first snapshot."""
+        """Return the position to resume from; None before there is one."""
         return None if self.epoch is None else {"epoch": self.epoch, "seq": self.seq}
 
 
@@ -125,7 +129,9 @@ async def watch(
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
     on_state_change: Callable[[ConnectionState], None] | None = None,
 ) -> AsyncGenerator[Frame, None]:
-    """Yield the frames of a job (``snapshot``, ``progress``, ``log``) until it ends, each event once and in order.
+    """Yield the frames of a job until it ends, each event once and in order.
+
+    They are ``snapshot`` and ``progress``; with logs also ``log``, and ``backscroll`` before the last lines of the log.
 
     After a lost connection it reconnects and resumes. To leave the loop early, wrap this in
     ``contextlib.aclosing``, so that the socket is closed at once.
@@ -134,7 +140,7 @@ async def watch(
         url: The site: ``ws://``, ``wss://``, ``http://`` or ``https://``, with host and port.
         job_id: The job.
         token: The token for a job that is not public, or a function that returns a fresh one.
-        logs: Whether to yield the lines of the job's log as well.
+        logs: Whether to yield the lines of the job's log as well: the last 1,000, and each that is new.
         forever: Whether to go on after the job's end, since it may be retried.
         wait_for_server: Whether to keep trying when the first try finds no server.
         heartbeat_seconds: The server's heartbeat interval.

@@ -21,6 +21,7 @@ LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
 MAX_COUNT = 1e18  # what the lifecycle stores at most
+EARLIER = "… earlier lines are left out"
 QUIET_SECONDS = 10.0  # without a report, after which the time since the last one is shown
 
 
@@ -134,6 +135,8 @@ class LineDisplay(nullcontext[None]):
 
     def frame_received(self, frame: Frame) -> None:
         """Print a line if the status or the stage has changed, or if this is a log line."""
+        if frame["type"] == "backscroll":
+            return self._line(EARLIER) if frame.get("cut") else None
         if frame["type"] == "log":
             return self._line(f"{frame['level']}: {plain(frame['text'])}")
         stage = frame["metadata"].get("stage")
@@ -175,6 +178,10 @@ class BarDisplay:
 
     def frame_received(self, frame: Frame) -> None:
         """Show the frame at the next refresh; a log line at once, above the bar."""
+        if frame["type"] == "backscroll":
+            if frame.get("cut"):
+                self.console.print(Text(EARLIER, style="dim"))
+            return
         if frame["type"] == "log":
             line = Text(plain(frame["text"]), style=LEVELS.get(frame["level"], "dim"))
             self.console.print(line)

@@ -162,8 +162,9 @@ class Hub:
         if job is None:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
         with job.subscribing(), subscribing(connection, job_id):
-            since = job.replace(connection, since, logs=logs)
-            subscription = Subscription(connection, logs=logs, is_required=is_required)
+            wants = frozenset[str]({EventKind.LOG} if logs else ())
+            since = job.replace(connection, since, wants)
+            subscription = Subscription(connection, wants=wants, is_required=is_required)
             await self._admit(job, subscription, since)
 
     async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:

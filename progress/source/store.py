@@ -8,7 +8,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.actions import record_of_token
     from jobs.actors import Actor, By, actor_of
     from jobs.database import UNAVAILABLE, database_alias, most_ids
-    from jobs.models import ProcessingJob
+    from jobs.models import JobEvent, ProcessingJob
     from jobs.retention import housekeeping
     from jobs.retention.chart import course_chart
     from jobs.retention.trimming import log_tail
@@ -21,7 +21,7 @@ else:
     from ...jobs.actions import record_of_token
     from ...jobs.actors import Actor, By, actor_of
     from ...jobs.database import UNAVAILABLE, database_alias, most_ids
-    from ...jobs.models import ProcessingJob
+    from ...jobs.models import JobEvent, ProcessingJob
     from ...jobs.retention import housekeeping
     from ...jobs.retention.chart import course_chart
     from ...jobs.retention.trimming import log_tail
@@ -34,6 +34,7 @@ __all__ = [
     "Actor",
     "By",
     "Head",
+    "JobEvent",
     "ProcessingJob",
     "Span",
     "ThreadPool",

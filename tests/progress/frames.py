@@ -11,6 +11,7 @@ from progress.protocol.codes import ErrorCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import (
     authenticated,
+    backscroll,
     encode,
     error,
     event_text,
@@ -55,6 +56,7 @@ def built() -> dict[str, Any]:
         event_text(event()),
         event_text(event(EventKind.LOG)),
         answer.text,
+        backscroll("job-123", "e1", {"log"}).text,
         feed("all", [encode(feed_entry(a_job()))]).text,
         pong().text,
         heartbeat().text,

@@ -106,6 +106,10 @@ def snapshot(
     return {**frame, "type": "snapshot", "epoch": epoch, "recovered": recovered, "name": "Import"}
 
 
+def backscroll(**fields: Any) -> dict[str, Any]:
+    return {"type": "backscroll", "subject": "job-1", "epoch": "e1", **fields}
+
+
 def log(seq: int, text: str = "hello", **fields: Any) -> dict[str, Any]:
     return {
         "type": "log",

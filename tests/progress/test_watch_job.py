@@ -90,6 +90,7 @@ def test_watch_job__json_follows_live_with_logs(serve: Served, watch: Any) -> No
     serve.site.worker(MAKE, "public", "mark_queued")
     process = watch("--json", "--logs")
     assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["type"] == "backscroll"
     first = json.loads(process.stdout.readline())
     assert (first["type"], first["status"]) == ("snapshot", "queued")
     worker = serve.site.start_worker(RUN)

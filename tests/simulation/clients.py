@@ -9,13 +9,12 @@ from django.contrib.auth.models import AnonymousUser
 
 from tests.simulation.feed_views import FeedView
 from tests.simulation.sockets import GONE, Socket, WritingSocket
-from tests.simulation.views import Request, View, summary
+from tests.simulation.views import IMPOSSIBLE, Request, View, summary
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 KEEP_SECONDS = 0.25  # between two looks of a client that wants to be served, once all is calm
-IMPOSSIBLE = 2**62
 
 ACTIONS = "watch", "watch", "again", "unwatch", "feed", "unfeed", "impossible", "pause", "ping", "break", "stop"
 
@@ -252,7 +251,7 @@ class Client:
             return
         kind, subject = frame["type"], frame.get("job_id", frame.get("subject"))
         self.tell(f"gets {summary(frame)}")
-        if kind in ("progress", "log", "snapshot", "error") and subject in self.world.job_ids:
+        if kind in ("progress", "log", "backscroll", "snapshot", "error") and subject in self.world.job_ids:
             view = self.views.get(subject)
             if kind == "error" and self._left_lists(subject, frame):
                 if view is None or not view.may_be_refused:
@@ -263,13 +262,13 @@ class Client:
             if kind == "error":
                 self._refused(view, frame)
             else:
-                (view.snapshot if kind == "snapshot" else view.event)(frame)
-                self.positions[subject] = view.epoch, view.seq
+                {"snapshot": view.snapshot, "backscroll": view.backscroll}.get(kind, view.event)(frame)
+                self.positions[subject] = view.position
         elif kind == "unsubscribed":
             self.feeds.pop(str(subject), None)
             self.live_feeds.discard(str(subject))
             if subject in self.views:
-                self.views[subject].is_live = False
+                self.views[subject].is_live, self.views[subject].back = False, None
         elif kind == "feed":
             if subject not in self.feeds:
                 self.claim(self.asked_feeds[subject] > 0, f"feed {subject}, which nobody asked for")

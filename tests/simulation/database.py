@@ -257,6 +257,22 @@ class Database:
             return [commit.event(span[0]) for commit in self._between(spans, *span)]
         return {job_id: [each.model() for each in self._between(job_id, *span)] for job_id, span in spans.items()}
 
+    def last_events(self, job_id: str, span: Any, kind: str, most: int, characters: int) -> list[JobEvent]:
+        found: list[JobEvent] = []
+        for commit in reversed(self._lines(job_id, span.epoch, kind)):
+            is_too_much = len(found) == most or sum(len(each.message) for each in found) >= characters
+            if span.after < commit.seq <= span.upto and not is_too_much:
+                found.append(commit.model())
+        return found
+
+    def lines(self, job_id: str, epoch: str, after: int, upto: int) -> set[int]:
+        """Return the positions of the log lines that are there now."""
+        return {each.seq for each in self._lines(job_id, epoch, EventKind.LOG) if after < each.seq <= upto}
+
+    def _lines(self, job_id: str, epoch: str, kind: str) -> list[Commit]:
+        row = self.rows.get(job_id)
+        return [each for each in self.log[job_id] if each.kind == kind] if row and row.epoch == epoch else []
+
     def recent_jobs(self, user: Any, limit: int, *, own: bool = False, **_: Any) -> list[ProcessingJob]:
         rows = sorted(self.rows.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)
         seen = [row for row in rows if may_view(user, row, row.guests) and (not own or row.owner_id == user.pk)]

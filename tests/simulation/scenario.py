@@ -10,11 +10,11 @@ from django.db import InterfaceError, OperationalError
 
 from jobs.states import EventKind
 from tests.simulation import seam
-from tests.simulation.clients import IMPOSSIBLE
 from tests.simulation.clock import Stuck
 from tests.simulation.feed_views import NEWS_SECONDS
 from tests.simulation.layer import LATE_SECONDS
 from tests.simulation.listening import listening
+from tests.simulation.views import IMPOSSIBLE
 from tests.simulation.world import HAZARDS, PAUSE_SECONDS, World
 
 SYNC_SECONDS = 3.0  # PROGRESS_SYNC_SECONDS: the slowest cadence

@@ -19,11 +19,12 @@ READ_PATH = {
     "delivery": (
         *("hub", "hubs", "tasks", "feed", "feed_reads", "feed_watcher", "connection", "outbox", "reads"),
         *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "access_guard", "questions", "admission"),
+        *("recovery", "backscroll"),
     ),
     "transports": ("asgi", "consumers", "session", "message_queue"),
 }
 SELECTORS = (
-    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
+    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between", "last_events"),
     *("recent_jobs", "jobs_changed_since", "now"),
 )
 # Bounds within the code, made small in some runs so that they are met: by what they may be.
@@ -32,6 +33,8 @@ BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
     ("log_reader", "ROUND_EVENTS"): (2, 7),
     ("chunks", "CHUNK_BYTES"): (300, 1_000),
     ("window", "WINDOW_BYTES"): (1_000, 10_000),
+    ("backscroll", "MOST_EVENTS"): (2, 10, 1_000),
+    ("backscroll", "MOST_BYTES"): (300, 1_000, 1_048_576),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
     "RING_EVENTS": (1, 3, 256),

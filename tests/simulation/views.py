@@ -11,6 +11,7 @@ from tests.simulation.database import Commit, Row
 if TYPE_CHECKING:
     from tests.simulation.clients import Client
 
+IMPOSSIBLE = 2**62
 GRACE_SECONDS = 4.0  # for which what was true, or allowed, may still be shown: PROGRESS_SYNC_SECONDS and a round
 ADMISSION_SECONDS = 0.0  # how old the row may be on which an admission is decided, when it was asked for
 EPSILON = 1e-9  # seconds: after what happens at the same moment
@@ -30,6 +31,16 @@ class Request:
     superseded: int = 0  # up to here, ticks of the subscription before may have been superseded
 
 
+@dataclass(slots=True)
+class Back:
+    """A backscroll that has begun."""
+
+    epoch: str
+    last: int  # up to here, what there is was sent, or left out
+    whole_after: int | None  # from here on, every line comes; None before the first, if earlier ones are left out
+    lines: set[int] = field(default_factory=set)
+
+
 class View:
     """A job as one client knows it on one socket."""
 
@@ -45,6 +56,8 @@ class View:
         self.epoch, self.seq, self.shown = "", 0, ""
         self.begin = 0  # of the subscription: who asks for what was before it gets all since then again
         self.number = 0  # of the last commit that came
+        self.back: Back | None = None
+        self.lines: set[tuple[str, int]] = set()  # that came, by epoch and position
 
     @property
     def asked(self) -> Request | None:
@@ -64,10 +77,63 @@ class View:
     def claim(self, holds: bool, what: str) -> None:
         self.client.claim(holds, f"{self.job_id}: {what}")
 
+    @property
+    def position(self) -> tuple[str, int]:
+        """From where the client resumes."""
+        return (self.epoch, self.seq) if self.back is None else (self.back.epoch, self.back.last)
+
     # Frames
+
+    def backscroll(self, frame: dict[str, Any]) -> None:
+        """Begin with the last log lines."""
+        epoch, asked, before = frame["epoch"], self.asked, self.back
+        is_wanted = asked.logs if asked is not None else self.is_live and self.logs
+        self.claim(is_wanted or self.doubtful, "a backscroll unasked for")
+        self._may_see("a backscroll", asked)
+        has = asked.since if asked is not None else (self.epoch, self.seq)
+        last = has[1] if has is not None and has[0] == epoch and has[1] < IMPOSSIBLE else 0
+        lines: set[int] = set()
+        if before is not None and before.epoch == epoch:  # it goes on, or begins again
+            last, lines = max(last, before.last), before.lines
+        self.back = Back(epoch, last, None if "cut" in frame else last, lines)
+
+    def _line_back(self, frame: dict[str, Any], back: Back) -> None:
+        seq, asked = frame["seq"], self.asked
+        commit = self.database.commits[int(frame["text"][1:])]
+        stream = self.database.lineage.get((self.job_id, back.epoch), {})
+        self.claim((commit.job_id, commit.seq, commit.kind) == (self.job_id, seq, EventKind.LOG), "mixed up")
+        self.claim(commit in stream.get(seq, ()), f"line {seq} of another stream")
+        self._may_see("a line", asked)
+        self._not_past_an_edit(commit, back.epoch)
+        if seq <= back.last and asked is not None:
+            return  # what it has: it was sent to the subscription before as well
+        self.claim(seq > back.last, f"line {seq} after {back.last}: twice, or out of order")
+        if back.whole_after is None:
+            back.whole_after = seq - 1
+        back.last = seq
+        back.lines.add(seq)
+        self.lines.add((back.epoch, seq))
+
+    def _has_lines(self, frame: dict[str, Any], asked: Request | None) -> None:
+        """Check that the lines before a snapshot are those that are there."""
+        back, self.back = self.back, None
+        is_wanted = asked.logs if asked is not None else self.is_live and self.logs
+        if frame["recovered"] or self.is_lenient or self.doubtful or not is_wanted:
+            return
+        self.claim(back is not None and back.epoch == frame["epoch"], "a snapshot without the log lines before it")
+        assert back is not None
+        if back.whole_after is not None:
+            wanted = self.database.lines(self.job_id, back.epoch, back.whole_after, frame["seq"])
+            missing = {seq for seq in wanted - back.lines if (back.epoch, seq) not in self.lines}
+            self.claim(not missing, f"a backscroll up to {frame['seq']} without {sorted(missing)}")
 
     def event(self, frame: dict[str, Any]) -> None:
         is_log, seq, asked = frame["type"] == "log", frame["seq"], self.asked
+        if self.back is not None and is_log:
+            self._line_back(frame, self.back)
+            return
+        self.claim(self.back is None or asked is not None or self.doubtful, "a state within a backscroll")
+        self.back = None
         commit = self.database.commits[int(frame["text" if is_log else "message"][1:])]
         self.claim(
             self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription"
@@ -85,8 +151,10 @@ class View:
         self.claim(any(commit in stream.get(seq, ()) for stream in streams), f"event {seq} of another stream")
         self._order(seq, asked)
         self._may_see("an event", asked)
-        self._not_past_an_edit(commit)
-        if not is_log:
+        self._not_past_an_edit(commit, self.epoch)
+        if is_log:
+            self.lines.update((epoch, seq) for epoch in epochs)
+        else:
             self.shown = frame["message"]
         self.number = commit.number
 
@@ -124,6 +192,7 @@ class View:
         asked = self.asked
         self.claim(self.is_live or asked is not None or self.doubtful, "a snapshot without a subscription")
         self._may_see("a snapshot", asked)
+        self._has_lines(frame, asked)
         if self.is_live and self.epoch == frame["epoch"] and not (frame["recovered"] or self.is_lenient):
             self.claim(frame["seq"] >= self.seq, f"back from {self.seq} to {frame['seq']}")
         if frame["recovered"]:
@@ -189,7 +258,7 @@ class View:
 
     def error(self, frame: dict[str, Any]) -> None:
         """Note that a subscription was refused, or is over."""
-        asked, user = self.asked, self.client.user
+        asked, user, self.back = self.asked, self.client.user, None
         self.claim(self.may_be_refused, f"an error without a subscription: {frame}")
         if frame["code"] == "job_not_found":
             recent = self._recent(asked)
@@ -221,9 +290,9 @@ class View:
             any(row is not None and world.allows(self.client.user, row) for row in rows), f"{what} behind a closed door"
         )
 
-    def _not_past_an_edit(self, commit: Commit) -> None:
+    def _not_past_an_edit(self, commit: Commit, epoch: str) -> None:
         """Check that nobody gets what an edit hides from them, nor the edit itself: at once, whatever the trouble."""
-        edited_at = self.database.last_edit(self.job_id, self.epoch, commit.seq)
+        edited_at = self.database.last_edit(self.job_id, epoch, commit.seq)
         if edited_at > float("-inf") and self.job_id not in self.database.set_back_jobs:
             rows = self.database.since(self.job_id, edited_at + EPSILON)
             may_see = any(row is not None and self.client.world.allows(self.client.user, row) for row in rows)

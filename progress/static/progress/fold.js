@@ -20,6 +20,8 @@ export function fold(jobs, frame) {
       return advance(jobs, frame);
     case "log":
       return passOver(jobs, frame);
+    case "backscroll":
+      return begin(jobs, frame);
     case "feed":
       return frame.jobs.reduce(list, jobs);
     default:
@@ -50,6 +52,13 @@ function passOver(jobs, frame) {
   const known = jobs.get(frame.subject);
   if (!known || frame.seq <= known.seq) return jobs;
   return put(jobs, { ...known, seq: frame.seq });
+}
+
+/** The lines that follow are of this stream: of another one, the position says nothing. */
+function begin(jobs, frame) {
+  const known = jobs.get(frame.subject);
+  if (!known || known.epoch === frame.epoch) return jobs;
+  return put(jobs, { ...known, epoch: frame.epoch, seq: 0 });
 }
 
 /** A feed holds states, not events: an entry may be older than the last frame of the job's own subscription. */

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from progress.client import connection as client
 from progress.client.connection import Cursor, backoff_delay, socket_url, watch
 from progress.conf import Conf
-from tests.progress.scripted_server import log, progress, snapshot
+from tests.progress.scripted_server import backscroll, log, progress, snapshot
 
 # Backoff
 
@@ -47,6 +47,16 @@ def test_cursor__snapshot_of_another_stream_replaces_it() -> None:
     cursor = Cursor("job-1")
     cursor.accept(snapshot(50))
     assert cursor.accept(snapshot(2, epoch="e2"))
+    assert cursor.since() == {"epoch": "e2", "seq": 2}
+
+
+def test_cursor__lines_of_the_same_stream_come_once_and_of_another_all() -> None:
+    cursor = Cursor("job-1")
+    assert cursor.accept(backscroll())
+    assert cursor.accept(log(3))
+    assert cursor.since() == {"epoch": "e1", "seq": 3}
+    assert [cursor.accept(frame) for frame in (backscroll(), log(3), log(4), snapshot(9))] == [True, False, True, True]
+    assert [cursor.accept(frame) for frame in (backscroll(epoch="e2"), log(2))] == [True, True]
     assert cursor.since() == {"epoch": "e2", "seq": 2}
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from progress.client.connection import ConnectionState, ServerUnreachable, WatchRefused
 from progress.client.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, amounts, explain, plain, quiet_words
-from tests.progress.scripted_server import log, progress, snapshot
+from tests.progress.scripted_server import backscroll, log, progress, snapshot
 
 
 def bar(*frames: dict[str, Any], state: ConnectionState | None = None, width: int = 120) -> str:
@@ -113,6 +113,8 @@ def test_lines__one_for_each_change_of_status_or_stage() -> None:
         progress(2, metadata=first, message="begins"),
         progress(3, metadata=first, message="goes on"),
         progress(4, metadata=second, progress=50.0),
+        backscroll(),
+        backscroll(cut=["log"]),
         log(5, "a\nb", level="warning"),
         progress(6, "completed", progress=100.0, message="Done", metadata=second),
     )
@@ -120,6 +122,7 @@ def test_lines__one_for_each_change_of_status_or_stage() -> None:
         "queued · 0 %",
         "in progress · 10 % · one · begins",
         "in progress · 50 % · two",
+        "… earlier lines are left out",
         "warning: a b",
         "completed · 100 % · Done",
     ]

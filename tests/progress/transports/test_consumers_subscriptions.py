@@ -38,7 +38,8 @@ async def test_subscribe__again_replaces():
     job = await a_job()
     async with watching("/progress/ws/job-1") as socket:
         await socket.next()
-        assert (await socket.ask(type="subscribe", job_id="job-1", logs=True))["type"] == "snapshot"
+        assert (await socket.ask(type="subscribe", job_id="job-1", logs=True))["type"] == "backscroll"
+        assert (await socket.next())["type"] == "snapshot"
         await job.alog("one")
         assert (await socket.next())["text"] == "one"
         assert (await socket.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
@@ -111,7 +112,7 @@ async def test_subscribe_many__logs_are_for_all_or_none(logs):
     async with watching() as socket:
         wanted = [{"job_id": "job-1"}, {"job_id": "job-2"}]
         await socket.send_json_to({"type": "subscribe", "jobs": wanted, "logs": logs})
-        assert len(await socket.so_far()) == 2
+        assert len(await socket.so_far()) == (4 if logs else 2)
         for each in jobs:
             await each.alog("a line")
             await each.amark_started()
@@ -159,6 +160,7 @@ async def test_logs__only_where_asked_for():
     async with watching("/progress/ws/job-1") as plain, watching() as full:
         await plain.next()
         await full.ask(type="subscribe", job_id="job-1", logs=True)
+        await full.until("snapshot")
         await job.alog("3 rows skipped", level="warning")
         await job.amark_started()
         line = await full.next()
