@@ -52,8 +52,22 @@ async def admit(
             log has changed under a replay.
 
     """
-    loop = asyncio.get_running_loop()
     recovery = Recovery(job, subscription, since)
+    try:
+        await _admit(reader, places, job, subscription, recovery, join)
+    finally:
+        recovery.end()
+
+
+async def _admit(
+    reader: LogReader,
+    places: Places,
+    job: WatchedJob,
+    subscription: Subscription,
+    recovery: Recovery,
+    join: Callable[[], Awaitable[None]] | None,
+) -> None:
+    loop = asyncio.get_running_loop()
     facts, asked_at, doubts = None, 0.0, 0
     while True:
         await reader.refresh(job)

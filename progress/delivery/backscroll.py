@@ -1,4 +1,4 @@
-"""The last log lines of a job, for a client that is not sent each event since it was here: one bounded read."""
+"""The last log lines and output of a job, for a client that is not sent each event since it was here: bounded reads."""
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -11,6 +11,7 @@ from ..protocol.exceptions import unavailable
 from ..protocol.frames import Frame, backscroll, event_frame
 from ..protocol.position import Position
 from ..source.store import Span, selectors
+from ..source.vocabulary import EventKind
 from . import reads
 from .chunks import Chunk, chunks
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_EVENTS = 1_000  # of a kind
-MOST_BYTES = 1_048_576  # of their frames
+MOST_EVENTS = {EventKind.LOG: 1_000, EventKind.OUTPUT: 5_000}
+MOST_BYTES = {EventKind.LOG: 1_048_576, EventKind.OUTPUT: 4_194_304}  # of their frames
 
 
 class Backscroll(NamedTuple):
@@ -30,7 +31,7 @@ class Backscroll(NamedTuple):
     chunks: Sequence[Chunk]
 
 
-async def read_back(job_id: str, span: Span, kinds: Collection[str]) -> Backscroll:
+async def read_back(job_id: str, span: Span, kinds: Collection[EventKind]) -> Backscroll:
     """Return the last events of some kinds in a span of a job's log, behind the frame that says what follows.
 
     Raises:
@@ -51,22 +52,22 @@ async def read_back(job_id: str, span: Span, kinds: Collection[str]) -> Backscro
 # In a thread
 
 
-def _frames(job_id: str, span: Span, kinds: Collection[str]) -> list[Frame]:
+def _frames(job_id: str, span: Span, kinds: Collection[EventKind]) -> list[Frame]:
     found: list[Frame] = []
     cut = []
     for kind in kinds:
-        events = selectors.last_events(job_id, span, kind, MOST_EVENTS + 1, MOST_BYTES)
-        frames = list(_that_fit(events, span.epoch))
+        events = selectors.last_events(job_id, span, kind, MOST_EVENTS[kind] + 1, MOST_BYTES[kind])
+        frames = list(_that_fit(events[: MOST_EVENTS[kind]], MOST_BYTES[kind], span.epoch))
         found += frames
         if len(frames) < len(events):
             cut.append(kind)
     return [backscroll(job_id, span.epoch, cut), *sorted(found, key=lambda frame: frame.seq)]
 
 
-def _that_fit(events: "Sequence[JobEvent]", epoch: str) -> Iterator[Frame]:
-    """Yield the frames of the last events that are not too many, newest first."""
+def _that_fit(events: "Sequence[JobEvent]", most: int, epoch: str) -> Iterator[Frame]:
+    """Yield the frames of the last events that do not take more bytes than may be, newest first."""
     size = 0
-    for event in events[:MOST_EVENTS]:
+    for event in events:
         try:
             _, _, seq, kind, text = publication_of(event.as_event(epoch))
         except Exception as error:  # whatever is wrong with an event, it harms no other
@@ -74,6 +75,6 @@ def _that_fit(events: "Sequence[JobEvent]", epoch: str) -> Iterator[Frame]:
             continue
         frame = event_frame(event.job_id, seq, kind, text)
         size += len(frame.payload)
-        if size > MOST_BYTES:
+        if size > most:
             return
         yield frame

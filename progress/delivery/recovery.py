@@ -1,5 +1,6 @@
 """What a client is sent before its subscription is live: what it has missed, or a snapshot in place of that."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 
@@ -36,6 +37,7 @@ class Recovery:
         self._back: deque[Chunk] = deque()  # or what is left of a backscroll
         self._is_replay = True  # until a position turns out not to be kept
         self._has_begun = False
+        self._turn: asyncio.Lock | None = None  # the connection's, while there is a backscroll
 
     @property
     def is_ahead(self) -> bool:
@@ -58,6 +60,7 @@ class Recovery:
         if self._back and since is not None and since.epoch == job.position.epoch:
             return
         self._back.clear()
+        self.end()
         is_offered = since is not None and not self._subscription.has_skipped(since)
         self._missed = await job.missed_since(since) if since is not None and is_offered else None
         if self._missed is not None:
@@ -67,17 +70,25 @@ class Recovery:
             raise Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
         self._is_replay = False
         if self._subscription.wants:
-            back = await self._read_back()
-            self._since, self._back = back.position, deque(back.chunks)
+            turn = self._subscription.connection.turn
+            await turn.acquire()
+            self._turn = turn
+            if job.position is not None:  # it may be gone by now, as whoever asks for access again finds
+                back = await self._read_back(job.position)
+                self._since, self._back = back.position, deque(back.chunks)
 
-    async def _read_back(self) -> Backscroll:
+    async def _read_back(self, position: Position) -> Backscroll:
         """Read the last extras up to where the job stands, once for all who come to that at the same time."""
-        job, wants, since = self._job, self._subscription.wants, self._since
-        assert job.position is not None
-        epoch, upto = job.position
+        job, wants, since, (epoch, upto) = self._job, self._subscription.wants, self._since, position
         after = since.seq if since is not None and since.epoch == epoch and since.seq <= upto else 0
         span = Span(epoch, after, upto)
         return await job.reading_back.once((span, wants), lambda: read_back(job.job_id, span, sorted(wants)))
+
+    def end(self) -> None:
+        """Let another of the connection's subscriptions have its turn."""
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
 
     def send(self) -> bool:
         """Send a part of what was read; return whether that was the last, so that the subscription is live.
@@ -87,6 +98,8 @@ class Recovery:
         job, subscription, since = self._job, self._subscription, self._since
         if self._back:
             subscription.connection.send_chunk(self._back.popleft(), lasting=True)
+            if not self._back:
+                self.end()
             return False
         if since is None or self._missed is None:
             job.attach(subscription, None, (), recovered=False)

@@ -6,6 +6,7 @@ from ..protocol import frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused
 from ..protocol.position import Position
+from ..source.vocabulary import EventKind
 from .connection import Connection
 
 
@@ -22,7 +23,7 @@ class Subscription:
     __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "name", "places", "stopped_at", "wants")
 
     def __init__(
-        self, connection: Connection, *, wants: frozenset[str] = frozenset(), is_required: bool = False
+        self, connection: Connection, *, wants: frozenset[EventKind] = frozenset(), is_required: bool = False
     ) -> None:
         self.connection = connection
         self.wants = wants

@@ -61,7 +61,7 @@ class WatchedJob:
         self.reading_back: Shared[Any, Backscroll] = Shared()
         self._pending = 0
         # Who gets every event as it comes, by which extras they want.
-        self._live: dict[frozenset[str], dict[Connection, None]] = {}
+        self._live: dict[frozenset[EventKind], dict[Connection, None]] = {}
         self._window: Window | None = None
         self._replay: Replay | None = None  # of what came before the window
         # What was answered last, for others who resume from there: (extras, first frame, last, count) and the chunks.
@@ -217,7 +217,7 @@ class WatchedJob:
         publications = await self._read(self.job_id, Span(epoch, after, upto))
         return [event_frame(each.job_id, each.seq, each.kind, each.text) for each in publications]
 
-    def replace(self, connection: Connection, since: Position | None, wants: frozenset[str]) -> Position | None:
+    def replace(self, connection: Connection, since: Position | None, wants: frozenset[EventKind]) -> Position | None:
         """End a connection's earlier subscription; return where the new one begins, so that nothing is sent twice.
 
         What was sent to the earlier one may still be on its way, so the new one begins behind that; unless the client
@@ -264,7 +264,7 @@ class WatchedJob:
             connection.send_chunk(chunk, lasting=True)
         self._live.setdefault(subscription.wants, {})[connection] = None
 
-    def _answer(self, frames: Sequence[Frame], wants: frozenset[str]) -> Sequence[Chunk]:
+    def _answer(self, frames: Sequence[Frame], wants: frozenset[EventKind]) -> Sequence[Chunk]:
         """Return what a subscription is sent first, in chunks, made once for all who resume from the same event."""
         made_of = wants, frames[0] if frames else None, frames[-1] if frames else None, len(frames)
         if self._last_answer is None or self._last_answer[0] != made_of:  # each ends at the same event

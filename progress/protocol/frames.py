@@ -71,18 +71,13 @@ def event_text(event: Event) -> str:
 
     """
     state = _state(event, event.job_id, event.timestamp)
-    if event.kind is not EventKind.LOG:
+    if event.kind not in EXTRAS:
         return encode({"type": "progress", **state})
-    return encode(
-        {
-            "type": "log",
-            "subject": event.job_id,
-            "seq": event.seq,
-            "timestamp": state["timestamp"],
-            "level": event.metadata["level"],
-            "text": event.message,
-        }
-    )
+    about, begin = event.metadata, {"subject": event.job_id, "seq": event.seq, "timestamp": state["timestamp"]}
+    if event.kind is EventKind.LOG:
+        return encode({"type": "log", **begin, "level": about["level"], "text": event.message})
+    shown = {"type": "output", **begin, "name": about["name"], "offset": about["offset"], "text": event.message}
+    return encode(shown | ({"cut": True} if about.get("cut") else {}))
 
 
 def job_state(job: "ProcessingJob") -> dict[str, Any]:
@@ -139,7 +134,7 @@ def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
 
 
 def backscroll(job_id: str, epoch: str, cut: Collection[str]) -> Frame:
-    """Return the frame before the last log lines of a job, which a snapshot follows.
+    """Return the frame before the last log lines and output of a job, which a snapshot follows.
 
     Args:
         job_id: The job.

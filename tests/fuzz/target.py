@@ -28,6 +28,7 @@ TYPES = {
     "progress",
     "snapshot",
     "log",
+    "output",
     "backscroll",
     "feed",
     "pong",

@@ -2,7 +2,7 @@
 
 import re
 
-from jobs import access, threads
+from jobs import access, changes, threads
 from jobs.retention import compaction, housekeeping, trimming
 from progress.checks import BOUNDS
 from progress.conf import PREFIX, Conf, types
@@ -57,6 +57,7 @@ def test_settings_page__every_setting_of_the_jobs_app():
         "JOBS_ACCESS_POLICY": access.DEFAULT,
         "JOBS_MAX_THREADS": repr(threads.MAX_THREADS),
         "JOBS_LOG_TAIL": repr(trimming.LOG_TAIL),
+        "JOBS_OUTPUT_BYTES": repr(changes.OUTPUT_BYTES),
         "JOBS_COMPACT_SECONDS": repr(compaction.COMPACT_SECONDS),
         "JOBS_KEEP_DAYS": "None",
         "JOBS_KEEP_COUNT": "None",

@@ -139,8 +139,8 @@ def _asks_nobody(offer: Any) -> Any:
 
 
 def _leaves_out_what_comes(read_back: Any) -> Any:
-    async def read(self: Any) -> Any:
-        back = await read_back(self)
+    async def read(self: Any, position: Any) -> Any:
+        back = await read_back(self, position)
         return back._replace(position=self._job.position or back.position)
 
     return read

@@ -32,7 +32,13 @@ READS_ONCE = 40  # however short a run
 READS_A_SECOND = 12.0  # two a sweep, and a feed's
 READS_A_TRIGGER = 1.0  # what a commit, a message of a client or a connection may cause
 
-KINDS = (*[EventKind.TICK] * 6, *[EventKind.STATUS] * 2, *[EventKind.STAGE] * 2, *[EventKind.LOG] * 3)
+KINDS = (
+    *[EventKind.TICK] * 6,
+    *[EventKind.STATUS] * 2,
+    *[EventKind.STAGE] * 2,
+    *[EventKind.LOG] * 3,
+    *[EventKind.OUTPUT] * 2,
+)
 
 
 @dataclass
@@ -128,7 +134,7 @@ async def _ask_for_the_impossible(world: World) -> None:
     job_id = next(iter(client.wants))
     before = world.database.rows_read.copy()
     for _ in range(IMPOSSIBLE_TIMES):
-        client.subscribe(job_id, logs=client.wants[job_id], since=(client.views[job_id].epoch, IMPOSSIBLE))
+        client.subscribe(job_id, wants=client.wants[job_id], since=(client.views[job_id].epoch, IMPOSSIBLE))
     await asyncio.sleep(1)
     read = world.database.rows_read - before
     others = max((count for other, count in read.items() if other != job_id), default=0)

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.states import EventKind
+from jobs.states import EXTRAS, EventKind
 from progress.conf import conf
 from tests.simulation.database import Commit, Row
 
@@ -23,7 +23,7 @@ class Request:
 
     job_id: str
     since: tuple[str, int] | None
-    logs: bool
+    wants: frozenset[EventKind]
     taken_at: float | None = None  # when the server took the message
     last: int | None = None  # the last event since then
     restarted: bool = False
@@ -37,7 +37,7 @@ class Back:
 
     epoch: str
     last: int  # up to here, what there is was sent, or left out
-    whole_after: int | None  # from here on, every line comes; None before the first, if earlier ones are left out
+    whole_after: dict[str, int | None]  # by kind: from here on, each comes; None before the first, if some are left out
     lines: set[int] = field(default_factory=set)
 
 
@@ -51,7 +51,7 @@ class View:
         self.is_live = False  # there is a subscription
         self.doubtful = False  # an unasked frame may have been taken for an answer: one more may come
         self.is_unsure = False  # whether there still is one
-        self.logs = False
+        self.wants: frozenset[EventKind] = frozenset()
         self.answered: Request | None = None  # the request that was answered last
         self.epoch, self.seq, self.shown = "", 0, ""
         self.begin = 0  # of the subscription: who asks for what was before it gets all since then again
@@ -87,7 +87,7 @@ class View:
     def backscroll(self, frame: dict[str, Any]) -> None:
         """Begin with the last log lines."""
         epoch, asked, before = frame["epoch"], self.asked, self.back
-        is_wanted = asked.logs if asked is not None else self.is_live and self.logs
+        is_wanted = bool(self._wanted(asked))
         self.claim(is_wanted or self.doubtful, "a backscroll unasked for")
         self._may_see("a backscroll", asked)
         has = asked.since if asked is not None else (self.epoch, self.seq)
@@ -95,21 +95,27 @@ class View:
         lines: set[int] = set()
         if before is not None and before.epoch == epoch:  # it goes on, or begins again
             last, lines = max(last, before.last), before.lines
-        self.back = Back(epoch, last, None if "cut" in frame else last, lines)
+        cut = frame.get("cut", ())
+        self.back = Back(epoch, last, {kind: None if kind in cut else last for kind in EXTRAS}, lines)
+
+    def _wanted(self, asked: Request | None) -> frozenset[EventKind]:
+        """Return what is to come beside the state."""
+        return asked.wants if asked is not None else self.wants if self.is_live else frozenset()
 
     def _line_back(self, frame: dict[str, Any], back: Back) -> None:
-        seq, asked = frame["seq"], self.asked
+        seq, kind, asked = frame["seq"], frame["type"], self.asked
         commit = self.database.commits[int(frame["text"][1:])]
+        self.claim(kind in self._wanted(asked) or self.doubtful, f"{kind} unasked for, before a snapshot")
         stream = self.database.lineage.get((self.job_id, back.epoch), {})
-        self.claim((commit.job_id, commit.seq, commit.kind) == (self.job_id, seq, EventKind.LOG), "mixed up")
+        self.claim((commit.job_id, commit.seq, commit.kind) == (self.job_id, seq, kind), "mixed up")
         self.claim(commit in stream.get(seq, ()), f"line {seq} of another stream")
         self._may_see("a line", asked)
         self._not_past_an_edit(commit, back.epoch)
         if seq <= back.last and asked is not None:
             return  # what it has: it was sent to the subscription before as well
         self.claim(seq > back.last, f"line {seq} after {back.last}: twice, or out of order")
-        if back.whole_after is None:
-            back.whole_after = seq - 1
+        if back.whole_after[kind] is None:
+            back.whole_after[kind] = seq - 1
         back.last = seq
         back.lines.add(seq)
         self.lines.add((back.epoch, seq))
@@ -117,32 +123,35 @@ class View:
     def _has_lines(self, frame: dict[str, Any], asked: Request | None) -> None:
         """Check that the lines before a snapshot are those that are there."""
         back, self.back = self.back, None
-        is_wanted = asked.logs if asked is not None else self.is_live and self.logs
-        if frame["recovered"] or self.is_lenient or self.doubtful or not is_wanted:
+        wants = self._wanted(asked)
+        if frame["recovered"] or self.is_lenient or self.doubtful or not wants:
             return
         self.claim(back is not None and back.epoch == frame["epoch"], "a snapshot without the log lines before it")
         assert back is not None
-        if back.whole_after is not None:
-            wanted = self.database.lines(self.job_id, back.epoch, back.whole_after, frame["seq"])
-            missing = {seq for seq in wanted - back.lines if (back.epoch, seq) not in self.lines}
-            self.claim(not missing, f"a backscroll up to {frame['seq']} without {sorted(missing)}")
+        for kind in wants:
+            if (after := back.whole_after[kind]) is not None:
+                wanted = self.database.lines(self.job_id, back.epoch, kind, after, frame["seq"])
+                missing = {seq for seq in wanted - back.lines if (back.epoch, seq) not in self.lines}
+                self.claim(not missing, f"a backscroll up to {frame['seq']} without {sorted(missing)}")
 
     def event(self, frame: dict[str, Any]) -> None:
-        is_log, seq, asked = frame["type"] == "log", frame["seq"], self.asked
-        if self.back is not None and is_log:
+        kind, seq, asked = frame["type"], frame["seq"], self.asked
+        is_extra = kind in EXTRAS
+        if self.back is not None and is_extra:
             self._line_back(frame, self.back)
             return
         self.claim(self.back is None or asked is not None or self.doubtful, "a state within a backscroll")
         self.back = None
-        commit = self.database.commits[int(frame["text" if is_log else "message"][1:])]
+        commit = self.database.commits[int(frame["text" if is_extra else "message"][1:])]
         self.claim(
             self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription"
         )
-        self.claim((commit.job_id, commit.seq, commit.kind is EventKind.LOG) == (self.job_id, seq, is_log), "mixed up")
-        self.claim(
-            not is_log or self.logs or self.doubtful or (asked is not None and asked.logs), "a log line unasked for"
-        )
-        if not is_log:
+        shown = kind if is_extra else "progress"
+        was = commit.kind if commit.kind in EXTRAS else "progress"
+        self.claim((commit.job_id, commit.seq, was) == (self.job_id, seq, shown), "mixed up")
+        is_wanted = kind in self.wants or (asked is not None and kind in asked.wants)
+        self.claim(not is_extra or is_wanted or self.doubtful, f"{kind} unasked for")
+        if not is_extra:
             self.claim(
                 (commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written"
             )
@@ -152,7 +161,7 @@ class View:
         self._order(seq, asked)
         self._may_see("an event", asked)
         self._not_past_an_edit(commit, self.epoch)
-        if is_log:
+        if is_extra:
             self.lines.update((epoch, seq) for epoch in epochs)
         else:
             self.shown = frame["message"]
@@ -169,7 +178,7 @@ class View:
             if asked.last is None:
                 asked.last = self.seq if asked.since is None else min(self.seq, asked.since[1])
             asks_for_more = asked.since is not None and asked.since[1] < self.begin
-            may_restart = self.client.is_behind or asks_for_more or (asked.logs and not self.logs)
+            may_restart = self.client.is_behind or asks_for_more or not asked.wants <= self.wants
             if seq <= asked.last and may_restart and asked.since and not asked.restarted:
                 asked.restarted = True  # what waited was of the subscription before
                 asked.last = asked.since[1]
@@ -180,11 +189,10 @@ class View:
         self.seq = seq
 
     def _no_gap(self, upto: int) -> None:
-        superseded = EventKind.TICK if self.client.is_behind else None
-        hidden = None if self.logs else EventKind.LOG
+        hidden = EXTRAS - self.wants | ({EventKind.TICK} if self.client.is_behind else set())
         for seq in range(self.seq + 1, upto):
             kinds = self.database.kinds_at(self.job_id, self.epoch, seq)
-            self.claim(self.is_lenient or bool(kinds & {superseded, hidden}), f"event {seq} was left out")
+            self.claim(self.is_lenient or bool(kinds & hidden), f"event {seq} was left out")
 
     def snapshot(self, frame: dict[str, Any]) -> None:
         state = tuple(frame[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
@@ -203,7 +211,7 @@ class View:
             self._unasked(frame)
         if asked is not None:
             self.doubtful |= self.is_live and not frame["recovered"]
-            self.logs = asked.logs
+            self.wants = asked.wants
             self.begin = asked.since[1] if frame["recovered"] and asked.since else frame["seq"]
             self.answered = self.requests.popleft()
         self.is_live, self.is_unsure = True, False
@@ -218,7 +226,7 @@ class View:
         assert asked is not None
         assert since is not None
         self.claim(since[0] == frame["epoch"] and since[1] <= frame["seq"], f"recovered from {since}")
-        hidden = set() if asked.logs else {EventKind.LOG}
+        hidden = EXTRAS - asked.wants
         missing = [seq for seq in range(since[1] + 1, frame["seq"] + 1) if seq not in asked.got]
         missing = [seq for seq in missing if not self.database.kinds_at(self.job_id, since[0], seq) & hidden]
         if self.client.is_behind:
@@ -253,7 +261,7 @@ class View:
         may_be = is_gone or is_anew or is_far or self.doubtful or self.is_lenient
         self.claim(may_be, f"a snapshot instead of events {self.seq + 1}…")
         if self.doubtful and self.answered is not None:
-            self.logs |= self.answered.logs  # it may be the answer to what an unasked frame was taken for
+            self.wants |= self.answered.wants  # it may be the answer to what an unasked frame was taken for
         self.doubtful = False
 
     def error(self, frame: dict[str, Any]) -> None:
@@ -321,7 +329,7 @@ class View:
             return "still watched, though it is gone or forbidden" if self.is_live else ""
         if not self.is_live:
             return "not watched"
-        if (self.epoch, self.shown) != (row.epoch, row.message) or (self.logs and self.seq != row.seq):
+        if (self.epoch, self.shown) != (row.epoch, row.message) or (self.wants == EXTRAS and self.seq != row.seq):
             return f"shows {self.epoch} {self.seq} {self.shown!r}, but it is at {row.epoch} {row.seq} {row.message!r}"
         return ""
 

@@ -19,6 +19,7 @@ export function fold(jobs, frame) {
     case "progress":
       return advance(jobs, frame);
     case "log":
+    case "output":
       return passOver(jobs, frame);
     case "backscroll":
       return begin(jobs, frame);
@@ -47,14 +48,14 @@ function advance(jobs, frame) {
   return put(jobs, { ...known, ...stateIn(frame) });
 }
 
-/** A log line only moves the position; otherwise it would be replayed after each reconnection. */
+/** A log line or output only moves the position; otherwise it would be replayed after each reconnection. */
 function passOver(jobs, frame) {
   const known = jobs.get(frame.subject);
   if (!known || frame.seq <= known.seq) return jobs;
   return put(jobs, { ...known, seq: frame.seq });
 }
 
-/** The lines that follow are of this stream: of another one, the position says nothing. */
+/** What follows is of this stream: of another one, the position says nothing. */
 function begin(jobs, frame) {
   const known = jobs.get(frame.subject);
   if (!known || known.epoch === frame.epoch) return jobs;

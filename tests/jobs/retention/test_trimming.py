@@ -189,7 +189,7 @@ def test_trim__others_write_nothing_of_it(running: ProcessingJobLifecycle) -> No
 
 def test_indexes__name_nothing_that_a_report_writes() -> None:
     """PostgreSQL would make a new entry in every index for each report."""
-    written = {"seq", "updated_at", "progress", "message", "metadata", "floor"}
+    written = {"seq", "updated_at", "progress", "message", "metadata", "floor", "output_bytes"}
     for index in ProcessingJob._meta.indexes:
         named = {name.removeprefix("-") for name in index.fields}
         condition = (

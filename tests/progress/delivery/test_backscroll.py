@@ -77,7 +77,7 @@ async def test_lines_before__in_order_then_the_snapshot_then_what_comes(no_sweep
 
 
 async def test_lines_before__the_last_ones_and_that_there_were_others(monkeypatch):
-    monkeypatch.setattr(backscroll, "MOST_EVENTS", 3)
+    monkeypatch.setitem(backscroll.MOST_EVENTS, "log", 3)
     await a_job()
     async with watchers(2) as [all_of_them, some]:
         await add("lll", "")
@@ -97,7 +97,7 @@ async def test_lines_before__no_more_bytes_than_may_be():
         await watch(watcher, logs=True)
     lines = got(watcher)[1:-1]
     assert lines == list(range(302 - len(lines), 302))
-    assert 150 < len(lines) < backscroll.MOST_BYTES / 6_000
+    assert 150 < len(lines) < backscroll.MOST_BYTES["log"] / 6_000
     assert watcher.frames[0]["cut"] == ["log"]
 
 
@@ -193,6 +193,40 @@ async def test_lines_before__many_go_at_the_sockets_speed(settings):
         assert watcher.count('"type":"snapshot"') == 1
 
 
+async def test_lines_before__of_many_jobs_are_read_one_after_the_other_as_the_socket_takes_them(asked):
+    """However many a client asks for at once, the lines of one fill the memory."""
+    await a_job()
+    await add("l" * 100, "m" * 1_000)
+    for number in range(5):
+        await (await ProcessingJobLifecycle.acreate(f"other-{number}", public=True)).alog("a line")
+    async with slow_watcher() as watcher:
+        others = [watch(watcher, job_id=f"other-{number}", logs=True) for number in range(5)]  # type: ignore[arg-type]
+        coming = asyncio.gather(watch(watcher, logs=True), *others)  # type: ignore[arg-type]
+        await eventually(lambda: watcher.chunks)
+        await asyncio.sleep(0.05)
+        assert len(asked) == 1
+        while not coming.done():
+            watcher.empty(room=1)
+            await asyncio.sleep(0.001)
+        await coming
+        assert len(asked) == 6
+        assert watcher.count('"type":"log"') == 105
+        assert watcher.count('"type":"snapshot"') == 6
+        assert not watcher.connection.turn.locked()
+
+
+async def test_lines_before__who_leaves_in_their_midst_has_no_turn_any_more():
+    await a_job()
+    await add("l" * 100, "m" * 1_000)
+    async with slow_watcher() as watcher:
+        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
+        await eventually(lambda: watcher.chunks)
+        assert watcher.connection.turn.locked()
+        hubs.current().leave(watcher.connection)
+        await coming
+        assert not watcher.connection.turn.locked()
+
+
 async def test_lines_before__access_that_ends_meanwhile_ends_them(settings, monkeypatch):
     settings.PROGRESS_ACCESS_SECONDS = 0.02
     await a_job()
@@ -286,3 +320,92 @@ async def test_lines_before__a_row_that_cannot_be_read_is_unavailable():
         with pytest.raises(Refused, match="can't be read now"):
             await watch(watcher, logs=True)
         assert hubs.current().jobs == {}
+
+
+async def test_output_before__beside_lines_in_the_order_in_which_it_was_written(no_sweep):
+    job = await a_job()
+    for number in range(3):
+        await job.aoutput(f"{number}", name="answer")
+        await job.alog("a line")
+    async with watchers(4) as [both, lines, output, plain]:
+        await watch(both, logs=True, output=True)
+        await watch(lines, logs=True)
+        await watch(output, output=True)
+        await watch(plain)
+        await job.aoutput("live")
+        await job.alog("live")
+        await job.amark_started()
+        for each in (both, lines, output, plain):
+            await each.until_seq(10)
+
+    def seen(watcher: Watcher) -> list[Any]:
+        return [frame["seq"] if "seq" in frame and frame["type"] != "snapshot" else 0 for frame in watcher.frames]
+
+    assert seen(both) == [0, 2, 3, 4, 5, 6, 7, 0, 8, 9, 10]
+    assert seen(lines) == [0, 3, 5, 7, 0, 9, 10]
+    assert seen(output) == [0, 2, 4, 6, 0, 8, 10]
+    assert seen(plain) == [0, 10]
+    chunk = output.frames[2]
+    assert {**chunk, "timestamp": ""} == {
+        "type": "output",
+        "subject": JOB,
+        "seq": 4,
+        "timestamp": "",
+        "name": "answer",
+        "offset": 1,
+        "text": "1",
+    }
+
+
+async def test_output_before__the_last_part_on_a_chunks_boundary_and_that_there_was_more(monkeypatch):
+    monkeypatch.setitem(backscroll.MOST_BYTES, "output", 2_000)
+    job = await a_job()
+    for number in range(20):
+        await job.aoutput(str(number % 10) * 100)
+    async with watchers() as [watcher]:
+        await watch(watcher, output=True, logs=True)
+    begun, *chunks, snapshot = watcher.frames
+    assert begun["cut"] == ["output"]
+    assert [chunk["seq"] for chunk in chunks] == list(range(22 - len(chunks), 22))
+    assert 5 < len(chunks) < 20
+    assert chunks[0]["offset"] == 100 * (20 - len(chunks)), "so much is left out"
+    assert snapshot["seq"] == 21
+
+
+async def test_output_before__as_much_as_may_be_and_no_more():
+    job = await a_job()
+    for _ in range(70):
+        await job.aoutput("x" * 65_536)
+    async with watchers() as [watcher]:
+        await watch(watcher, output=True)
+    chunks = [frame for frame in watcher.frames if frame["type"] == "output"]
+    assert len(chunks) == 63
+    assert watcher.frames[0]["cut"] == ["output"]
+
+
+async def test_output__after_a_lost_connection_is_whole():
+    job = await a_job()
+    for number in range(5):
+        await job.aoutput(str(number))
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 3), output=True)
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
+        *(("output", seq) for seq in (4, 5, 6)),
+        ("snapshot", 6),
+    ]
+    assert watcher.frames[-1]["recovered"] is True
+
+
+async def test_output__to_who_is_slow_is_never_superseded(no_sweep):
+    job = await a_job(ticks=1)
+    async with slow_watcher() as watcher:
+        watcher.empty(room=2)
+        await watch(watcher, output=True)  # type: ignore[arg-type]
+        for number in range(5):
+            await job.amark_progress(number)
+            await job.aoutput("part")
+        while watcher.count('"type":"output"') < 5:
+            watcher.empty(room=1)
+            await asyncio.sleep(0.001)
+        assert watcher.codes == []
+        assert watcher.count('"type":"progress"') < 5

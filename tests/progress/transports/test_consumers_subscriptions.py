@@ -106,6 +106,24 @@ async def test_subscribe_many__are_read_at_the_same_time(monkeypatch):
     assert asked == [["job-0", "job-1", "job-2"]]
 
 
+async def test_output__only_where_asked_for():
+    job = await a_job()
+    await job.aoutput("so far")
+    async with watching("/progress/ws/job-1") as plain, watching() as full:
+        await plain.next()
+        await full.send_json_to({"type": "subscribe", "jobs": [{"job_id": "job-1"}], "output": True})
+        assert [(each["type"], each.get("text")) for each in await full.so_far()][:2] == [
+            ("backscroll", None),
+            ("output", "so far"),
+        ]
+        await job.aoutput("and on", name="answer")
+        await job.alog("not this")
+        await job.amark_started()
+        frame = await full.next()
+        assert (await plain.next())["seq"] == (await full.next())["seq"] == 5
+    assert (frame["type"], frame["seq"], frame["name"], frame["text"]) == ("output", 3, "answer", "and on")
+
+
 @pytest.mark.parametrize("logs", [False, True])
 async def test_subscribe_many__logs_are_for_all_or_none(logs):
     jobs = [await a_job(), await a_job("job-2")]
