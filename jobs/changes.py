@@ -3,11 +3,13 @@
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from . import validation
 from .exceptions import InvalidTransition, InvalidValue
 from .models import ProcessingJob
+from .number_settings import number_setting
 from .progress_report import Report, measured
 from .rate import RateEstimator
 from .retention.curve import MAX_POINTS
@@ -17,17 +19,20 @@ NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
 OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
 DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
+OUTPUT_BYTES = 16 * 1024 * 1024  # of a job, unless ``JOBS_OUTPUT_BYTES`` says otherwise: a book, or a long build
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
+
+output_bytes = number_setting("JOBS_OUTPUT_BYTES", OUTPUT_BYTES, 1_024, 1_073_741_824, "jobs.E009")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A decided change: new values of the job's fields, or a log line."""
+    """A decided change: new values of the job's fields, or a log line or output, and what is said about that."""
 
     kind: EventKind
     fields: dict[str, Any] = field(default_factory=dict)
     text: str = ""
-    level: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
     rate: RateEstimator | None = None  # with what a progress report counted
 
     def fields_at(self, now: datetime, seq: int) -> dict[str, Any]:
@@ -198,7 +203,27 @@ def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
 
 def log_line(_: ProcessingJob, text: str, level: str) -> Change:
     """Say something; nothing else changes."""
-    return Change(EventKind.LOG, text=text, level=level)
+    return Change(EventKind.LOG, text=text, about=_of_level(level))
+
+
+@cache
+def _of_level(level: str) -> dict[str, Any]:
+    return {"level": level}
+
+
+def output(job: ProcessingJob, text: str, name: str) -> Change | None:
+    """Say something at length; nothing is shown otherwise. Past what is kept of a job, once that it is cut, then None.
+
+    The beginning is kept: an answer, or what a command did first. How it ended, its status and its error say.
+    """
+    before, size, most = job.output_bytes, len(text.encode()), output_bytes()
+    if not text or before > most:
+        return None
+    about: dict[str, Any] = {"name": name, "offset": before}
+    if before + size > most:
+        text = text.encode()[: most - before].decode(errors="ignore")
+        about["cut"] = True
+    return Change(EventKind.OUTPUT, {"output_bytes": before + size}, text=text, about=about)
 
 
 def progressed(job: ProcessingJob, report: Report) -> Change:

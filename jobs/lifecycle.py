@@ -219,6 +219,20 @@ class ProcessingJobLifecycle(AttemptWriter):
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
         self._write(changes.log_line, **changes.checked_line(text, level))
 
+    def output(self, text: str, name: str = "output") -> None:
+        """Add to what the job puts out: text of any length in all, which watchers see as it comes.
+
+        Of a job, 16 MiB are kept (``JOBS_OUTPUT_BYTES``), the first ones. What comes after is left out, and the end of
+        what is kept says so.
+
+        Args:
+            text: At most 65,536 characters.
+            name: Of which stream it is: 1–64 letters, digits, ``.``, ``_``, ``-``.
+
+        """
+        chunk = validation.text(text, "output", validation.MAX_OUTPUT)
+        self._write(changes.output, text=chunk, name=validation.stream_name(name))
+
     def edit(
         self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP, keep: bool = KEEP, by: By = None
     ) -> None:
@@ -276,6 +290,7 @@ class ProcessingJobLifecycle(AttemptWriter):
     amark_cancel_unanswered = async_twin(mark_cancel_unanswered)
     aretry = async_twin(retry)
     alog = async_twin(log)
+    aoutput = async_twin(output)
     aedit = async_twin(edit)
     adelete = async_twin(delete)
 

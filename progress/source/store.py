@@ -9,7 +9,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.actors import Actor, By, actor_of
     from jobs.among import among
     from jobs.database import UNAVAILABLE, database_alias, most_ids
-    from jobs.models import ProcessingJob
+    from jobs.models import JobEvent, ProcessingJob
     from jobs.retention import housekeeping
     from jobs.retention.chart import course_chart
     from jobs.retention.trimming import log_tail
@@ -23,7 +23,7 @@ else:
     from ...jobs.actors import Actor, By, actor_of
     from ...jobs.among import among
     from ...jobs.database import UNAVAILABLE, database_alias, most_ids
-    from ...jobs.models import ProcessingJob
+    from ...jobs.models import JobEvent, ProcessingJob
     from ...jobs.retention import housekeeping
     from ...jobs.retention.chart import course_chart
     from ...jobs.retention.trimming import log_tail
@@ -36,6 +36,7 @@ __all__ = [
     "Actor",
     "By",
     "Head",
+    "JobEvent",
     "ProcessingJob",
     "Span",
     "ThreadPool",
