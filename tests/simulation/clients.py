@@ -19,7 +19,21 @@ EXTRAS_IN_ORDER = EventKind.LOG, EventKind.OUTPUT
 NOTHING: frozenset[EventKind] = frozenset()
 KEEP_SECONDS = 0.25  # between two looks of a client that wants to be served, once all is calm
 
-ACTIONS = "watch", "watch", "again", "unwatch", "feed", "unfeed", "impossible", "pause", "ping", "break", "stop"
+ACTIONS = (
+    "watch",
+    "watch",
+    "again",
+    "again",
+    "again",
+    "unwatch",
+    "feed",
+    "unfeed",
+    "impossible",
+    "pause",
+    "ping",
+    "break",
+    "stop",
+)
 
 
 class User:
