@@ -1,15 +1,12 @@
 """What each change does to a job, decided without touching the database."""
 
-import logging
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from . import validation
-from .exceptions import InvalidTransition, InvalidValue
+from .exceptions import InvalidTransition
 from .models import ProcessingJob
-from .number_settings import number_setting
 from .progress_report import Report, measured
 from .rate import RateEstimator
 from .retention.curve import MAX_POINTS
@@ -19,10 +16,7 @@ NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
 OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
 DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
-OUTPUT_BYTES = 16 * 1024 * 1024  # of a job, unless ``JOBS_OUTPUT_BYTES`` says otherwise: a book, or a long build
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
-
-output_bytes = number_setting("JOBS_OUTPUT_BYTES", OUTPUT_BYTES, 1_024, 1_073_741_824, "jobs.E009")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +60,6 @@ def about(kind: str | None, plan: Any, size: float | None) -> dict[str, Any]:
     if size is not None:
         told["size"] = float(validation.number(size, "size"))
     return told
-
-
-def log_level(level: str) -> str:
-    """Return a level in lower case.
-
-    Raises:
-        InvalidValue: ``logging`` knows no level of this name.
-
-    """
-    if not isinstance(level, str) or level.upper() not in logging.getLevelNamesMapping():
-        raise InvalidValue(f"{level!r:.80} is no log level; use debug, info, warning, error or critical.")
-    return level.lower()
-
-
-def checked_line(text: str, level: str) -> dict[str, Any]:
-    """Return what a log line takes, as arguments of `log_line`.
-
-    Raises:
-        InvalidValue: The text is out of its bounds, or there is no such level.
-
-    """
-    return {"text": validation.text(text, "log line", validation.MAX_LOG_LINE), "level": log_level(level)}
 
 
 def error_text(error: str | BaseException) -> str:
@@ -199,31 +171,6 @@ def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
     """
     fields = {name: value for name, value in wanted.items() if getattr(job, name) != value}
     return Change(EventKind.EDIT, {**fields, "status_changed_at": NOW, "updated_at": NOW}) if fields else None
-
-
-def log_line(_: ProcessingJob, text: str, level: str) -> Change:
-    """Say something; nothing else changes."""
-    return Change(EventKind.LOG, text=text, about=_of_level(level))
-
-
-@cache
-def _of_level(level: str) -> dict[str, Any]:
-    return {"level": level}
-
-
-def output(job: ProcessingJob, text: str, name: str) -> Change | None:
-    """Say something at length; nothing is shown otherwise. Past what is kept of a job, once that it is cut, then None.
-
-    The beginning is kept: an answer, or what a command did first. How it ended, its status and its error say.
-    """
-    before, size, most = job.output_bytes, len(text.encode()), output_bytes()
-    if not text or before > most:
-        return None
-    about: dict[str, Any] = {"name": name, "offset": before}
-    if before + size > most:
-        text = text.encode()[: most - before].decode(errors="ignore")
-        about["cut"] = True
-    return Change(EventKind.OUTPUT, {"output_bytes": before + size}, text=text, about=about)
 
 
 def progressed(job: ProcessingJob, report: Report) -> Change:

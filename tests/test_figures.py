@@ -5,7 +5,7 @@ import re
 import pytest
 from websockets.frames import CloseCode as StandardCode
 
-from jobs import changes, threads, validation
+from jobs import extras, threads, validation
 from jobs.states import EventKind
 from progress.broker import publisher
 from progress.client import connection as client
@@ -71,7 +71,7 @@ SENTENCES = {
     "from its beginning or the last {} of": backscroll.MOST_EVENTS[EventKind.OUTPUT],
     "or the last 5,000 of {} bytes; or both": backscroll.MOST_BYTES[EventKind.OUTPUT],
     "from its beginning, or the last {} MiB": backscroll.MOST_BYTES[EventKind.OUTPUT] / KIB**2,
-    "The first {} MiB of a job are kept": changes.OUTPUT_BYTES / KIB**2,
+    "The first {} MiB of a job are kept": extras.OUTPUT_BYTES / KIB**2,
     "A part has at most {} characters": validation.MAX_OUTPUT,
     "There are {} ms between two rounds": log_reader.GATHER_SECONDS / MS,
     "what comes within the next {} ms goes out": publisher.GATHER_SECONDS / MS,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__ == "progress.source":
-    from jobs import access, lifecycle, selectors
+    from jobs import access, epochs, selectors
     from jobs.access import type_of_user
     from jobs.actions import record_of_token
     from jobs.actors import Actor, By, actor_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.signals import job_deleted, job_event_committed
     from jobs.threads import ThreadPool
 else:
-    from ...jobs import access, lifecycle, selectors
+    from ...jobs import access, epochs, selectors
     from ...jobs.access import type_of_user
     from ...jobs.actions import record_of_token
     from ...jobs.actors import Actor, By, actor_of
@@ -45,10 +45,10 @@ __all__ = [
     "among",
     "course_chart",
     "database_alias",
+    "epochs",
     "housekeeping",
     "job_deleted",
     "job_event_committed",
-    "lifecycle",
     "log_tail",
     "most_ids",
     "record_of_token",

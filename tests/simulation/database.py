@@ -194,7 +194,7 @@ class Database:
         self._note_access(job_id)
 
     def renew_epoch(self, job_id: str, epoch: str, *_: Any, **__: Any) -> None:
-        """Stand in for `jobs.lifecycle.renew_epoch`: give a row another epoch, if it still has this one."""
+        """Stand in for `jobs.epochs.renew_epoch`: give a row another epoch, if it still has this one."""
         row = self.rows.get(job_id)
         if row is not None and row.epoch == epoch:
             floor = min(self.pruned.get((job_id, epoch), 0), row.seq)

@@ -104,7 +104,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     """Yield what to put where."""
     from channels.generic import websocket as channels_websocket
 
-    from jobs import access, lifecycle, selectors
+    from jobs import access, epochs, selectors
     from progress.broker import layers
     from progress.delivery.sqlite_changes import DataVersion
     from progress.identity.identity import Identity
@@ -125,8 +125,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     for name in SELECTORS:
         if hasattr(selectors, name):
             yield selectors, name, getattr(world.database, name)
-    if hasattr(lifecycle, "renew_epoch"):
-        yield lifecycle, "renew_epoch", world.database.renew_epoch
+    yield epochs, "renew_epoch", world.database.renew_epoch
     yield access, "policy", world.policy
     yield layers, "configured", lambda: world.layer
     yield DataVersion, "of_database", staticmethod(world.counter)
