@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import changes, database
+from . import changes, database, extras
 from .batches import batched
 from .database import CONFLICTS, UNAVAILABLE, connection_to_write, most_ids, with_retries
 from .decisions import Deferred
@@ -21,7 +21,7 @@ from .progress_report import Report
 from .writes import POSITION, Write, write_all
 
 # What reports change. Nobody writes these columns without a new position, so all may be written as they are known.
-REPORTED = frozenset({"progress", "message", "metadata", "updated_at", "seq"})
+REPORTED = frozenset({"progress", "message", "metadata", "updated_at", "seq", "output_bytes"})
 # Of PostgreSQL: lock_not_available and query_canceled, by which its timeouts end the wait for a row; and conflicts.
 OF_ONE_ROW = CONFLICTS | {"55P03", "57014"}
 
@@ -74,7 +74,17 @@ def log_decision(text: str, *, level: str = "info") -> Deferred:
         InvalidValue: The text is out of its bounds, or ``logging`` knows no such level.
 
     """
-    return Deferred(changes.log_line, changes.checked_line(text, level))
+    return Deferred(extras.log_line, extras.checked_line(text, level))
+
+
+def output_decision(text: str, name: str) -> Deferred:
+    """Return what `ProcessingJobLifecycle.output` would write, to be written later.
+
+    Raises:
+        InvalidValue: An argument is out of its bounds.
+
+    """
+    return Deferred(extras.output, extras.checked_output(text, name))
 
 
 def write_together(batch: Sequence[Pending]) -> list[Exception | None]:

@@ -1,12 +1,11 @@
 """What each change does to a job, decided without touching the database."""
 
-import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from . import validation
-from .exceptions import InvalidTransition, InvalidValue
+from .exceptions import InvalidTransition
 from .models import ProcessingJob
 from .progress_report import Report, measured
 from .rate import RateEstimator
@@ -22,12 +21,12 @@ OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A decided change: new values of the job's fields, or a log line."""
+    """A decided change: new values of the job's fields, or a log line or output, and what is said about that."""
 
     kind: EventKind
     fields: dict[str, Any] = field(default_factory=dict)
     text: str = ""
-    level: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
     rate: RateEstimator | None = None  # with what a progress report counted
 
     def fields_at(self, now: datetime, seq: int) -> dict[str, Any]:
@@ -61,28 +60,6 @@ def about(kind: str | None, plan: Any, size: float | None) -> dict[str, Any]:
     if size is not None:
         told["size"] = float(validation.number(size, "size"))
     return told
-
-
-def log_level(level: str) -> str:
-    """Return a level in lower case.
-
-    Raises:
-        InvalidValue: ``logging`` knows no level of this name.
-
-    """
-    if not isinstance(level, str) or level.upper() not in logging.getLevelNamesMapping():
-        raise InvalidValue(f"{level!r:.80} is no log level; use debug, info, warning, error or critical.")
-    return level.lower()
-
-
-def checked_line(text: str, level: str) -> dict[str, Any]:
-    """Return what a log line takes, as arguments of `log_line`.
-
-    Raises:
-        InvalidValue: The text is out of its bounds, or there is no such level.
-
-    """
-    return {"text": validation.text(text, "log line", validation.MAX_LOG_LINE), "level": log_level(level)}
 
 
 def error_text(error: str | BaseException) -> str:
@@ -194,11 +171,6 @@ def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
     """
     fields = {name: value for name, value in wanted.items() if getattr(job, name) != value}
     return Change(EventKind.EDIT, {**fields, "status_changed_at": NOW, "updated_at": NOW}) if fields else None
-
-
-def log_line(_: ProcessingJob, text: str, level: str) -> Change:
-    """Say something; nothing else changes."""
-    return Change(EventKind.LOG, text=text, level=level)
 
 
 def progressed(job: ProcessingJob, report: Report) -> Change:

@@ -11,8 +11,9 @@ from .states import EventKind
 class Event:
     """One committed change of a job: its whole state after it, at position ``{epoch, seq}``.
 
-    For a log line, ``message`` is the line and ``metadata["level"]`` its level; the job's shown
-    state did not change.
+    For a log line, ``message`` is the line and ``metadata["level"]`` its level. For output, ``message`` is the text,
+    ``metadata["name"]`` the stream, and ``metadata["offset"]`` how many bytes of output the job had before. The job's
+    shown state did not change by either.
     """
 
     job_id: str

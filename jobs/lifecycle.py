@@ -7,9 +7,8 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.functions import Least
 
-from . import changes, database, validation
+from . import changes, database, extras, validation
 from .actions import Action
 from .actors import By, saved_user_id
 from .attempt import AttemptWriter
@@ -17,7 +16,6 @@ from .changes import Change
 from .committed import Committed
 from .database import connection_to_write, with_retries
 from .exceptions import DuplicateJob, InvalidValue
-from .ids import renewed
 from .models import ProcessingJob
 from .progress_report import Report
 from .rate import RateEstimator
@@ -217,7 +215,20 @@ class ProcessingJobLifecycle(AttemptWriter):
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line of at most 2,000 characters to the job's log, at a level that ``logging`` names."""
-        self._write(changes.log_line, **changes.checked_line(text, level))
+        self._write(extras.log_line, **extras.checked_line(text, level))
+
+    def output(self, text: str, name: str = "output") -> None:
+        """Add to what the job puts out: text of any length in all, which watchers see as it comes.
+
+        Of a job, 16 MiB are kept (``JOBS_OUTPUT_BYTES``), the first ones. What comes after is left out, and the end of
+        what is kept says so.
+
+        Args:
+            text: At most 65,536 characters.
+            name: Of which stream it is: 1–64 letters, digits, ``.``, ``_``, ``-``.
+
+        """
+        self._write(extras.output, **extras.checked_output(text, name))
 
     def edit(
         self, *, name: str = KEEP, owner: Any = KEEP, public: bool = KEEP, keep: bool = KEEP, by: By = None
@@ -276,23 +287,6 @@ class ProcessingJobLifecycle(AttemptWriter):
     amark_cancel_unanswered = async_twin(mark_cancel_unanswered)
     aretry = async_twin(retry)
     alog = async_twin(log)
+    aoutput = async_twin(output)
     aedit = async_twin(edit)
     adelete = async_twin(delete)
-
-
-def renew_epoch(job_id: str, epoch: str) -> None:
-    """Give a job whose log was set back, to a restored backup, say, a new epoch, unless another process has done so.
-
-    Positions of the old epoch stand for events that are gone; a client that sends one gets a snapshot. The attempt
-    stays the same for its worker. If a worker holds the row at this moment, nothing is done.
-    """
-
-    def renew(connection: BaseDatabaseWrapper) -> None:
-        jobs = ProcessingJob.objects.using(connection.alias).filter(pk=job_id, epoch=epoch)
-        with transaction.atomic(using=connection.alias):
-            free = jobs.select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked)
-            if list(free.values_list("pk")):
-                # All that follows is kept, whatever the floor was before.
-                jobs.update(epoch=renewed(epoch), floor=Least("floor", "seq"))
-
-    with_retries(renew)

@@ -96,6 +96,9 @@ class ProcessingJob(models.Model):
     floor = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="Every event after this one is kept; of earlier ones, some."
     )
+    output_bytes = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="How much it has put out, also past what is kept."
+    )
     compact_after = models.DateTimeField(
         null=True, editable=False, help_text="When it ended, if its log is still to be compacted."
     )
@@ -203,6 +206,11 @@ class JobEvent(models.Model):
     class Meta:
         ordering = ["job_id", "seq"]  # by the job itself, rather than by what jobs are ordered by
         constraints = [models.UniqueConstraint(fields=["job", "seq"], name="event_position")]
+        # They find the last lines and output among a million ticks, which have no entry in them.
+        indexes = [
+            models.Index(fields=["job", "seq"], name="event_log_lines", condition=models.Q(kind=EventKind.LOG.value)),
+            models.Index(fields=["job", "seq"], name="event_output", condition=models.Q(kind=EventKind.OUTPUT.value)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.job_id}#{self.seq} {self.kind}"

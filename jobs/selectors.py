@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q
-from django.db.models.functions import Substr
+from django.db.models import F, Q, Sum, Window
+from django.db.models.functions import Length, Substr
 from django.db.models.lookups import Exact
 
 from . import database
@@ -117,6 +117,26 @@ def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
         for event in events.order_by("job_id", "seq"):
             found[event.job_id].append(event)
     return found
+
+
+def last_events(job_id: str, span: Span, kind: str, most: int, characters: int) -> list[JobEvent]:
+    """Return a job's last events of a kind that no trim takes, within a span of a stream, newest first.
+
+    They are below the floor as well. Nothing is returned of a job whose stream is another by now.
+
+    Args:
+        job_id: The job.
+        span: The part of its log.
+        kind: Such as ``log``, for which there is an index.
+        most: How many events at most.
+        characters: How many their texts may have together, but for the last one.
+
+    """
+    log = JobEvent.objects.using(database_alias())
+    of_span = log.filter(job_id=job_id, job__epoch=span.epoch, kind=kind, seq__gt=span.after, seq__lte=span.upto)
+    last = of_span.order_by("-seq")[:most]
+    newer = Window(Sum(Length("message")), order_by=F("seq").desc()) - Length("message")
+    return list(log.filter(pk__in=last.values("pk")).alias(newer=newer).filter(newer__lt=characters).order_by("-seq"))
 
 
 def _within(job_id: str, span: Span) -> Q:

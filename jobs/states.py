@@ -28,6 +28,7 @@ class EventKind(StrEnum):
     STAGE = "stage"
     TICK = "tick"
     LOG = "log"
+    OUTPUT = "output"  # a part of what the job has to say at length, such as an answer that is being written
     EDIT = "edit"  # another name, owner, visibility or `keep`; what is shown of the run stays as it was
 
 
@@ -52,6 +53,9 @@ class ActorKind(StrEnum):
 
 
 LISTED = frozenset({EventKind.STATUS, EventKind.EDIT})  # what lists of jobs show
+EXTRAS = frozenset(
+    {EventKind.LOG, EventKind.OUTPUT}
+)  # what leaves the state as it was, and only those get who ask for it
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})

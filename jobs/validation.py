@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ MAX_NAME = 200  # characters
 MAX_KIND = 100  # characters
 MAX_ACTOR = 255  # characters; longer names are cut
 MAX_MESSAGE = MAX_LOG_LINE = 2_000  # characters
+MAX_OUTPUT = 65_536  # characters of a chunk
 MAX_STAGE = 200  # characters
 MAX_STAGES = 100  # of a plan
 MAX_ERROR = 10_000  # characters; longer errors are cut, since a failing job must be able to say so
@@ -62,6 +64,18 @@ def text(value: "str | Promise", what: str, longest: int) -> str:
     if not words.isascii():
         _require_utf8(words, what)
     return words
+
+
+def stream_name(value: str) -> str:
+    """Return the name of a stream of output.
+
+    Raises:
+        InvalidValue: It is not 1–64 of ``A-Za-z0-9._-``.
+
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        raise InvalidValue(f"{_shown(value)} is no name for output: use 1 to 64 of letters, digits, '.', '_', '-'.")
+    return value
 
 
 def number(value: float, what: str, highest: float = MAX_COUNT) -> float:

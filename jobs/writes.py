@@ -12,7 +12,7 @@ from .changes import Change
 from .events import Event
 from .models import JobEvent, ProcessingJob
 from .signals import job_event_committed
-from .states import EventKind
+from .states import EXTRAS
 
 # What an update finds the job by: its stream, its attempt, and that nobody has written since.
 POSITION = ("id", "epoch", "attempt", "seq")
@@ -129,7 +129,7 @@ def announce(event: Event) -> None:
 
 def event_of(job: ProcessingJob, change: Change, now: datetime) -> Event:
     """Return the event of the change that brought the job where it is."""
-    is_log = change.kind is EventKind.LOG
+    is_extra = change.kind in EXTRAS
     return Event(
         job_id=job.pk,
         epoch=job.epoch,
@@ -137,15 +137,10 @@ def event_of(job: ProcessingJob, change: Change, now: datetime) -> Event:
         kind=change.kind,
         status=job.status,
         progress=job.progress,
-        message=change.text if is_log else job.message,
-        metadata=_of_level(change.level) if is_log else job.metadata,
+        message=change.text if is_extra else job.message,
+        metadata=change.about if is_extra else job.metadata,
         timestamp=now,
     )
-
-
-@cache
-def _of_level(level: str) -> dict[str, Any]:
-    return {"level": level}
 
 
 def _values(event: Event) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ OF_JOBS: dict[str, type] = {
     "JOBS_MAX_THREADS": int,
     "JOBS_CANCEL_SECONDS": float,
     "JOBS_LOG_TAIL": int,
+    "JOBS_OUTPUT_BYTES": int,
     "JOBS_COMPACT_SECONDS": float,
     "JOBS_KEEP_DAYS": float,
     "JOBS_KEEP_COUNT": int,

@@ -5,12 +5,13 @@ import re
 import pytest
 from websockets.frames import CloseCode as StandardCode
 
-from jobs import threads
+from jobs import extras, threads, validation
+from jobs.states import EventKind
 from progress.broker import publisher
 from progress.client import connection as client
-from progress.client import terminal
+from progress.client import words
 from progress.conf import Conf
-from progress.delivery import feed_watcher, log_reader, reads, window
+from progress.delivery import backscroll, feed_watcher, log_reader, reads, window
 from progress.protocol.codes import CloseCode
 from progress.protocol.commands import MAX_JOBS
 from progress.transports import message_queue
@@ -64,13 +65,21 @@ SENTENCES = {
     "or {} KiB. What the database says of its row": window.WINDOW_BYTES / KIB,
     "for each watched job ({} KiB at most)": window.WINDOW_BYTES / KIB,
     "up to {} in a round": log_reader.ROUND_EVENTS,
+    "with their own `seq`, at most {} of": backscroll.MOST_EVENTS[EventKind.LOG],
+    "at most 1,000 of {} bytes; or": backscroll.MOST_BYTES[EventKind.LOG],
+    "Who comes later sees the last {} lines": backscroll.MOST_EVENTS[EventKind.LOG],
+    "from its beginning or the last {} of": backscroll.MOST_EVENTS[EventKind.OUTPUT],
+    "or the last 5,000 of {} bytes; or both": backscroll.MOST_BYTES[EventKind.OUTPUT],
+    "from its beginning, or the last {} MiB": backscroll.MOST_BYTES[EventKind.OUTPUT] / KIB**2,
+    "The first {} MiB of a job are kept": extras.OUTPUT_BYTES / KIB**2,
+    "A part has at most {} characters": validation.MAX_OUTPUT,
     "There are {} ms between two rounds": log_reader.GATHER_SECONDS / MS,
     "what comes within the next {} ms goes out": publisher.GATHER_SECONDS / MS,
     "A read that takes {} seconds": reads.READ_SECONDS,
     "keep theirs for {} seconds": threads.KEEP_SECONDS,
     "past {} KiB there the writing pauses": frame_writer.BUFFER_BYTES / KIB,
     "takes nothing more while {} messages": message_queue.MAX_QUEUED_MESSAGES,
-    "last reported, once that is {} s ago": terminal.QUIET_SECONDS,
+    "last reported, once that is {} s ago": words.QUIET_SECONDS,
     "the heartbeat interval plus {} seconds": client.GRACE_SECONDS,
     "the element waits for it, {} seconds": in_script("job-watch.js", "waitSeconds"),
     "retries after 4504, at most {} seconds apart": in_script("connection.js", "WAITING_MAX_SECONDS"),

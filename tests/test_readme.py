@@ -125,6 +125,20 @@ def test_logging__runs() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_usage__a_line_of_the_log(make_job: Any) -> None:
+    job = make_job()
+    run(snippet_with(USAGE, "job.log("), job=job)
+    line = job.job.events.latest("seq")
+    assert (line.kind, line.message, line.metadata) == ("log", "3 rows skipped", {"level": "warning"})
+
+
+def test_usage__output(make_job: Any) -> None:
+    job = make_job()
+    run(snippet_with(USAGE, "job.output("), job=job, answer=["Once upon", " a time"])
+    parts = job.job.events.filter(kind="output").order_by("seq")
+    assert [(part.message, part.metadata["name"]) for part in parts] == [("Once upon", "answer"), (" a time", "answer")]
+
+
 def test_usage__who_did_it(make_job: Any, rf: Any, django_user_model: Any) -> None:
     request, job = rf.get("/"), make_job(status="in_progress", public=True)
     request.user = django_user_model.objects.create(username="ann")
@@ -142,7 +156,7 @@ def test_usage__what_is_to_be_done() -> None:
 def test_python__all_of_it_is_run() -> None:
     """Here, and that of docs/access.md in test_access_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 5, "docs/access.md": 6, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 7, "docs/access.md": 6, "docs/troubleshooting.md": 1}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from .. import changes, validation
+from .. import extras, validation
 from ..exceptions import InvalidValue
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Notes:
         self._entries: list[Entry] = []  # what comes before that
         self._size = 0
         self._left_out = 0  # log lines
+        self._lost: dict[str, int] = {}  # characters of each stream of output
         self._has_warned = False
 
     @property
@@ -128,7 +129,7 @@ class Notes:
     def log(self, text: str, level: str) -> None:
         """Take a line for the log."""
         try:
-            level = changes.log_level(level)
+            level = extras.log_level(level)
         except InvalidValue as error:
             self.warn_once(error)
             level = "info"
@@ -143,6 +144,22 @@ class Notes:
             self.add("log", {"text": line, "level": level}, len(line))
         if is_first:
             self.wake(GATHER_SECONDS)
+
+    def output(self, text: str, name: str) -> None:
+        """Take a text for one of the streams of output, of any length."""
+        fitting = validation.fitting_text(text, max(len(text), 1))
+        for begin in range(0, len(fitting), validation.MAX_OUTPUT):
+            part = fitting[begin : begin + validation.MAX_OUTPUT]
+            with self.lock:
+                if self._is_full:
+                    self._lost[name] = self._lost.get(name, 0) + len(part)
+                    continue
+                if "stage" in self._tick:
+                    self._close_tick()
+                is_first = not self._entries
+                self.add("output", {"text": part, "name": name}, len(part))
+            if is_first:
+                self.wake(GATHER_SECONDS)
 
     def add(self, name: str, arguments: dict[str, Any], size: int = 0) -> None:
         """Take what nothing later supersedes: a method of the lifecycle, and its arguments."""
@@ -161,8 +178,11 @@ class Notes:
                 words = f"({self._left_out:,} lines are left out here: they came faster than they could be stored)"
                 self._left_out = 0
                 self.add("log", {"text": words, "level": "warning"}, len(words))
+            for name, characters in self._lost.items():
+                self.add("output", {"text": f"[{characters:,} characters are left out here]", "name": name})
+            self._lost.clear()
             entries, self._entries, self._size = self._entries, [], 0
-            return entries
+        return list(_joined(entries))
 
     def join(self, tick: Entry) -> bool:
         """Join a tick that was taken and not written with what came since; return False if a stage or line came."""
@@ -203,6 +223,24 @@ class Notes:
         if not self._has_warned:
             self._has_warned = True
             logger.warning("A report of job %r holds what can't be stored: %s", self.job_id, validation.in_words(error))
+
+
+def _joined(entries: list[Entry]) -> Iterator[Entry]:
+    """Yield entries, what was put out in small parts as few large ones."""
+    parts: list[str] = []
+    name, size = "", 0
+    for entry in entries:
+        text = entry[1]["text"] if entry[0] == "output" else ""
+        if parts and (entry[0] != "output" or entry[1]["name"] != name or size + len(text) > validation.MAX_OUTPUT):
+            yield "output", {"text": "".join(parts), "name": name}
+            parts, size = [], 0
+        if entry[0] == "output":
+            parts.append(text)
+            name, size = entry[1]["name"], size + len(text)
+        else:
+            yield entry
+    if parts:
+        yield "output", {"text": "".join(parts), "name": name}
 
 
 def _nobody(_: float) -> None:

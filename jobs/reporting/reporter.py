@@ -18,6 +18,7 @@ from ..models import ProcessingJob
 from ..states import TERMINAL, Status
 from .endings import bad_end, good_end, is_good
 from .notes import Entry
+from .output import Output
 from .report_thread import ReportThread
 from .run import Run
 from .transactions import Outcome, can_be_written_beside
@@ -229,6 +230,15 @@ class Reporter:
         self._notes.log(text, level)
         if self._notes.must_pause:
             self._run.pause()
+
+    def output(self, name: str = "output") -> Output:
+        """Return a stream of output, as a text file: ``report.output("answer").write(part)``.
+
+        Raises:
+            InvalidValue: The name is none: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
+
+        """
+        return Output(self._notes, validation.stream_name(name), self._run.pause)
 
     @property
     def cancel_requested(self) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from django.db import Error
 
-from ..batch import Pending, log_decision, progress_decision
+from ..batch import Pending, log_decision, output_decision, progress_decision
 from ..database import UNAVAILABLE, connection_to_write
 from ..decisions import Deferred
 from ..exceptions import JobCancelled, JobError
@@ -25,7 +25,11 @@ PERSIST_SECONDS = 300.0  # for which it is tried to record a job's start and end
 PERSIST_PAUSE_SECONDS = 1.0  # between two of these tries
 MOST_WAITING = 1_000  # entries that were taken and are not written: until then no more are taken
 
-DECISIONS: dict[str, Callable[..., Deferred]] = {"mark_progress": progress_decision, "log": log_decision}
+DECISIONS: dict[str, Callable[..., Deferred]] = {
+    "mark_progress": progress_decision,
+    "log": log_decision,
+    "output": output_decision,
+}
 
 
 class Waiting(NamedTuple):

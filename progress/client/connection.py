@@ -89,7 +89,7 @@ def backoff_delay(failures: int, uniform: Callable[[float, float], float] = rand
 
 
 class Cursor:
-    """How far the client has followed one job: the epoch of the last snapshot, and the highest seq seen."""
+    """How far the client has followed one job: the epoch that it was told last, and the highest seq seen."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -99,18 +99,19 @@ class Cursor:
     def accept(self, frame: Frame) -> bool:
         """Advance to a frame; return False if it is about another job, or not new."""
         kind = frame.get("type")
-        if frame.get("subject" if kind == "log" else "job_id") != self.job_id:
+        if frame.get("job_id" if kind in ("snapshot", "progress") else "subject") != self.job_id:
             return False
-        if kind == "snapshot":
-            self.epoch, self.seq = frame["epoch"], frame["seq"]
+        if kind in ("backscroll", "snapshot"):
+            known = self.seq if frame["epoch"] == self.epoch else 0
+            self.epoch, self.seq = frame["epoch"], frame.get("seq", known)
             return True
-        if kind not in ("progress", "log") or frame["seq"] <= self.seq:
+        if kind not in ("progress", "log", "output") or frame["seq"] <= self.seq:
             return False
         self.seq = frame["seq"]
         return True
 
     def since(self) -> dict[str, Any] | None:
-        """Return the position to resume from; None before the first snapshot."""
+        """Return the position to resume from; None before there is one."""
         return None if self.epoch is None else {"epoch": self.epoch, "seq": self.seq}
 
 
@@ -120,21 +121,24 @@ async def watch(
     *,
     token: Token | None = None,
     logs: bool = False,
+    output: bool = False,
     forever: bool = False,
     wait_for_server: bool = True,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
     on_state_change: Callable[[ConnectionState], None] | None = None,
 ) -> AsyncGenerator[Frame, None]:
-    """Yield the frames of a job (``snapshot``, ``progress``, ``log``) until it ends, each event once and in order.
+    """Yield the frames of a job until it ends, each event once and in order.
 
-    After a lost connection it reconnects and resumes. To leave the loop early, wrap this in
-    ``contextlib.aclosing``, so that the socket is closed at once.
+    They are ``snapshot`` and ``progress``; with logs or output also ``backscroll``, and ``log`` or ``output``. After a
+    lost connection it reconnects and resumes. To leave the loop early, wrap this in ``contextlib.aclosing``, so that
+    the socket is closed at once.
 
     Args:
         url: The site: ``ws://``, ``wss://``, ``http://`` or ``https://``, with host and port.
         job_id: The job.
         token: The token for a job that is not public, or a function that returns a fresh one.
-        logs: Whether to yield the lines of the job's log as well.
+        logs: Whether to yield the lines of the job's log as well: the last 1,000, and each that is new.
+        output: Whether to yield what the job has put out, and each part that is new.
         forever: Whether to go on after the job's end, since it may be retried.
         wait_for_server: Whether to keep trying when the first try finds no server.
         heartbeat_seconds: The server's heartbeat interval.
@@ -148,16 +152,17 @@ async def watch(
     """
     notify = on_state_change or (lambda _: None)
     cursor = Cursor(job_id)
+    extras = {name: True for name, wanted in (("logs", logs), ("output", output)) if wanted}
     as_of: datetime | None = None
     failures = 0
     while True:
         is_current = False  # until the snapshot that ends this connection's recovery
         try:
             async with (
-                _connect(url, cursor, token, logs) as socket,
+                _connect(url, cursor, token, extras) as socket,
                 aclosing(_frames(socket, job_id, heartbeat_seconds + GRACE_SECONDS)) as frames,
             ):
-                await _subscribe(socket, cursor, logs)
+                await _subscribe(socket, cursor, extras)
                 async for frame in frames:
                     as_of = datetime.now(UTC)
                     if not cursor.accept(frame):
@@ -198,9 +203,9 @@ def socket_url(url: str, job_id: str | None = None, since: dict[str, Any] | None
     return f"{scheme}://{parts.netloc}{path}" + (f"?{urlencode(since)}" if since else "")
 
 
-def _connect(url: str, cursor: Cursor, token: Token | None, logs: bool) -> connect:
-    # Log lines can only be asked for by a message, which names the job; the URL does not then.
-    uri = socket_url(url) if logs else socket_url(url, cursor.job_id, cursor.since())
+def _connect(url: str, cursor: Cursor, token: Token | None, extras: dict[str, bool]) -> connect:
+    # These can only be asked for by a message, which names the job; the URL does not then.
+    uri = socket_url(url) if extras else socket_url(url, cursor.job_id, cursor.since())
     bearer = token() if callable(token) else token
     return connect(
         uri,
@@ -219,12 +224,10 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _subscribe(socket: ClientConnection, cursor: Cursor, logs: bool) -> None:
-    if logs:
-        request: Frame = {"type": "subscribe", "job_id": cursor.job_id, "logs": True}
-        if since := cursor.since():
-            request["since"] = since
-        await socket.send(json.dumps(request))
+async def _subscribe(socket: ClientConnection, cursor: Cursor, extras: dict[str, bool]) -> None:
+    if extras:
+        since = {"since": cursor.since()} if cursor.epoch else {}
+        await socket.send(json.dumps({"type": "subscribe", "job_id": cursor.job_id, **extras, **since}))
 
 
 async def _frames(socket: ClientConnection, job_id: str, silence: float) -> AsyncGenerator[Frame, None]:

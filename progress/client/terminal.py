@@ -1,27 +1,24 @@
 """Shows a watched job in a terminal: as a live bar, as lines, or as JSON."""
 
 import json
-import math
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
-from rich.filesize import decimal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from .connection import ConnectionState, Frame, ServerUnreachable, Token, WatchRefused, watch
+from .words import amounts, connection_words, left_out, percent, plain, plain_output, quiet_words, status_words
 
 COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_progress": "cyan"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
 MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
-MAX_COUNT = 1e18  # what the lifecycle stores at most
-QUIET_SECONDS = 10.0  # without a report, after which the time since the last one is shown
+MAX_PARTIAL = 1_000  # characters of a line of output that waits for its end; a longer one is broken
 
 
 class Exit(IntEnum):
@@ -70,6 +67,7 @@ async def show(
     *,
     token: Token | None = None,
     logs: bool = False,
+    output: bool = False,
     wait_for_server: bool = False,
 ) -> Exit:
     """Follow a job to its end and show it.
@@ -80,7 +78,13 @@ async def show(
 
     """
     frames = watch(
-        url, job_id, token=token, logs=logs, wait_for_server=wait_for_server, on_state_change=display.state_changed
+        url,
+        job_id,
+        token=token,
+        logs=logs,
+        output=output,
+        wait_for_server=wait_for_server,
+        on_state_change=display.state_changed,
     )
     status = ""
     with display:
@@ -103,11 +107,6 @@ def explain(error: Exception, url: str) -> tuple[str, Exit]:
     return str(error), Exit.OTHER
 
 
-def plain(text: object) -> str:
-    """Return a text on one line, with a space for each control character."""
-    return "".join(char if char.isprintable() else " " for char in str(text)).strip()
-
-
 class JsonDisplay(nullcontext[None]):
     """Prints each frame as one line of JSON, for pipes."""
 
@@ -125,15 +124,18 @@ class JsonDisplay(nullcontext[None]):
 
 
 class LineDisplay(nullcontext[None]):
-    """Prints a line for each change of status or stage, and for each log line; for files and pipes."""
+    """Prints a line for each change of status or stage, for each log line, and output as it is; for files and pipes."""
 
     def __init__(self, stream: Output) -> None:
         super().__init__()
         self.stream = stream
         self.shown: tuple[object, object] | None = None
+        self.is_within_line = False  # of output
 
     def frame_received(self, frame: Frame) -> None:
-        """Print a line if the status or the stage has changed, or if this is a log line."""
+        """Print a line if the status or the stage has changed, a log line, or output as it comes."""
+        if frame["type"] in ("backscroll", "output"):
+            return self._output(plain_output(frame.get("text", "")), left_out(frame))
         if frame["type"] == "log":
             return self._line(f"{frame['level']}: {plain(frame['text'])}")
         stage = frame["metadata"].get("stage")
@@ -150,9 +152,18 @@ class LineDisplay(nullcontext[None]):
         if not state.connected:
             self._line(connection_words(state))
 
+    def _output(self, text: str, words: list[str]) -> None:
+        if text:
+            self.stream.write(text)
+            self.stream.flush()
+            self.is_within_line = not text.endswith("\n")
+        for each in words:
+            self._line(each)
+
     def _line(self, text: str) -> None:
-        self.stream.write(text + "\n")
+        self.stream.write("\n" * self.is_within_line + text + "\n")
         self.stream.flush()
+        self.is_within_line = False
 
 
 class BarDisplay:
@@ -163,6 +174,7 @@ class BarDisplay:
         self.latest: Frame | None = None
         self.name = ""
         self.trouble = ""
+        self.partial = ""  # a line of output that is not complete yet
         self.live = Live(
             get_renderable=self.render, console=console, refresh_per_second=REFRESH_PER_SECOND, vertical_overflow="crop"
         )
@@ -172,16 +184,31 @@ class BarDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._output("\n" if self.partial else "")
         self.live.stop()
 
     def frame_received(self, frame: Frame) -> None:
         """Show the frame at the next refresh; a log line at once, above the bar."""
+        if frame["type"] in ("backscroll", "output"):
+            self._output(plain_output(frame.get("text", "")))
+            for words in left_out(frame):
+                self._output("\n" if self.partial else "")
+                self.console.print(Text(words, style="dim"))
+            return
         if frame["type"] == "log":
             line = Text(plain(frame["text"]), style=LEVELS.get(frame["level"], "dim"))
             self.console.print(line)
             return
         self.name = frame.get("name") or self.name
         self.latest = frame
+
+    def _output(self, text: str) -> None:
+        """Print whole lines above the bar; what is left of the last one is shown above it meanwhile."""
+        whole, newline, self.partial = (self.partial + text).rpartition("\n")
+        if len(self.partial) > MAX_PARTIAL:
+            whole, newline, self.partial = whole + newline + self.partial, "\n", ""
+        if newline:
+            self.console.print(Text(whole))
 
     def state_changed(self, state: ConnectionState) -> None:
         """Show in place of the message that the connection was lost, and of what time the bar is."""
@@ -191,7 +218,8 @@ class BarDisplay:
         """Return what is shown now."""
         if self.latest is None:
             return Text(self.trouble or "connecting …", style="dim")
-        return Group(self._title(), self._bar(self.latest), self._activity(self.latest))
+        partial = [Text(self.partial)] if self.partial else []
+        return Group(*partial, self._title(), self._bar(self.latest), self._activity(self.latest))
 
     def _title(self) -> Text:
         assert self.latest is not None
@@ -231,61 +259,3 @@ class BarDisplay:
             line.append(plain(stage), style="cyan")
             line.append("  ")
         return line.append(plain(frame["message"] or error or ""), style="red" if error else "")
-
-
-def status_words(frame: Frame) -> str:
-    """Return the status in words, with the number of the attempt after the first."""
-    facts = frame["metadata"]
-    attempt = facts.get("attempt", 1)
-    words: str = frame["status"].replace("_", " ")
-    if frame["status"] == "in_progress" and facts.get("cancel_requested"):
-        words = "cancelling — the worker has not answered" if facts.get("cancel_unanswered") else "cancelling"
-    return words if attempt == 1 else f"{words} (attempt {attempt})"
-
-
-def percent(frame: Frame) -> str:
-    """Return whole percents, rounded down, so that only a finished job shows 100 %; empty while unknown."""
-    return "" if frame["progress"] is None else f"{math.floor(frame['progress'])} %"
-
-
-def amounts(frame: Frame) -> str:
-    """Return what is known of the amount done, the total, the speed and the time left."""
-    facts = frame["metadata"]
-    unit = plain(facts.get("unit", ""))
-    current, total, rate, eta = (_number(facts.get(key)) for key in ("current", "total", "rate", "eta_seconds"))
-    parts = []
-    if current is not None:
-        parts.append(_count(current, unit) if total is None else f"{_count(current, unit)} of {_count(total, unit)}")
-    if frame["status"] == "in_progress":
-        if rate:
-            parts.append(f"{_count(rate, unit)}/s")
-        if eta is not None and eta < timedelta.max.total_seconds():
-            parts.append(f"{timedelta(seconds=round(eta))} left")
-    return " · ".join(parts)
-
-
-def quiet_words(frame: Frame, now: datetime | None = None) -> str:
-    """Return how long ago the job last reported; empty if that was within `QUIET_SECONDS`."""
-    quiet = (now or datetime.now(UTC)) - datetime.fromisoformat(frame["timestamp"])
-    if quiet < timedelta(seconds=QUIET_SECONDS):
-        return ""
-    return f"last report {timedelta(seconds=round(quiet.total_seconds()))} ago"
-
-
-def connection_words(state: ConnectionState) -> str:
-    """Return in words that the connection is lost, and why."""
-    if state.as_of is None:
-        return f"connecting … ({plain(state.reason)})"
-    return f"reconnecting, as of {state.as_of.astimezone():%H:%M:%S} ({plain(state.reason)})"
-
-
-def _number(value: object) -> float | None:
-    """Return the value if it is a number that can be shown, else None: metadata may hold anything."""
-    known = isinstance(value, int | float) and 0 <= value <= MAX_COUNT
-    return value if known else None  # type: ignore[return-value]
-
-
-def _count(number: float, unit: str) -> str:
-    if unit == "bytes":
-        return decimal(round(number))
-    return f"{number:,.0f} {unit}".strip() if number >= 10 or number == int(number) else f"{number:.1f} {unit}".strip()

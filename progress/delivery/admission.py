@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 from ..broker.places import Places
 from ..conf import conf
 from ..identity.rights import Rights, may_view
-from ..protocol.codes import CloseCode, ErrorCode
-from ..protocol.exceptions import Refused, job_not_found, unavailable
+from ..protocol.exceptions import job_not_found, unavailable
 from ..protocol.position import Position
 from . import reads
-from .chunks import chunks, visible
 from .log_reader import LogReader
+from .recovery import Recovery
 from .subscription import Subscription
 from .watched_job import WatchedJob
 
@@ -37,7 +36,7 @@ async def admit(
 ) -> None:
     """Let a connection watch a job: it is sent what it missed since a position, or a snapshot, then every event.
 
-    A long replay is sent chunk by chunk, each when the connection has room. The last chunk is sent together with the
+    What is long is sent chunk by chunk, each when the connection has room. The last chunk is sent together with the
     snapshot, and from then on the subscription is live.
 
     Args:
@@ -53,8 +52,22 @@ async def admit(
             log has changed under a replay.
 
     """
+    recovery = Recovery(job, subscription, since)
+    try:
+        await _admit(reader, places, job, subscription, recovery, join)
+    finally:
+        recovery.end()
+
+
+async def _admit(
+    reader: LogReader,
+    places: Places,
+    job: WatchedJob,
+    subscription: Subscription,
+    recovery: Recovery,
+    join: Callable[[], Awaitable[None]] | None,
+) -> None:
     loop = asyncio.get_running_loop()
-    offered, has_begun = since, False  # what the client sent, from which `since` moves on
     facts, asked_at, doubts = None, 0.0, 0
     while True:
         await reader.refresh(job)
@@ -68,40 +81,14 @@ async def admit(
             await join()
             join = None
             continue  # join, then read
-        while job.facts == facts and not _is_behind(job, since):
-            missed = None if since is None else await job.missed_since(since)
+        while job.facts == facts and not recovery.is_ahead:
+            await recovery.read()
             await subscription.connection.ready()
             if (job.facts, job.doubts) != (facts, doubts) or loop.time() - asked_at >= conf.ACCESS_SECONDS:
                 break  # the policy's answer may be out of date; what was read is kept
             # From here on nothing is awaited: no event can come between the answer and what follows it.
-            if not job.is_wanted(subscription):
+            if not job.is_wanted(subscription) or recovery.send():
                 return
-            if since is None or missed is None:
-                if has_begun:
-                    raise _resync(job)
-                job.attach(subscription, None, None)
-                return
-            piece = next((chunk.frames for chunk in chunks(missed)), ())
-            since = Position(since.epoch, since.seq + len(piece))
-            if since == job.position:
-                job.attach(subscription, offered, missed)
-                return
-            for chunk in chunks(visible(piece, logs=subscription.logs)):
-                subscription.connection.send_chunk(chunk, lasting=True)
-                has_begun = True
-            subscription.note_sent(since)
-
-
-def _is_behind(job: WatchedJob, since: Position | None) -> bool:
-    """Return whether a client has seen more than this process, from a server that was faster: then it reads on."""
-    if since is None or job.position is None or job.row is None or since.epoch != job.position.epoch:
-        return False
-    return job.position.seq < since.seq <= job.row.seq
-
-
-def _resync(job: WatchedJob) -> Refused:
-    sentence = "The job's events have changed while they were replayed"
-    return Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
 
 
 def _may_view(rights: Rights, row: "ProcessingJob | None", job_id: str) -> bool | None:

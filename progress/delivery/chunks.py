@@ -1,6 +1,6 @@
 """Frames that are sent in one go, and what a transport makes of them, made once for all who get them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ..protocol.frames import Frame
@@ -47,6 +47,11 @@ def chunks(frames: Sequence[Frame]) -> Iterator[Chunk]:
         yield Chunk(begun)
 
 
-def visible(frames: Sequence[Frame], *, logs: bool) -> list[Frame]:
-    """Return the frames for a client that wants log lines or does not; these alone show no state."""
-    return [frame for frame in frames if logs or frame.state_of]
+def visible(frames: Sequence[Frame], wants: Collection[str]) -> list[Frame]:
+    """Return the frames for a client that wants some kinds of extras, such as log lines, or none."""
+    return [frame for frame in frames if not frame.extra or frame.extra in wants]
+
+
+def extras(frames: Sequence[Frame], wants: Collection[str]) -> list[Frame]:
+    """Return the extras alone that a client wants."""
+    return [frame for frame in frames if frame.extra in wants]

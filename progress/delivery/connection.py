@@ -87,6 +87,7 @@ class Connection:
         "_ready",
         "_sender",
         "_state",
+        "_turn",
         "_write",
         "identity",
         "pending",
@@ -104,6 +105,7 @@ class Connection:
         self._code = CloseCode.RESYNC  # to close with; unless another was asked for, a message was refused
         self._deadline: asyncio.TimerHandle | None = None
         self._ready: asyncio.Future[None] | None = None  # of those who wait for the sender
+        self._turn: asyncio.Lock | None = None  # few ever need it
         self._enter(OPEN)  # which sets `_write`: what takes a chunk while the connection is open, None otherwise
         sender.flow = self
 
@@ -128,6 +130,13 @@ class Connection:
                 if not self._outbox.put(frame, lasting=lasting):
                     self.close(CloseCode.TOO_SLOW)
                     return
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held by who has much in memory for this watcher: one at a time, however many jobs it asks for at once."""
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        return self._turn
 
     async def ready(self) -> None:
         """Wait until the sender takes more, or the connection is closing; several may wait."""

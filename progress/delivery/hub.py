@@ -138,6 +138,7 @@ class Hub:
         since: Position | None,
         *,
         logs: bool = False,
+        output: bool = False,
         is_required: bool = False,
     ) -> None:
         """Let a connection watch a job: what it missed, or a snapshot, then everything as it happens.
@@ -149,6 +150,7 @@ class Hub:
             job_id: What the client calls the job.
             since: What it has seen of it.
             logs: Whether it wants log lines.
+            output: Whether it wants output.
             is_required: Whether the connection has no purpose without it.
 
         Raises:
@@ -162,9 +164,9 @@ class Hub:
         if job is None:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
         with job.subscribing(), subscribing(connection, job_id):
-            since = job.replace(connection, since, logs=logs)
-            subscription = Subscription(connection, logs=logs, is_required=is_required)
-            await self._admit(job, subscription, since)
+            wants = frozenset([EventKind.LOG] * logs + [EventKind.OUTPUT] * output)
+            since = job.replace(connection, since, wants)
+            await self._admit(job, Subscription(connection, wants=wants, is_required=is_required), since)
 
     async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
         group = job_group(job.job_id)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..broker.messages import Publication, publication_of
 from ..conf import conf
 from ..protocol.exceptions import unavailable
-from ..source.store import Head, Span, lifecycle, selectors
+from ..source.store import Head, Span, epochs, selectors
 from . import reads
 from .sqlite_changes import DataVersion
 from .watched_job import WatchedJob
@@ -193,7 +193,7 @@ class LogReader:
         """Give jobs whose logs were set back another epoch, and load them from their rows."""
         for job in set_back:
             if job.position is not None:
-                await reads.in_thread(lifecycle.renew_epoch, job.job_id, job.position.epoch)
+                await reads.in_thread(epochs.renew_epoch, job.job_id, job.position.epoch)
                 job.needs_row = True
         if set_back:
             await self._read_all(set_back, is_anew=True)

@@ -8,6 +8,7 @@ from ..protocol import frames
 from ..protocol.codes import CloseCode, ErrorCode
 from ..protocol.exceptions import Refused
 from ..protocol.position import Position
+from ..source.vocabulary import EventKind
 from .connection import Connection
 
 
@@ -16,16 +17,18 @@ class Subscription:
 
     Args:
         connection: Whose.
-        logs: Whether it gets log lines.
+        wants: Which extras it gets, such as log lines.
         is_required: Whether the connection has no purpose without it, since its URL names the job.
 
     """
 
-    __slots__ = ("about", "begin", "connection", "has_skipped_events", "is_required", "logs", "places", "stopped_at")
+    __slots__ = ("about", "begin", "connection", "has_skipped_events", "is_required", "places", "stopped_at", "wants")
 
-    def __init__(self, connection: Connection, *, logs: bool = False, is_required: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, *, wants: frozenset[EventKind] = frozenset(), is_required: bool = False
+    ) -> None:
         self.connection = connection
-        self.logs = logs
+        self.wants = wants
         self.is_required = is_required
         self.places: Places | None = None  # who has given it a place among the job's watchers
         self.begin: Position | None = None  # after which it was sent every event
@@ -54,6 +57,10 @@ class Subscription:
         if self.places is not None:
             self.places.give_back(f"job {job_id}")
             self.places = None
+
+    def has_skipped(self, since: Position) -> bool:
+        """Return whether a snapshot was sent, or is to be, instead of what follows a position."""
+        return self.begin is not None and self.begin.epoch == since.epoch and since < self.begin
 
     def note_sent(self, position: Position) -> None:
         """If it is stopped, remember that it was sent everything up to here."""

@@ -1,7 +1,7 @@
 """One watched job in one process: its window of the log, and the connections that watch it."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from ..protocol.frames import Frame, event_frame, job_about, job_state
 from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
+from .backscroll import Backscroll
 from .chunks import Chunk, chunks, visible
 from .connection import Connection, fan_out
 from .facts import Facts
@@ -57,13 +58,14 @@ class WatchedJob:
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
         self.asking: Shared[tuple[int, int, Any], bool | None] = Shared()  # whether a client may watch
+        self.reading_back: Shared[Any, Backscroll] = Shared()
         self._pending = 0
-        self._plain: dict[Connection, None] = {}  # who gets every event as it comes, except for log lines
-        self._with_logs: dict[Connection, None] = {}
+        # Who gets every event as it comes, by which extras they want.
+        self._live: dict[frozenset[EventKind], dict[Connection, None]] = {}
         self._window: Window | None = None
         self._replay: Replay | None = None  # of what came before the window
-        # What was answered last, for others who resume from there: (first frame, last frame, count) and the chunks.
-        self._last_answer: tuple[tuple[Frame | None, Frame | None, int], list[Chunk]] | None = None
+        # What was answered last, for others who resume from there: (extras, first frame, last, count) and the chunks.
+        self._last_answer: tuple[tuple[Any, Frame | None, Frame | None, int], list[Chunk]] | None = None
         self._read = read
         self._admit_again = admit_again
         self._on_idle = on_idle
@@ -121,7 +123,9 @@ class WatchedJob:
         facts, about, stopped = Facts.of(row), job_about(row), []
         loaded = self._loaded(row)
         if facts != self.facts or (self._window is not None and about != self._window.about):
-            stopped = self._stop()  # before anything is sent that they may no longer see
+            stopped = self._stop(self.subscriptions.values())  # before anything is sent that they may no longer see
+        elif loaded is not None:  # the log lines that they have missed come before the snapshot
+            stopped = self._stop([each for each in self.subscriptions.values() if each.wants])
         if loaded is not None:
             self._window = loaded
             self._replay = Replay(loaded, partial(self._read_frames, loaded.position.epoch))
@@ -174,7 +178,7 @@ class WatchedJob:
                 verdict = Verdict.GAP
             if verdict is Verdict.FRESH:
                 frame = event_frame(publication.job_id, publication.seq, publication.kind, publication.text)
-                window.append(frame, is_log=publication.kind == EventKind.LOG)
+                window.append(frame)
                 fresh.append(frame)
                 if publication.is_of_start and (self.row is None or publication.seq > self.row.seq):
                     self.needs_row = True  # it may have told of its kind and plan, which are in no event
@@ -185,8 +189,9 @@ class WatchedJob:
 
     def _send(self, frames: list[Frame]) -> None:
         """Send frames to all who watch."""
-        fan_out(self._with_logs, frames)
-        fan_out(self._plain, visible(frames, logs=False))
+        for wants, connections in self._live.items():
+            if connections:
+                fan_out(connections, visible(frames, wants))
 
     # Who watches
 
@@ -214,7 +219,7 @@ class WatchedJob:
         publications = await self._read(self.job_id, Span(epoch, after, upto))
         return [event_frame(each.job_id, each.seq, each.kind, each.text) for each in publications]
 
-    def replace(self, connection: Connection, since: Position | None, *, logs: bool) -> Position | None:
+    def replace(self, connection: Connection, since: Position | None, wants: frozenset[EventKind]) -> Position | None:
         """End a connection's earlier subscription; return where the new one begins, so that nothing is sent twice.
 
         What was sent to the earlier one may still be on its way, so the new one begins behind that; unless the client
@@ -226,7 +231,7 @@ class WatchedJob:
             return since
         sent = old.stopped_at or self.position
         self.remove(connection)
-        if since is None or sent is None or old.begin is None or (logs and not old.logs):
+        if since is None or sent is None or old.begin is None or not wants <= old.wants:
             return since
         if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin:
             return max(since, sent)
@@ -237,38 +242,43 @@ class WatchedJob:
         is_here = subscription.stopped_at is None or self.subscriptions.get(subscription.connection) is subscription
         return is_here and subscription.connection.is_accepting
 
-    def attach(self, subscription: Subscription, since: Position | None, missed: Sequence[Frame] | None) -> None:
-        """Send what was missed since a position, or a snapshot; from here on the subscription gets every event."""
+    def attach(
+        self, subscription: Subscription, since: Position | None, missed: Sequence[Frame], *, recovered: bool
+    ) -> None:
+        """Send the rest of what it was to see since a position, and a snapshot; from here on it gets every event.
+
+        It is recovered if it was sent all of them; otherwise the snapshot takes the place of some.
+        """
         connection, was_stopped = subscription.connection, subscription.stopped_at is not None
-        if not was_stopped or missed is None:
-            subscription.begin = self.position if missed is None else since
+        if not recovered:
+            subscription.begin = self.position
+        elif not was_stopped:
+            subscription.begin = since
         assert self._window is not None
         knows_all, subscription.about = subscription.about == self._window.about, self._window.about
         subscription.stopped_at = None
         self.subscriptions[connection] = subscription
         connection.watched[self.job_id] = None
-        for chunk in self._answer(missed, logs=subscription.logs, with_snapshot=not knows_all):
+        frames = list(missed)
+        if not (recovered and knows_all):
+            frames.append(self._window.snapshot(recovered=recovered))
+        for chunk in self._answer(frames, subscription.wants):
             connection.send_chunk(chunk, lasting=True)
-        (self._with_logs if subscription.logs else self._plain)[connection] = None
+        self._live.setdefault(subscription.wants, {})[connection] = None
 
-    def _answer(self, missed: Sequence[Frame] | None, *, logs: bool, with_snapshot: bool) -> Sequence[Chunk]:
+    def _answer(self, frames: Sequence[Frame], wants: frozenset[EventKind]) -> Sequence[Chunk]:
         """Return what a subscription is sent first, in chunks, made once for all who resume from the same event."""
-        assert self._window is not None
-        frames = visible(missed or (), logs=logs)
-        if missed is None or with_snapshot:
-            frames.append(self._window.snapshot(recovered=missed is not None))
-        made_of = frames[0] if frames else None, frames[-1] if frames else None, len(frames)
+        made_of = wants, frames[0] if frames else None, frames[-1] if frames else None, len(frames)
         if self._last_answer is None or self._last_answer[0] != made_of:  # each ends at the same event
             self._last_answer = made_of, list(chunks(frames))
         return self._last_answer[1]
 
-    def _stop(self) -> list[Subscription]:
-        """Stop sending to all subscriptions, until each is attached again or turned away; return them."""
-        stopped = [each for each in self.subscriptions.values() if each.stopped_at is None]
+    def _stop(self, which: Iterable[Subscription]) -> list[Subscription]:
+        """Stop sending to subscriptions, until each is attached again or turned away; return those it was sent to."""
+        stopped = [each for each in which if each.stopped_at is None]
         for subscription in stopped:
             subscription.stopped_at = self.position
-        self._plain.clear()
-        self._with_logs.clear()
+            self._live[subscription.wants].pop(subscription.connection, None)
         return stopped
 
     def turn_away(self, subscription: Subscription, refused: Refused) -> None:
@@ -283,8 +293,7 @@ class WatchedJob:
         subscription = self.subscriptions.pop(connection, None)
         if subscription is not None:
             subscription.give_back_place(self.job_id)
-        self._plain.pop(connection, None)
-        self._with_logs.pop(connection, None)
+            self._live.get(subscription.wants, {}).pop(connection, None)
         self._check_idle()
 
     def _check_idle(self) -> None:

@@ -58,7 +58,7 @@ class Window:
             return Verdict.FRESH
         return Verdict.GAP if seq > self.position.seq else Verdict.SEEN
 
-    def append(self, frame: Frame, *, is_log: bool) -> None:
+    def append(self, frame: Frame) -> None:
         """Add the next event; the oldest go where there is no room."""
         assert frame.seq == self.position.seq + 1, "the verdict was another"
         self.position = Position(self.position.epoch, frame.seq)
@@ -67,7 +67,7 @@ class Window:
         while len(self.events) > self._most or self._size > WINDOW_BYTES:
             self._size -= len(self.events.popleft().payload)
         self._snapshots.clear()
-        if not is_log:
+        if not frame.extra:
             self._shown = frame
 
     def describe(self, about: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ class Subscribe:
     job_id: str
     since: Position | None = None
     logs: bool = False
+    output: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +113,15 @@ def _subscribe(message: dict[str, Any]) -> Subscribe | SubscribeMany | Subscribe
     _require_one_of(message, "job_id", "jobs", "feed")
     if "feed" in message:
         return SubscribeFeed(_feed(message))
-    logs = message.get("logs", False)
-    if not isinstance(logs, bool):
-        raise invalid("'logs' must be true or false.")
+    logs, output = _flag(message, "logs"), _flag(message, "output")
     if "jobs" not in message:
-        return _subscription(message, logs=logs)
-    jobs = tuple(_subscription(entry, logs=logs) for entry in _list(message, "jobs"))
+        return _subscription(message, logs=logs, output=output)
+    jobs = tuple(_subscription(entry, logs=logs, output=output) for entry in _list(message, "jobs"))
     _require_distinct([each.job_id for each in jobs])
     return SubscribeMany(jobs)
 
 
-def _subscription(entry: object, *, logs: bool) -> Subscribe:
+def _subscription(entry: object, *, logs: bool, output: bool) -> Subscribe:
     if not isinstance(entry, dict):
         raise invalid("Each of 'jobs' must be an object with 'job_id'.")
     job_id = _string(entry, "job_id")
@@ -131,7 +130,7 @@ def _subscription(entry: object, *, logs: bool) -> Subscribe:
         if not isinstance(since, dict):
             raise invalid("'since' must be an object with 'epoch' and 'seq'.")
         since = position(since.get("epoch"), since.get("seq"))
-    return Subscribe(job_id, since, logs)
+    return Subscribe(job_id, since, logs, output)
 
 
 def _unsubscribe(message: dict[str, Any]) -> Unsubscribe | UnsubscribeMany:
@@ -167,6 +166,13 @@ def _list(message: dict[str, Any], field: str) -> list[Any]:
 def _require_distinct(job_ids: Sequence[str]) -> None:
     if len(set(job_ids)) != len(job_ids):
         raise invalid("A message may name a job once.")
+
+
+def _flag(message: dict[str, Any], field: str) -> bool:
+    value = message.get(field, False)
+    if not isinstance(value, bool):
+        raise invalid(f"'{field}' must be true or false.")
+    return value
 
 
 def _string(message: dict[str, Any], field: str) -> str:

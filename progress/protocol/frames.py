@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..source.vocabulary import Event, EventKind, Status
+from ..source.vocabulary import EXTRAS, Event, EventKind, Status
 from .exceptions import Refused
 from .position import Position
 
@@ -27,16 +27,18 @@ class Frame:
         state_of: The job whose whole state this shows; empty if it does not show one.
         seq: The event's position in the job's log.
         is_tick: Whether a later frame with the same ``state_of`` supersedes it.
+        extra: The kind of the event if only those get it who ask for that; else empty.
 
     """
 
-    __slots__ = ("is_tick", "payload", "seq", "state_of")
+    __slots__ = ("extra", "is_tick", "payload", "seq", "state_of")
 
-    def __init__(self, text: str, *, state_of: str = "", seq: int = 0, is_tick: bool = False) -> None:
+    def __init__(self, text: str, *, state_of: str = "", seq: int = 0, is_tick: bool = False, extra: str = "") -> None:
         self.payload = text.encode()
         self.state_of = state_of
         self.seq = seq
         self.is_tick = is_tick
+        self.extra = extra
 
     @property
     def text(self) -> str:
@@ -70,18 +72,13 @@ def event_text(event: Event) -> str:
 
     """
     state = _state(event, event.job_id, event.timestamp)
-    if event.kind is not EventKind.LOG:
+    if event.kind not in EXTRAS:
         return encode({"type": "progress", **state})
-    return encode(
-        {
-            "type": "log",
-            "subject": event.job_id,
-            "seq": event.seq,
-            "timestamp": state["timestamp"],
-            "level": event.metadata["level"],
-            "text": event.message,
-        }
-    )
+    about, begin = event.metadata, {"subject": event.job_id, "seq": event.seq, "timestamp": state["timestamp"]}
+    if event.kind is EventKind.LOG:
+        return encode({"type": "log", **begin, "level": about["level"], "text": event.message})
+    shown = {"type": "output", **begin, "name": about["name"], "offset": about["offset"], "text": event.message}
+    return encode(shown | ({"cut": True} if about.get("cut") else {}))
 
 
 def job_state(job: "ProcessingJob") -> dict[str, Any]:
@@ -153,8 +150,22 @@ def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
     """Return the frame for an event, given its `event_text`."""
-    state_of = "" if kind == EventKind.LOG else job_id
-    return Frame(text, state_of=state_of, seq=seq, is_tick=kind == EventKind.TICK)
+    if kind in EXTRAS:
+        return Frame(text, seq=seq, extra=kind)
+    return Frame(text, state_of=job_id, seq=seq, is_tick=kind == EventKind.TICK)
+
+
+def backscroll(job_id: str, epoch: str, cut: Collection[str]) -> Frame:
+    """Return the frame before the last log lines and output of a job, which a snapshot follows.
+
+    Args:
+        job_id: The job.
+        epoch: The stream that they are of.
+        cut: The kinds of which earlier ones are left out.
+
+    """
+    message = {"type": "backscroll", "subject": job_id, "epoch": epoch}
+    return Frame(encode(message | ({"cut": sorted(cut)} if cut else {})))
 
 
 def snapshot(state: dict[str, Any], *, about: dict[str, Any], position: Position, recovered: bool) -> Frame:

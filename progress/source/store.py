@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__ == "progress.source":
-    from jobs import access, lifecycle, selectors
+    from jobs import access, epochs, selectors
     from jobs.access import type_of_user
     from jobs.actions import record_of_token
     from jobs.actors import Actor, By, actor_of
     from jobs.among import among
     from jobs.database import UNAVAILABLE, database_alias, most_ids
-    from jobs.models import ProcessingJob
+    from jobs.models import JobEvent, ProcessingJob
     from jobs.retention import housekeeping
     from jobs.retention.chart import course_chart
     from jobs.retention.trimming import log_tail
@@ -17,13 +17,13 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.signals import job_deleted, job_event_committed
     from jobs.threads import ThreadPool
 else:
-    from ...jobs import access, lifecycle, selectors
+    from ...jobs import access, epochs, selectors
     from ...jobs.access import type_of_user
     from ...jobs.actions import record_of_token
     from ...jobs.actors import Actor, By, actor_of
     from ...jobs.among import among
     from ...jobs.database import UNAVAILABLE, database_alias, most_ids
-    from ...jobs.models import ProcessingJob
+    from ...jobs.models import JobEvent, ProcessingJob
     from ...jobs.retention import housekeeping
     from ...jobs.retention.chart import course_chart
     from ...jobs.retention.trimming import log_tail
@@ -36,6 +36,7 @@ __all__ = [
     "Actor",
     "By",
     "Head",
+    "JobEvent",
     "ProcessingJob",
     "Span",
     "ThreadPool",
@@ -44,10 +45,10 @@ __all__ = [
     "among",
     "course_chart",
     "database_alias",
+    "epochs",
     "housekeeping",
     "job_deleted",
     "job_event_committed",
-    "lifecycle",
     "log_tail",
     "most_ids",
     "record_of_token",

@@ -6,11 +6,22 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.batches import MANY_IDS, MAX_IDS, batched
     from jobs.events import Event
     from jobs.ids import is_job_id
-    from jobs.states import LISTED, ActionKind, EventKind, Status
+    from jobs.states import EXTRAS, LISTED, ActionKind, EventKind, Status
 else:
     from ...jobs.batches import MANY_IDS, MAX_IDS, batched
     from ...jobs.events import Event
     from ...jobs.ids import is_job_id
-    from ...jobs.states import LISTED, ActionKind, EventKind, Status
+    from ...jobs.states import EXTRAS, LISTED, ActionKind, EventKind, Status
 
-__all__ = ["LISTED", "MANY_IDS", "MAX_IDS", "ActionKind", "Event", "EventKind", "Status", "batched", "is_job_id"]
+__all__ = [
+    "EXTRAS",
+    "LISTED",
+    "MANY_IDS",
+    "MAX_IDS",
+    "ActionKind",
+    "Event",
+    "EventKind",
+    "Status",
+    "batched",
+    "is_job_id",
+]

@@ -189,6 +189,7 @@ class Session:
                 command.job_id,
                 command.since,
                 logs=command.logs,
+                output=command.output,
                 is_required=is_required,
             )
         except Refused as refused:

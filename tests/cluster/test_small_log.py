@@ -94,6 +94,7 @@ class Client:
         self.chance = random.Random(number)
         self.since: dict[str, Any] | None = None
         self.message = ""
+        self.line: int | None = None  # the last one of those that come before a snapshot
         self.replayed = self.recoveries = self.snapshots = 0
 
     async def come_and_go(self, until: asyncio.Event) -> None:
@@ -130,12 +131,21 @@ class Client:
                     if frame["type"] == "snapshot":  # the server itself was behind the floor
                         assert frame["seq"] > self.since["seq"]
                         self.snapshot(frame)
-                    elif frame["type"] in ("progress", "log"):
+                    elif frame["type"] in ("progress", "log", "backscroll"):
                         self.event(frame)
         except TimeoutError:
             pass
 
     def event(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "backscroll":
+            assert "cut" not in frame
+            self.line = self.since["seq"] if self.since else 0
+            return
+        if self.line is not None:
+            assert (frame["type"], frame["text"]) == ("log", f"line {frame['seq']}")
+            assert frame["seq"] > self.line, "none twice"
+            self.line = frame["seq"]
+            return
         assert self.since is not None
         assert frame["seq"] == self.since["seq"] + 1, "none missing, none twice"
         self.since["seq"] += 1
@@ -146,6 +156,7 @@ class Client:
             self.message = frame["message"]
 
     def snapshot(self, frame: dict[str, Any]) -> None:
+        self.line = None
         self.since, self.message = {"epoch": frame["epoch"], "seq": frame["seq"]}, frame["message"]
 
 

@@ -31,6 +31,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     "feed": st.sampled_from(["all", "mine", "ALL", "", "each"]) | anything,
     "since": positions | anything,
     "logs": st.booleans() | anything,
+    "output": st.booleans() | anything,
     "token": tokens,
 }
 types = st.sampled_from(["ping", "subscribe", "unsubscribe", "auth"]) | anything

@@ -24,7 +24,19 @@ KEY = "signs the tokens of a site that is attacked, and of no other"
 SECRET = "the-name-of-what-is-hidden"  # of a job that no stranger may see
 SENTINEL = framed(b'{"type":"unsubscribe","job_id":"(all before is answered)"}')
 SENTINEL_ANSWER = {"type": "unsubscribed", "subject": "(all before is answered)"}
-TYPES = {"progress", "snapshot", "log", "feed", "pong", "heartbeat", "unsubscribed", "authenticated", "error"}
+TYPES = {
+    "progress",
+    "snapshot",
+    "log",
+    "output",
+    "backscroll",
+    "feed",
+    "pong",
+    "heartbeat",
+    "unsubscribed",
+    "authenticated",
+    "error",
+}
 LOST = {1001, 1006, 1011}  # what the page calls a lost connection, and a server that lives does not say
 # What HTTP answers to a handshake, or to what was to be one. Never 500: that is an error of the server's own.
 STATUSES = {100, 101, 200, 204, 301, 302, 400, 403, 404, 405, 411, 413, 414, 417, 426, 429, 431, 501, 503, 505}
@@ -66,7 +78,8 @@ class Observer:
         self._open = contextlib.ExitStack()
         self._socket = self._open.enter_context(connect(f"{url}/progress/ws", close_timeout=1, ping_interval=None))
         self._socket.send(json.dumps({"type": "subscribe", "job_id": WATCHED, "logs": True}))
-        self.seq = json.loads(self._socket.recv(20))["seq"]
+        begun = [json.loads(self._socket.recv(20)) for _ in range(2)]  # what was logged before, and where it stands
+        self.seq = begun[-1]["seq"]
         self.trouble = ""
         self._reached = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)

@@ -27,6 +27,7 @@ FILES = (
     "test_lifecycle_bounds",
     "test_lost_connections",
     "test_ordinary_callers",
+    "test_output",
     "test_property",
     "retention/test_compaction",
     "retention/test_migration",

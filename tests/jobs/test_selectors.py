@@ -35,6 +35,40 @@ def test_recent_jobs__newest_first_and_only_the_visible(make_job: Any) -> None:
     assert [job.pk for job in selectors.recent_jobs(owner, 10, own=True)] == ["c"]
 
 
+def test_last_events__newest_first_within_their_bounds(make_job: Any) -> None:
+    job = make_job()
+    for number in range(5):
+        job.log("x" * 10 * number)
+        job.log("€€€")
+    whole = Span(job.job.epoch, 0, 11)
+    everything = selectors.last_events(job.job_id, whole, "log", 100, 10_000)
+    assert [event.seq for event in everything] == list(range(11, 1, -1))
+
+    def found(span: Span = whole, most: int = 100, characters: int = 10_000) -> list[int]:
+        return [event.seq for event in selectors.last_events(job.job_id, span, "log", most, characters)]
+
+    assert found(Span(job.job.epoch, 3, 7)) == [7, 6, 5, 4]
+    assert found(most=3) == [11, 10, 9]
+    assert found(characters=43) == [11, 10]
+    assert found(characters=44) == [11, 10, 9]
+    assert found(Span("another", 0, 11)) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_last_events__an_index_finds_them_and_a_tick_has_no_entry_in_it(make_job: Any) -> None:
+    job = make_job()
+    with CaptureQueriesContext(connection) as asked:
+        selectors.last_events(job.job_id, Span(job.job.epoch, 0, 9), "log", 1_001, 1_000_000)
+    (query,) = asked.captured_queries
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+        steps = [step[3] for step in cursor.fetchall()]
+        cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'event_log_lines'")
+        (statement,) = cursor.fetchone()
+    assert "SEARCH U0 USING INDEX event_log_lines (job_id=? AND seq>? AND seq<?)" in steps
+    assert statement.endswith("WHERE \"kind\" = 'log'")
+
+
 def test_recent_jobs__a_job_that_is_seen_in_two_ways_is_there_once(make_job: Any) -> None:
     owner = User.objects.create(username="ann")
     make_job("a", public=True, owner=owner)

@@ -11,6 +11,7 @@ from progress.protocol.codes import ErrorCode
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import (
     authenticated,
+    backscroll,
     encode,
     error,
     event_text,
@@ -28,6 +29,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def event(kind: EventKind = EventKind.TICK, **fields: Any) -> Event:
+    about = {EventKind.LOG: {"level": "warning"}, EventKind.OUTPUT: {"name": "answer", "offset": 120}}
     values: dict[str, Any] = {
         "job_id": "job-123",
         "epoch": "e1",
@@ -36,7 +38,7 @@ def event(kind: EventKind = EventKind.TICK, **fields: Any) -> Event:
         "status": "in_progress",
         "progress": 75.0,
         "message": "Processing stage 3",
-        "metadata": {"level": "warning"} if kind is EventKind.LOG else {"stage": "stage_3", "attempt": 1},
+        "metadata": about.get(kind, {"stage": "stage_3", "attempt": 1}),
         "timestamp": AT,
     }
     return Event(**{**values, **fields})
@@ -54,7 +56,9 @@ def built() -> dict[str, Any]:
     texts = [
         event_text(event()),
         event_text(event(EventKind.LOG)),
+        event_text(event(EventKind.OUTPUT)),
         answer.text,
+        backscroll("job-123", "e1", {"log"}).text,
         feed("all", [encode(feed_entry(a_job()))]).text,
         pong().text,
         heartbeat().text,

@@ -106,6 +106,16 @@ def snapshot(
     return {**frame, "type": "snapshot", "epoch": epoch, "recovered": recovered, "name": "Import"}
 
 
+def backscroll(**fields: Any) -> dict[str, Any]:
+    return {"type": "backscroll", "subject": "job-1", "epoch": "e1", **fields}
+
+
+def output(seq: int, text: str = "hello", **fields: Any) -> dict[str, Any]:
+    frame = {**log(seq, text), "type": "output", "name": "output", "offset": 0}
+    del frame["level"]
+    return {**frame, **fields}
+
+
 def log(seq: int, text: str = "hello", **fields: Any) -> dict[str, Any]:
     return {
         "type": "log",

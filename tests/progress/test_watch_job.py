@@ -28,6 +28,8 @@ input()
 lifecycle.mark_started()
 lifecycle.mark_progress(50, stage="one")
 lifecycle.log("half way")
+for part in "It ", "works\\n", "\\x1b[2J", "ö":
+    lifecycle.output(part)
 lifecycle.mark_completed("Done")
 """
 STATUSES = """
@@ -90,6 +92,7 @@ def test_watch_job__json_follows_live_with_logs(serve: Served, watch: Any) -> No
     serve.site.worker(MAKE, "public", "mark_queued")
     process = watch("--json", "--logs")
     assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["type"] == "backscroll"
     first = json.loads(process.stdout.readline())
     assert (first["type"], first["status"]) == ("snapshot", "queued")
     worker = serve.site.start_worker(RUN)
@@ -99,6 +102,18 @@ def test_watch_job__json_follows_live_with_logs(serve: Served, watch: Any) -> No
     assert code == 0
     assert [frame["text"] for frame in frames if frame["type"] == "log"] == ["half way"]
     assert frames[-1]["status"] == "completed"
+
+
+def test_watch_job__prints_output_as_it_is_and_nothing_that_controls_a_terminal(serve: Served, watch: Any) -> None:
+    serve.site.worker(MAKE, "public", "mark_queued")
+    process = watch("--output")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("queued")
+    worker = serve.site.start_worker(RUN)
+    worker.communicate("go\n", timeout=30)
+    code, printed, _ = ended(process)
+    assert code == 0
+    assert printed.splitlines()[-4:] == ["in progress · 50 % · one", "It works", " [2Jö", "completed · 100 % · Done"]
 
 
 def test_watch_job__goes_on_through_a_crash_of_the_server(serve: Served, watch: Any) -> None:

@@ -7,17 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
 
+from jobs.states import EventKind
 from tests.simulation.feed_views import FeedView
 from tests.simulation.sockets import GONE, Socket, WritingSocket
-from tests.simulation.views import Request, View, summary
+from tests.simulation.views import IMPOSSIBLE, Request, View, summary
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+EXTRAS_IN_ORDER = EventKind.LOG, EventKind.OUTPUT
+NOTHING: frozenset[EventKind] = frozenset()
 KEEP_SECONDS = 0.25  # between two looks of a client that wants to be served, once all is calm
-IMPOSSIBLE = 2**62
 
-ACTIONS = "watch", "watch", "again", "unwatch", "feed", "unfeed", "impossible", "pause", "ping", "break", "stop"
+ACTIONS = (
+    "watch",
+    "watch",
+    "again",
+    "again",
+    "again",
+    "unwatch",
+    "feed",
+    "unfeed",
+    "impossible",
+    "pause",
+    "ping",
+    "break",
+    "stop",
+)
 
 
 class User:
@@ -41,7 +57,7 @@ class Client:
         self.chance = chance = world.chance(self.name)
         self.user: Any = chance.choice([AnonymousUser(), User(1), User(1), User(2), User(3, is_staff=True)])
         self.socket: Socket | None = None
-        self.wants: dict[str, bool] = {}  # jobs, and whether with log lines
+        self.wants: dict[str, frozenset[EventKind]] = {}  # jobs, and with what beside the state
         self.wants_feeds: dict[str, None] = {}
         self.positions: dict[str, tuple[str, int]] = {}
         self._forget_socket()
@@ -94,10 +110,11 @@ class Client:
         job_id = chance.choice(self.world.job_ids)
         is_new = has("again") or job_id not in self.wants
         if action == "watch" and is_new:
-            self.subscribe(job_id, logs=has("logs") and chance.random() < 0.6, resumes=chance.random() < 0.7)
+            wants = frozenset(kind for kind in EXTRAS_IN_ORDER if has("logs") and chance.random() < 0.6)
+            self.subscribe(job_id, wants=wants, resumes=chance.random() < 0.7)
         elif action == "again" and has("again") and self.wants:
             self.subscribe(
-                job_id := chance.choice(list(self.wants)), logs=self.wants[job_id], resumes=chance.random() < 0.8
+                job_id := chance.choice(list(self.wants)), wants=self.wants[job_id], resumes=chance.random() < 0.8
             )
         elif action == "unwatch" and self.wants:
             self.unsubscribe(chance.choice(list(self.wants)))
@@ -107,7 +124,7 @@ class Client:
             self.leave_feed(chance.choice(list(self.wants_feeds)))
         elif action == "impossible" and has("impossible") and is_new:
             for _ in range(chance.choice((1, 1, 20)) if has("again") else 1):
-                self.subscribe(job_id, logs=False, since=(self.positions.get(job_id, ("none", 0))[0], IMPOSSIBLE))
+                self.subscribe(job_id, wants=NOTHING, since=(self.positions.get(job_id, ("none", 0))[0], IMPOSSIBLE))
         elif action == "pause" and has("pauses") and socket.is_reading:
             self.tell("stops to read")
             pause, times = chance.choice(((0.01, 1), (0.1, 1), (0.5, 1), (3.0, 1), (0.15, 20)))
@@ -145,17 +162,18 @@ class Client:
         if job_id is not None:
             since = self.positions.get(job_id) if has("resumes") and chance.random() < 0.8 else None
             query = f"epoch={since[0]}&seq={since[1]}" if since else ""
-            self.wants[job_id] = False
-            self._ask(Request(job_id, since, logs=False))
+            self.wants[job_id] = NOTHING
+            self._ask(Request(job_id, since, NOTHING))
         self.tell(f"connects ({habit or 'plain'}) for {job_id} {query}")
         self.world.serve(self.socket, job_id, query)
 
-    def subscribe(self, job_id: str, *, logs: bool, resumes: bool = True, since: Any = None) -> None:
+    def subscribe(self, job_id: str, *, wants: frozenset[EventKind], resumes: bool = True, since: Any = None) -> None:
         if resumes and since is None and self.world.has("resumes"):
             since = self.positions.get(job_id)
-        self.wants[job_id] = logs
-        request = Request(job_id, since, logs)
-        message = {"type": "subscribe", "job_id": job_id, "logs": logs}
+        self.wants[job_id] = wants
+        request = Request(job_id, since, wants)
+        asked = {"logs": EventKind.LOG in wants, "output": EventKind.OUTPUT in wants}
+        message = {"type": "subscribe", "job_id": job_id, **asked}
         if since is not None:
             message["since"] = {"epoch": since[0], "seq": since[1]}
         self._ask(request)
@@ -208,14 +226,14 @@ class Client:
             if self.socket is None:
                 self.connect()
             if not self.wants:
-                self.wants[self.chance.choice(self.world.job_ids)] = False
+                self.wants[self.chance.choice(self.world.job_ids)] = NOTHING
             if self.socket is not None and self.socket.is_accepted:
                 self.go_on(self.socket)
             if self.socket is not None and self.socket.is_accepted:  # as it need not be any more
-                for job_id, logs in list(self.wants.items()):
+                for job_id, wants in list(self.wants.items()):
                     view = self.views.get(job_id)
                     if view is None or not (view.requests or (view.is_live and not view.is_unsure)):
-                        self.subscribe(job_id, logs=logs)
+                        self.subscribe(job_id, wants=wants)
                 for name in self.wants_feeds:
                     if name not in self.feeds and not self.asked_feeds[name]:
                         self.watch_feed(name)
@@ -252,7 +270,7 @@ class Client:
             return
         kind, subject = frame["type"], frame.get("job_id", frame.get("subject"))
         self.tell(f"gets {summary(frame)}")
-        if kind in ("progress", "log", "snapshot", "error") and subject in self.world.job_ids:
+        if kind in ("progress", "log", "output", "backscroll", "snapshot", "error") and subject in self.world.job_ids:
             view = self.views.get(subject)
             if kind == "error" and self._left_lists(subject, frame):
                 if view is None or not view.may_be_refused:
@@ -263,13 +281,13 @@ class Client:
             if kind == "error":
                 self._refused(view, frame)
             else:
-                (view.snapshot if kind == "snapshot" else view.event)(frame)
-                self.positions[subject] = view.epoch, view.seq
+                {"snapshot": view.snapshot, "backscroll": view.backscroll}.get(kind, view.event)(frame)
+                self.positions[subject] = view.position
         elif kind == "unsubscribed":
             self.feeds.pop(str(subject), None)
             self.live_feeds.discard(str(subject))
             if subject in self.views:
-                self.views[subject].is_live = False
+                self.views[subject].is_live, self.views[subject].back = False, None
         elif kind == "feed":
             if subject not in self.feeds:
                 self.claim(self.asked_feeds[subject] > 0, f"feed {subject}, which nobody asked for")
@@ -286,7 +304,8 @@ class Client:
         shown = [feed for feed in self.feeds.values() if job_id in feed.jobs and frame["code"] == "job_not_found"]
         for feed in shown:
             feed.forget(job_id)
-        return bool(shown)
+        asked_again = self.live_feeds - self.feeds.keys()  # of which the earlier subscription may still tell
+        return bool(shown) or (bool(asked_again) and frame["code"] == "job_not_found")
 
     def _refused(self, view: View, frame: dict[str, Any]) -> None:
         view.error(frame)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jobs import selectors
 from jobs.events import Event
 from jobs.models import JobEvent, ProcessingJob
-from jobs.states import LISTED, EventKind
+from jobs.states import EXTRAS, LISTED, EventKind
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 STATUSES = "queued", "in_progress", "failed"  # one after the other, again and again: watchers do not judge
@@ -63,7 +63,8 @@ class Commit(NamedTuple):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return {"level": "info"} if self.kind is EventKind.LOG else {}
+        about = {EventKind.LOG: {"level": "info"}, EventKind.OUTPUT: {"name": "output", "offset": self.number}}
+        return about.get(self.kind, {})
 
     def event(self, epoch: str) -> Event:
         """Return the event as it is told."""
@@ -116,7 +117,7 @@ class Database:
         shown = float(len(self.commits) % 100) if progress is None else progress
         commit = Commit(len(self.commits), job_id, row.seq + 1, kind, status, shown, self.now())
         row = row._replace(seq=commit.seq)
-        if kind is not EventKind.LOG:
+        if kind not in EXTRAS:
             row = row._replace(status=status, progress=shown, message=commit.text, updated_at=commit.at)
         if kind in LISTED:
             row = row._replace(status_changed_at=commit.at)
@@ -193,7 +194,7 @@ class Database:
         self._note_access(job_id)
 
     def renew_epoch(self, job_id: str, epoch: str, *_: Any, **__: Any) -> None:
-        """Stand in for `jobs.lifecycle.renew_epoch`: give a row another epoch, if it still has this one."""
+        """Stand in for `jobs.epochs.renew_epoch`: give a row another epoch, if it still has this one."""
         row = self.rows.get(job_id)
         if row is not None and row.epoch == epoch:
             floor = min(self.pruned.get((job_id, epoch), 0), row.seq)
@@ -256,6 +257,22 @@ class Database:
         if isinstance(spans, str):
             return [commit.event(span[0]) for commit in self._between(spans, *span)]
         return {job_id: [each.model() for each in self._between(job_id, *span)] for job_id, span in spans.items()}
+
+    def last_events(self, job_id: str, span: Any, kind: str, most: int, characters: int) -> list[JobEvent]:
+        found: list[JobEvent] = []
+        for commit in reversed(self._lines(job_id, span.epoch, kind)):
+            is_too_much = len(found) == most or sum(len(each.message) for each in found) >= characters
+            if span.after < commit.seq <= span.upto and not is_too_much:
+                found.append(commit.model())
+        return found
+
+    def lines(self, job_id: str, epoch: str, kind: str, after: int, upto: int) -> set[int]:
+        """Return the positions of the log lines, or the output, that are there now."""
+        return {each.seq for each in self._lines(job_id, epoch, kind) if after < each.seq <= upto}
+
+    def _lines(self, job_id: str, epoch: str, kind: str) -> list[Commit]:
+        row = self.rows.get(job_id)
+        return [each for each in self.log[job_id] if each.kind == kind] if row and row.epoch == epoch else []
 
     def recent_jobs(self, user: Any, limit: int, *, own: bool = False, **_: Any) -> list[ProcessingJob]:
         rows = sorted(self.rows.values(), key=lambda row: (row.created_at, row.job_id), reverse=True)

@@ -79,17 +79,17 @@ def _wakes_nobody(enter: Any) -> Any:
 
 
 def _is_live_at_once(replace: Any) -> Any:
-    def replaced(self: Any, connection: Any, since: Any, *, logs: bool) -> Any:
-        since = replace(self, connection, since, logs=logs)
-        self._plain[connection] = None
+    def replaced(self: Any, connection: Any, since: Any, wants: Any) -> Any:
+        since = replace(self, connection, since, wants)
+        self._live.setdefault(frozenset(), {})[connection] = None
         return since
 
     return replaced
 
 
 def _begins_where_asked(replace: Any) -> Any:
-    def replaced(self: Any, connection: Any, since: Any, *, logs: bool) -> Any:
-        replace(self, connection, since, logs=logs)
+    def replaced(self: Any, connection: Any, since: Any, wants: Any) -> Any:
+        replace(self, connection, since, wants)
         return since
 
     return replaced
@@ -136,6 +136,18 @@ def _asks_nobody(offer: Any) -> Any:
         return offer(self, publications)
 
     return offered
+
+
+def _leaves_out_what_comes(read_back: Any) -> Any:
+    async def read(self: Any, position: Any) -> Any:
+        back = await read_back(self, position)
+        return back._replace(position=self._job.position or back.position)
+
+    return read
+
+
+def _stops_for_access_only(stop: Any) -> Any:
+    return lambda self, which: [] if isinstance(which, list) else stop(self, which)
 
 
 FAULTS: dict[str, Fault] = {
@@ -185,7 +197,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "access": Fault(
         "who may no longer see a job still does",
-        {"progress.delivery.watched_job:WatchedJob._stop": lambda _: lambda self: []},
+        {"progress.delivery.watched_job:WatchedJob._stop": lambda _: lambda self, which: []},
     ),
     "edit": Fault(
         "an edit goes out before the row was read after it",
@@ -194,6 +206,14 @@ FAULTS: dict[str, Fault] = {
     "guests": Fault(
         "who may no longer see a job by what another table says still does",
         {"progress.delivery.access_guard:AccessGuard._end_unseen": lambda _: lambda self, *_: None},
+    ),
+    "backscroll": Fault(
+        "lines that come while the last ones are read are left out",
+        {"progress.delivery.recovery:Recovery._read_back": _leaves_out_what_comes},
+    ),
+    "lines passed over": Fault(
+        "who is brought to a snapshot does not get the lines before it",
+        {"progress.delivery.watched_job:WatchedJob._stop": _stops_for_access_only},
     ),
     "new guests": Fault(
         "a feed does not show what its user may see newly",

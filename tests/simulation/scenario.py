@@ -10,11 +10,11 @@ from django.db import InterfaceError, OperationalError
 
 from jobs.states import EventKind
 from tests.simulation import seam
-from tests.simulation.clients import IMPOSSIBLE
 from tests.simulation.clock import Stuck
 from tests.simulation.feed_views import NEWS_SECONDS
 from tests.simulation.layer import LATE_SECONDS
 from tests.simulation.listening import listening
+from tests.simulation.views import IMPOSSIBLE
 from tests.simulation.world import HAZARDS, PAUSE_SECONDS, World
 
 SYNC_SECONDS = 3.0  # PROGRESS_SYNC_SECONDS: the slowest cadence
@@ -32,7 +32,13 @@ READS_ONCE = 40  # however short a run
 READS_A_SECOND = 12.0  # two a sweep, and a feed's
 READS_A_TRIGGER = 1.0  # what a commit, a message of a client or a connection may cause
 
-KINDS = (*[EventKind.TICK] * 6, *[EventKind.STATUS] * 2, *[EventKind.STAGE] * 2, *[EventKind.LOG] * 3)
+KINDS = (
+    *[EventKind.TICK] * 6,
+    *[EventKind.STATUS] * 2,
+    *[EventKind.STAGE] * 2,
+    *[EventKind.LOG] * 3,
+    *[EventKind.OUTPUT] * 2,
+)
 
 
 @dataclass
@@ -128,7 +134,7 @@ async def _ask_for_the_impossible(world: World) -> None:
     job_id = next(iter(client.wants))
     before = world.database.rows_read.copy()
     for _ in range(IMPOSSIBLE_TIMES):
-        client.subscribe(job_id, logs=client.wants[job_id], since=(client.views[job_id].epoch, IMPOSSIBLE))
+        client.subscribe(job_id, wants=client.wants[job_id], since=(client.views[job_id].epoch, IMPOSSIBLE))
     await asyncio.sleep(1)
     read = world.database.rows_read - before
     others = max((count for other, count in read.items() if other != job_id), default=0)

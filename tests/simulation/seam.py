@@ -11,6 +11,7 @@ from typing import Any
 
 from django.test import override_settings
 
+from jobs.states import EXTRAS
 from tests.simulation.sockets import FrameWriter
 from tests.simulation.world import World
 
@@ -19,19 +20,22 @@ READ_PATH = {
     "delivery": (
         *("hub", "hubs", "tasks", "feed", "feed_reads", "feed_watcher", "connection", "outbox", "reads"),
         *("chunks", "pages", "replay", "window", "watched_job", "log_reader", "access_guard", "questions", "admission"),
+        *("recovery", "backscroll"),
     ),
     "transports": ("asgi", "consumers", "session", "message_queue"),
 }
 SELECTORS = (
-    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between"),
+    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between", "last_events"),
     *("recent_jobs", "jobs_changed_since", "now"),
 )
 # Bounds within the code, made small in some runs so that they are met: by what they may be.
-BOUNDS: dict[tuple[str, str], tuple[int, ...]] = {
+BOUNDS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
     ("log_reader", "ROUND_EVENTS"): (2, 7),
     ("chunks", "CHUNK_BYTES"): (300, 1_000),
     ("window", "WINDOW_BYTES"): (1_000, 10_000),
+    ("backscroll", "MOST_EVENTS"): tuple(dict.fromkeys(EXTRAS, most) for most in (2, 10, 1_000)),
+    ("backscroll", "MOST_BYTES"): tuple(dict.fromkeys(EXTRAS, most) for most in (300, 1_000, 1_048_576)),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
     "RING_EVENTS": (1, 3, 256),
@@ -100,7 +104,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     """Yield what to put where."""
     from channels.generic import websocket as channels_websocket
 
-    from jobs import access, lifecycle, selectors
+    from jobs import access, epochs, selectors
     from progress.broker import layers
     from progress.delivery.sqlite_changes import DataVersion
     from progress.identity.identity import Identity
@@ -121,8 +125,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     for name in SELECTORS:
         if hasattr(selectors, name):
             yield selectors, name, getattr(world.database, name)
-    if hasattr(lifecycle, "renew_epoch"):
-        yield lifecycle, "renew_epoch", world.database.renew_epoch
+    yield epochs, "renew_epoch", world.database.renew_epoch
     yield access, "policy", world.policy
     yield layers, "configured", lambda: world.layer
     yield DataVersion, "of_database", staticmethod(world.counter)

@@ -4,13 +4,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.states import EventKind
+from jobs.states import EXTRAS, EventKind
 from progress.conf import conf
 from tests.simulation.database import Commit, Row
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Client
 
+IMPOSSIBLE = 2**62
 GRACE_SECONDS = 4.0  # for which what was true, or allowed, may still be shown: PROGRESS_SYNC_SECONDS and a round
 ADMISSION_SECONDS = 0.0  # how old the row may be on which an admission is decided, when it was asked for
 EPSILON = 1e-9  # seconds: after what happens at the same moment
@@ -22,12 +23,22 @@ class Request:
 
     job_id: str
     since: tuple[str, int] | None
-    logs: bool
+    wants: frozenset[EventKind]
     taken_at: float | None = None  # when the server took the message
     last: int | None = None  # the last event since then
     restarted: bool = False
     got: set[int] = field(default_factory=set)  # events that came since it was sent
     superseded: int = 0  # up to here, ticks of the subscription before may have been superseded
+
+
+@dataclass(slots=True)
+class Back:
+    """A backscroll that has begun."""
+
+    epoch: str
+    last: int  # up to here, what there is was sent, or left out
+    whole_after: dict[str, int | None]  # by kind: from here on, each comes; None before the first, if some are left out
+    lines: set[int] = field(default_factory=set)
 
 
 class View:
@@ -40,11 +51,13 @@ class View:
         self.is_live = False  # there is a subscription
         self.doubtful = False  # an unasked frame may have been taken for an answer: one more may come
         self.is_unsure = False  # whether there still is one
-        self.logs = False
+        self.wants: frozenset[EventKind] = frozenset()
         self.answered: Request | None = None  # the request that was answered last
         self.epoch, self.seq, self.shown = "", 0, ""
         self.begin = 0  # of the subscription: who asks for what was before it gets all since then again
         self.number = 0  # of the last commit that came
+        self.back: Back | None = None
+        self.lines: set[tuple[str, int]] = set()  # that came, by epoch and position
 
     @property
     def asked(self) -> Request | None:
@@ -64,19 +77,81 @@ class View:
     def claim(self, holds: bool, what: str) -> None:
         self.client.claim(holds, f"{self.job_id}: {what}")
 
+    @property
+    def position(self) -> tuple[str, int]:
+        """From where the client resumes."""
+        return (self.epoch, self.seq) if self.back is None else (self.back.epoch, self.back.last)
+
     # Frames
 
+    def backscroll(self, frame: dict[str, Any]) -> None:
+        """Begin with the last log lines."""
+        epoch, asked, before = frame["epoch"], self.asked, self.back
+        is_wanted = bool(self._wanted(asked))
+        self.claim(is_wanted or self.doubtful, "a backscroll unasked for")
+        self._may_see("a backscroll", asked)
+        has = asked.since if asked is not None else (self.epoch, self.seq)
+        last = has[1] if has is not None and has[0] == epoch and has[1] < IMPOSSIBLE else 0
+        lines: set[int] = set()
+        if before is not None and before.epoch == epoch:  # it goes on, or begins again
+            last, lines = max(last, before.last), before.lines
+        cut = frame.get("cut", ())
+        self.back = Back(epoch, last, {kind: None if kind in cut else last for kind in EXTRAS}, lines)
+
+    def _wanted(self, asked: Request | None) -> frozenset[EventKind]:
+        """Return what is to come beside the state."""
+        return asked.wants if asked is not None else self.wants if self.is_live else frozenset()
+
+    def _line_back(self, frame: dict[str, Any], back: Back) -> None:
+        seq, kind, asked = frame["seq"], frame["type"], self.asked
+        commit = self.database.commits[int(frame["text"][1:])]
+        self.claim(kind in self._wanted(asked) or self.doubtful, f"{kind} unasked for, before a snapshot")
+        stream = self.database.lineage.get((self.job_id, back.epoch), {})
+        self.claim((commit.job_id, commit.seq, commit.kind) == (self.job_id, seq, kind), "mixed up")
+        self.claim(commit in stream.get(seq, ()), f"line {seq} of another stream")
+        self._may_see("a line", asked)
+        self._not_past_an_edit(commit, back.epoch)
+        if seq <= back.last and asked is not None:
+            return  # what it has: it was sent to the subscription before as well
+        self.claim(seq > back.last, f"line {seq} after {back.last}: twice, or out of order")
+        if back.whole_after[kind] is None:
+            back.whole_after[kind] = seq - 1
+        back.last = seq
+        back.lines.add(seq)
+        self.lines.add((back.epoch, seq))
+
+    def _has_lines(self, frame: dict[str, Any], asked: Request | None) -> None:
+        """Check that the lines before a snapshot are those that are there."""
+        back, self.back = self.back, None
+        wants = self._wanted(asked)
+        if frame["recovered"] or self.is_lenient or self.doubtful or not wants:
+            return
+        self.claim(back is not None and back.epoch == frame["epoch"], "a snapshot without the log lines before it")
+        assert back is not None
+        for kind in wants:
+            if (after := back.whole_after[kind]) is not None:
+                wanted = self.database.lines(self.job_id, back.epoch, kind, after, frame["seq"])
+                missing = {seq for seq in wanted - back.lines if (back.epoch, seq) not in self.lines}
+                self.claim(not missing, f"a backscroll up to {frame['seq']} without {sorted(missing)}")
+
     def event(self, frame: dict[str, Any]) -> None:
-        is_log, seq, asked = frame["type"] == "log", frame["seq"], self.asked
-        commit = self.database.commits[int(frame["text" if is_log else "message"][1:])]
+        kind, seq, asked = frame["type"], frame["seq"], self.asked
+        is_extra = kind in EXTRAS
+        if self.back is not None and is_extra:
+            self._line_back(frame, self.back)
+            return
+        self.claim(self.back is None or asked is not None or self.doubtful, "a state within a backscroll")
+        self.back = None
+        commit = self.database.commits[int(frame["text" if is_extra else "message"][1:])]
         self.claim(
             self.is_live or (asked is not None and asked.since is not None), f"event {seq} without a subscription"
         )
-        self.claim((commit.job_id, commit.seq, commit.kind is EventKind.LOG) == (self.job_id, seq, is_log), "mixed up")
-        self.claim(
-            not is_log or self.logs or self.doubtful or (asked is not None and asked.logs), "a log line unasked for"
-        )
-        if not is_log:
+        shown = kind if is_extra else "progress"
+        was = commit.kind if commit.kind in EXTRAS else "progress"
+        self.claim((commit.job_id, commit.seq, was) == (self.job_id, seq, shown), "mixed up")
+        is_wanted = kind in self.wants or (asked is not None and kind in asked.wants)
+        self.claim(not is_extra or is_wanted or self.doubtful, f"{kind} unasked for")
+        if not is_extra:
             self.claim(
                 (commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written"
             )
@@ -85,8 +160,10 @@ class View:
         self.claim(any(commit in stream.get(seq, ()) for stream in streams), f"event {seq} of another stream")
         self._order(seq, asked)
         self._may_see("an event", asked)
-        self._not_past_an_edit(commit)
-        if not is_log:
+        self._not_past_an_edit(commit, self.epoch)
+        if is_extra:
+            self.lines.update((epoch, seq) for epoch in epochs)
+        else:
             self.shown = frame["message"]
         self.number = commit.number
 
@@ -101,7 +178,7 @@ class View:
             if asked.last is None:
                 asked.last = self.seq if asked.since is None else min(self.seq, asked.since[1])
             asks_for_more = asked.since is not None and asked.since[1] < self.begin
-            may_restart = self.client.is_behind or asks_for_more or (asked.logs and not self.logs)
+            may_restart = self.client.is_behind or asks_for_more or not asked.wants <= self.wants
             if seq <= asked.last and may_restart and asked.since and not asked.restarted:
                 asked.restarted = True  # what waited was of the subscription before
                 asked.last = asked.since[1]
@@ -112,11 +189,10 @@ class View:
         self.seq = seq
 
     def _no_gap(self, upto: int) -> None:
-        superseded = EventKind.TICK if self.client.is_behind else None
-        hidden = None if self.logs else EventKind.LOG
+        hidden = EXTRAS - self.wants | ({EventKind.TICK} if self.client.is_behind else set())
         for seq in range(self.seq + 1, upto):
             kinds = self.database.kinds_at(self.job_id, self.epoch, seq)
-            self.claim(self.is_lenient or bool(kinds & {superseded, hidden}), f"event {seq} was left out")
+            self.claim(self.is_lenient or bool(kinds & hidden), f"event {seq} was left out")
 
     def snapshot(self, frame: dict[str, Any]) -> None:
         state = tuple(frame[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
@@ -124,6 +200,7 @@ class View:
         asked = self.asked
         self.claim(self.is_live or asked is not None or self.doubtful, "a snapshot without a subscription")
         self._may_see("a snapshot", asked)
+        self._has_lines(frame, asked)
         if self.is_live and self.epoch == frame["epoch"] and not (frame["recovered"] or self.is_lenient):
             self.claim(frame["seq"] >= self.seq, f"back from {self.seq} to {frame['seq']}")
         if frame["recovered"]:
@@ -134,7 +211,7 @@ class View:
             self._unasked(frame)
         if asked is not None:
             self.doubtful |= self.is_live and not frame["recovered"]
-            self.logs = asked.logs
+            self.wants = asked.wants
             self.begin = asked.since[1] if frame["recovered"] and asked.since else frame["seq"]
             self.answered = self.requests.popleft()
         self.is_live, self.is_unsure = True, False
@@ -149,7 +226,7 @@ class View:
         assert asked is not None
         assert since is not None
         self.claim(since[0] == frame["epoch"] and since[1] <= frame["seq"], f"recovered from {since}")
-        hidden = set() if asked.logs else {EventKind.LOG}
+        hidden = EXTRAS - asked.wants
         missing = [seq for seq in range(since[1] + 1, frame["seq"] + 1) if seq not in asked.got]
         missing = [seq for seq in missing if not self.database.kinds_at(self.job_id, since[0], seq) & hidden]
         if self.client.is_behind:
@@ -184,12 +261,12 @@ class View:
         may_be = is_gone or is_anew or is_far or self.doubtful or self.is_lenient
         self.claim(may_be, f"a snapshot instead of events {self.seq + 1}…")
         if self.doubtful and self.answered is not None:
-            self.logs |= self.answered.logs  # it may be the answer to what an unasked frame was taken for
+            self.wants |= self.answered.wants  # it may be the answer to what an unasked frame was taken for
         self.doubtful = False
 
     def error(self, frame: dict[str, Any]) -> None:
         """Note that a subscription was refused, or is over."""
-        asked, user = self.asked, self.client.user
+        asked, user, self.back = self.asked, self.client.user, None
         self.claim(self.may_be_refused, f"an error without a subscription: {frame}")
         if frame["code"] == "job_not_found":
             recent = self._recent(asked)
@@ -221,9 +298,9 @@ class View:
             any(row is not None and world.allows(self.client.user, row) for row in rows), f"{what} behind a closed door"
         )
 
-    def _not_past_an_edit(self, commit: Commit) -> None:
+    def _not_past_an_edit(self, commit: Commit, epoch: str) -> None:
         """Check that nobody gets what an edit hides from them, nor the edit itself: at once, whatever the trouble."""
-        edited_at = self.database.last_edit(self.job_id, self.epoch, commit.seq)
+        edited_at = self.database.last_edit(self.job_id, epoch, commit.seq)
         if edited_at > float("-inf") and self.job_id not in self.database.set_back_jobs:
             rows = self.database.since(self.job_id, edited_at + EPSILON)
             may_see = any(row is not None and self.client.world.allows(self.client.user, row) for row in rows)
@@ -252,7 +329,7 @@ class View:
             return "still watched, though it is gone or forbidden" if self.is_live else ""
         if not self.is_live:
             return "not watched"
-        if (self.epoch, self.shown) != (row.epoch, row.message) or (self.logs and self.seq != row.seq):
+        if (self.epoch, self.shown) != (row.epoch, row.message) or (self.wants == EXTRAS and self.seq != row.seq):
             return f"shows {self.epoch} {self.seq} {self.shown!r}, but it is at {row.epoch} {row.seq} {row.message!r}"
         return ""
 

@@ -40,9 +40,11 @@ class Command(PrintingCommand):
         parser.add_argument("--token", help="admits to a job that is not public (default: the variable PROGRESS_TOKEN)")
         parser.add_argument("--json", action="store_true", help="print each frame as a line of JSON")
         parser.add_argument("--logs", action="store_true", help="show the lines of the job's log as well")
+        parser.add_argument("--output", action="store_true", help="print what the job puts out, as it comes")
 
     def handle(self, **options: Any) -> None:
         """Follow the job; the exit code says how it ended."""
+        self.stdout.ending = ""  # what is written brings its own newlines; output may have none
         display = JsonDisplay(self.stdout) if options["json"] else display_for(self.stdout)
         try:
             code = asyncio.run(
@@ -52,6 +54,7 @@ class Command(PrintingCommand):
                     options["job_id"],
                     token=options["token"] or os.environ.get("PROGRESS_TOKEN"),
                     logs=options["logs"],
+                    output=options["output"],
                 )
             )
         except (WatchError, ValueError) as error:

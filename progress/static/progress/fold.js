@@ -19,7 +19,10 @@ export function fold(jobs, frame) {
     case "progress":
       return advance(jobs, frame);
     case "log":
+    case "output":
       return passOver(jobs, frame);
+    case "backscroll":
+      return begin(jobs, frame);
     case "feed":
       return frame.jobs.reduce(list, jobs);
     default:
@@ -45,11 +48,18 @@ function advance(jobs, frame) {
   return put(jobs, { ...known, ...stateIn(frame) });
 }
 
-/** A log line only moves the position; otherwise it would be replayed after each reconnection. */
+/** A log line or output only moves the position; otherwise it would be replayed after each reconnection. */
 function passOver(jobs, frame) {
   const known = jobs.get(frame.subject);
   if (!known || frame.seq <= known.seq) return jobs;
   return put(jobs, { ...known, seq: frame.seq });
+}
+
+/** What follows is of this stream: of another one, the position says nothing. */
+function begin(jobs, frame) {
+  const known = jobs.get(frame.subject);
+  if (!known || known.epoch === frame.epoch) return jobs;
+  return put(jobs, { ...known, epoch: frame.epoch, seq: 0 });
 }
 
 /** A feed holds states, not events: an entry may be older than the last frame of the job's own subscription. */

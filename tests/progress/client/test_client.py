@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from progress.client import connection as client
 from progress.client.connection import Cursor, backoff_delay, socket_url, watch
 from progress.conf import Conf
-from tests.progress.scripted_server import log, progress, snapshot
+from tests.progress.scripted_server import backscroll, log, output, progress, snapshot
 
 # Backoff
 
@@ -41,12 +41,23 @@ def test_cursor__drops_what_is_known_but_no_snapshot() -> None:
     cursor = Cursor("job-1")
     frames = [snapshot(5), progress(5), log(4), progress(6), log(7), progress(7), snapshot(7, recovered=True)]
     assert [cursor.accept(frame) for frame in frames] == [True, False, False, True, True, False, True]
+    assert [cursor.accept(frame) for frame in (output(7), output(8), output(8))] == [False, True, False]
 
 
 def test_cursor__snapshot_of_another_stream_replaces_it() -> None:
     cursor = Cursor("job-1")
     cursor.accept(snapshot(50))
     assert cursor.accept(snapshot(2, epoch="e2"))
+    assert cursor.since() == {"epoch": "e2", "seq": 2}
+
+
+def test_cursor__lines_of_the_same_stream_come_once_and_of_another_all() -> None:
+    cursor = Cursor("job-1")
+    assert cursor.accept(backscroll())
+    assert cursor.accept(log(3))
+    assert cursor.since() == {"epoch": "e1", "seq": 3}
+    assert [cursor.accept(frame) for frame in (backscroll(), log(3), log(4), snapshot(9))] == [True, False, True, True]
+    assert [cursor.accept(frame) for frame in (backscroll(epoch="e2"), log(2))] == [True, True]
     assert cursor.since() == {"epoch": "e2", "seq": 2}
 
 
@@ -101,7 +112,7 @@ async def test_watch__impossible_port_is_a_value_error() -> None:
 def test_connect__a_proxy_is_for_other_machines_only(url: str, proxy: bool | None, monkeypatch: Any) -> None:
     """``True`` asks the environment for it."""
     monkeypatch.setattr(client, "connect", lambda _, **options: options["proxy"])
-    assert client._connect(url, Cursor("job-1"), None, logs=False) is proxy
+    assert client._connect(url, Cursor("job-1"), None, {}) is proxy
 
 
 # The module

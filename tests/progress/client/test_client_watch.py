@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.progress.client.following import Watcher
-from tests.progress.scripted_server import ScriptedServer, log, progress, snapshot
+from tests.progress.scripted_server import ScriptedServer, log, output, progress, snapshot
 
 
 async def test_watch__ends_with_the_job(server: ScriptedServer, follow: Callable[..., Watcher]) -> None:
@@ -51,6 +51,19 @@ async def test_watch__logs_are_asked_for_by_message(server: ScriptedServer, foll
     first.cut()
     second = await server.connection()
     assert (await second.receive())["since"] == {"epoch": "e1", "seq": 2}
+
+
+async def test_watch__output_is_asked_for_by_message(server: ScriptedServer, follow: Callable[..., Watcher]) -> None:
+    watcher = follow(output=True)
+    first = await server.connection()
+    assert await first.receive() == {"type": "subscribe", "job_id": "job-1", "output": True}
+    await first.send(output(1), snapshot(1), output(2))
+    assert await watcher.seqs(3) == [1, 1, 2]
+    first.cut()
+    second = await server.connection()
+    assert (await second.receive())["since"] == {"epoch": "e1", "seq": 2}
+    await second.send(output(2), output(3), snapshot(3, recovered=True))
+    assert await watcher.seqs(2) == [3, 3]
 
 
 async def test_watch__error_of_another_subject_changes_nothing(

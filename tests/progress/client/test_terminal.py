@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from progress.client.connection import ConnectionState, ServerUnreachable, WatchRefused
-from progress.client.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, amounts, explain, plain, quiet_words
-from tests.progress.scripted_server import log, progress, snapshot
+from progress.client.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, explain
+from progress.client.words import CUT, amounts, plain, plain_output, quiet_words
+from tests.progress.scripted_server import backscroll, log, output, progress, snapshot
 
 
 def bar(*frames: dict[str, Any], state: ConnectionState | None = None, width: int = 120) -> str:
@@ -24,11 +25,11 @@ def bar(*frames: dict[str, Any], state: ConnectionState | None = None, width: in
 
 
 def lines(*frames: dict[str, Any]) -> list[str]:
-    output = io.StringIO()
-    display = LineDisplay(output)
+    stream = io.StringIO()
+    display = LineDisplay(stream)
     for frame in frames:
         display.frame_received(frame)
-    return output.getvalue().splitlines()
+    return stream.getvalue().splitlines()
 
 
 def test_bar__shows_what_is_known() -> None:
@@ -106,6 +107,37 @@ def test_bar__fits_a_narrow_terminal() -> None:
     assert len(bar(snapshot(1, metadata=facts, message="long " * 50), width=60).splitlines()) == 3
 
 
+def test_lines__output_is_as_it_came_and_controls_nothing() -> None:
+    shown = lines(
+        backscroll(cut=["output"]),
+        output(1, "Hel"),
+        output(2, "lo\n\tin"),
+        snapshot(2, "in_progress", progress=None),
+        output(3, "\x1b[2Jwo\r\x9brld", cut=True),
+    )
+    assert shown == ["… earlier output is left out", "Hello", "\tin", "in progress", " [2Jwo  rld", CUT]
+
+
+def test_bar__output_is_printed_by_lines_above_it() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    with BarDisplay(console) as display:
+        for frame in (output(1, "one\ntw"), snapshot(1), output(2, "o\n[b]three\x1b"), output(3, "x" * 2_000)):
+            display.frame_received(frame)
+        display.frame_received(output(4, "end"))
+        with console.capture() as capture:
+            console.print(display.render())
+        assert "end" in capture.get(), "what is not a whole line yet"
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.startswith("one\ntwo\n[b]three \nxxx")
+    assert "\nend\n" in printed
+
+
+def test_plain_output__keeps_lines_and_tabs() -> None:
+    assert (
+        plain_output("a\tb\n" + "".join(map(chr, range(32))) + "\x7f\u202e") == "a\tb\n" + " " * 9 + "\t\n" + " " * 23
+    )
+
+
 def test_lines__one_for_each_change_of_status_or_stage() -> None:
     first, second = {"stage": "one"}, {"stage": "two"}
     shown = lines(
@@ -113,6 +145,8 @@ def test_lines__one_for_each_change_of_status_or_stage() -> None:
         progress(2, metadata=first, message="begins"),
         progress(3, metadata=first, message="goes on"),
         progress(4, metadata=second, progress=50.0),
+        backscroll(),
+        backscroll(cut=["log"]),
         log(5, "a\nb", level="warning"),
         progress(6, "completed", progress=100.0, message="Done", metadata=second),
     )
@@ -120,6 +154,7 @@ def test_lines__one_for_each_change_of_status_or_stage() -> None:
         "queued · 0 %",
         "in progress · 10 % · one · begins",
         "in progress · 50 % · two",
+        "… earlier lines are left out",
         "warning: a b",
         "completed · 100 % · Done",
     ]

@@ -113,10 +113,19 @@ class World:
     def heads(self, job_ids: Any) -> Any:
         return dict.fromkeys(job_ids, Head(self.job.epoch, self.job.seq, self.job.updated_at, None, True, ""))
 
+    def last_events(self, job_id: str, span: Any, kind: str, most: int, characters: int) -> list[Any]:
+        lines = [event for event in self.log if event.kind == kind and span.after < event.seq <= span.upto]
+        lines = [event for event in lines if event.epoch == span.epoch][-most:]
+        return [_stored(event) for event in reversed(lines)]
+
     def events_between(self, spans: Any) -> Any:
         (span,) = spans.values()
         kept = [event for event in self.kept() if event.epoch == span.epoch and span.after < event.seq <= span.upto]
-        return {JOB: [mock.Mock(spec_set=JobEvent, as_event=lambda _, event=event: event) for event in kept]}
+        return {JOB: [_stored(event) for event in kept]}
+
+
+def _stored(event: Event) -> Any:
+    return mock.Mock(spec_set=JobEvent, as_event=lambda _: event)
 
 
 class Counter:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from progress.delivery import chunks as chunks_module
-from progress.delivery.chunks import CHUNK_BYTES, Chunk, chunks, visible
+from progress.delivery.chunks import CHUNK_BYTES, Chunk, chunks, extras, visible
 from progress.protocol.frames import Frame, event_frame
 
 
@@ -27,10 +27,14 @@ def test_chunks__as_large_as_they_may_be_and_no_larger(monkeypatch):
     assert [seqs(chunk.frames) for chunk in chunks(frames)] == [[10, 11], [12, 13], [14]]
 
 
-@pytest.mark.parametrize("logs", [False, True])
-def test_visible__log_lines_only_where_asked_for(logs):
-    frames = [a_frame(1), a_frame(2, "log"), a_frame(3)]
-    assert seqs(visible(frames, logs=logs)) == ([1, 2, 3] if logs else [1, 3])
+@pytest.mark.parametrize(
+    ("wants", "seen"),
+    [((), [1, 3]), (("log",), [1, 2, 3]), (("output",), [1, 3, 4]), (("log", "output"), [1, 2, 3, 4])],
+)
+def test_visible__extras_only_where_asked_for(wants, seen):
+    frames = [a_frame(1), a_frame(2, "log"), a_frame(3), a_frame(4, "output")]
+    assert seqs(visible(frames, wants)) == seen
+    assert seqs(extras(frames, wants)) == [seq for seq in seen if seq in (2, 4)]
 
 
 @given(st.lists(st.integers(0, 2 * CHUNK_BYTES), max_size=20))

@@ -42,7 +42,7 @@ async def test_edit__ends_who_may_no_longer_see_and_nobody_else(no_sweep):
         await owner.until_seq(6)
         await with_logs.until_seq(7)
     assert seqs(owner) == [4, 5, 6]
-    assert seqs(with_logs) == [4, 5, 6, 7]
+    assert [frame.get("seq") for frame in with_logs.frames] == [None, 4, 5, 6, 7]
     assert [(frame["type"], frame.get("seq", frame.get("code"))) for frame in stranger.frames] == [
         ("snapshot", 4),
         ("error", "job_not_found"),

@@ -30,7 +30,7 @@ from progress.protocol.position import Position
 from tests.progress.delivery.interleaving_world import JOB, Counter, World
 from tests.progress.watching import Watcher
 
-SELECTORS = "get_jobs", "heads", "events_between"
+SELECTORS = "get_jobs", "heads", "events_between", "last_events"
 WAIT_SECONDS = 3.0  # for what must come by itself
 
 
@@ -43,15 +43,28 @@ class Client:
         self.seq = 0
         self.shown: Any = None
         self.is_answered = False
+        self.is_reading_back = False
+        self.lines: list[tuple[str, int]] = []
 
     def fold(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "snapshot":
             self._snapshot(frame)
             return
+        if frame["type"] == "backscroll":
+            assert self.logs
+            assert "cut" not in frame
+            self.is_reading_back = True
+            if frame["epoch"] != self.epoch:
+                self.epoch, self.seq = frame["epoch"], 0
+            return
         assert frame["seq"] > self.seq, "in order, and none twice"
-        if self.logs:
+        if self.is_reading_back:
+            assert frame["type"] == "log"
+        elif self.logs:
             assert frame["seq"] == self.seq + 1, "with log lines, every one"
         self.seq = frame["seq"]
+        if frame["type"] == "log":
+            self.lines.append((self.epoch, self.seq))
         if frame["type"] == "progress":
             self.shown = frame["message"]
 
@@ -61,9 +74,11 @@ class Client:
             assert frame["epoch"] == self.epoch
             assert frame["message"] == self.shown, "the events and the snapshot agree"
             assert frame["seq"] == self.seq if self.logs else frame["seq"] >= self.seq
-        elif frame["epoch"] == self.epoch and self.is_answered:
-            assert frame["seq"] > self.seq, "an unasked snapshot goes on from where the client is"
-        self.is_answered = True
+        else:
+            assert self.is_reading_back == self.logs, "the log lines come first"
+            if frame["epoch"] == self.epoch and self.is_answered and not self.logs:
+                assert frame["seq"] > self.seq, "an unasked snapshot goes on from where the client is"
+        self.is_answered, self.is_reading_back = True, False
         self.epoch, self.seq, self.shown = frame["epoch"], frame["seq"], frame["message"]
 
 
@@ -126,7 +141,7 @@ async def subscribe(hub: Hub, watcher: Watcher, client: Client, since: Position 
         except Refused as refused:
             if refused.close is not CloseCode.RESYNC:
                 raise
-            reached = copy.copy(client)
+            reached = copy.deepcopy(client)
             for frame in watcher.frames:
                 reached.fold(frame)
             since = Position(reached.epoch, reached.seq)
@@ -157,6 +172,9 @@ def check(world: World, client: Client, watcher: Watcher, since: Position | None
     assert client.shown == world.job.message
     if client.logs:
         assert client.seq == world.job.seq
+        begin = since.seq if since is not None and since.epoch == world.job.epoch else 0
+        wanted = [event.seq for event in world.log if event.kind is EventKind.LOG and event.seq > begin]
+        assert [seq for epoch, seq in client.lines if epoch == world.job.epoch] == wanted
     if world.is_whole:
         check_has_all(world, client, watcher, since)
 
@@ -168,7 +186,8 @@ def check_has_all(world: World, client: Client, watcher: Watcher, since: Positio
         begins.append(since.seq)
     (begin,) = begins
     wanted = [event.seq for event in world.log[begin:] if client.logs or event.kind is not EventKind.LOG]
-    assert [frame["seq"] for frame in watcher.frames if frame["type"] in ("progress", "log")] == wanted
+    shown = [frame["seq"] for frame in watcher.frames if frame["type"] in ("progress", "log")]
+    assert [seq for seq in shown if seq > begin] == wanted
 
 
 def a_position(world: World, client: Client) -> Position:

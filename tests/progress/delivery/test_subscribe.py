@@ -27,10 +27,7 @@ async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sw
     async with watchers() as [watcher]:
         await watch(watcher, since)
         watched = hubs.current().jobs[JOB]
-        answers = []
-        for logs in (False, False, True):
-            missed = await watched.missed_since(since)
-            answers.append(watched._answer(missed, logs=logs, with_snapshot=True))
+        answers = [watched._answer(await watched.missed_since(since), frozenset()) for _ in range(2)]
         assert answers[0] is answers[1]
 
 
@@ -178,12 +175,11 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
         await watch(watcher, Position(job.job.epoch, 2))
         watched = hubs.current().jobs[JOB]
         events = await watched.missed_since(Position(job.job.epoch, 2))
+        snapshot = watched._window.snapshot(recovered=True)
         with watched.subscribing():
-            for missed, with_snapshot in ((events, False), (events[:1], True), (events, False)):
-                answer = watched._answer(missed, logs=False, with_snapshot=with_snapshot)
-                frames = [frame for chunk in answer for frame in chunk.frames]
-                assert [frame.seq for frame in frames] == [3, 4]
-                assert ('"snapshot"' in frames[-1].text) is with_snapshot
+            for wanted in (events, [events[0], snapshot], events):
+                answer = watched._answer(wanted, frozenset())
+                assert [frame for chunk in answer for frame in chunk.frames] == wanted
 
 
 async def test_answer__with_log_lines_is_none_without(no_sweep):

@@ -34,7 +34,7 @@ def test_offer__tells_next_from_known_and_missing():
 
 def test_append__refuses_what_is_not_the_next():
     with pytest.raises(AssertionError):
-        a_window(5).append(a_frame(7), is_log=False)
+        a_window(5).append(a_frame(7))
 
 
 def test_after__nothing_is_missing_at_the_position():
@@ -47,8 +47,8 @@ def test_after__a_position_ahead_can_not_be_replayed():
 
 def test_snapshot__shows_the_last_progress_at_the_position_of_the_last_log_line():
     window = a_window(5)
-    window.append(a_frame(6), is_log=False)
-    window.append(a_frame(7, "log"), is_log=True)
+    window.append(a_frame(6))
+    window.append(a_frame(7, "log"))
     shown = json.loads(window.snapshot(recovered=True).text)
     assert (shown["message"], shown["seq"], shown["recovered"], shown["type"]) == ("at 6", 7, True, "snapshot")
 
@@ -58,7 +58,7 @@ def test_snapshot__is_made_once_for_all():
     assert window.snapshot(recovered=False) is window.snapshot(recovered=False)
     assert window.snapshot(recovered=False) is not window.snapshot(recovered=True)
     before = window.snapshot(recovered=False)
-    window.append(a_frame(6), is_log=False)
+    window.append(a_frame(6))
     assert window.snapshot(recovered=False) is not before
 
 
@@ -76,7 +76,7 @@ def test_window__replays_exactly_what_a_list_would(start, most, size, kinds):
         for seq, kind in enumerate(kinds, start + 1):
             frame = a_frame(seq, kind)
             assert window.verdict(frame.seq) is Verdict.FRESH
-            window.append(frame, is_log=kind == "log")
+            window.append(frame)
             log.append(frame)
             last_shown = last_shown if kind == "log" else f"at {frame.seq}"
     end = start + len(kinds)
@@ -116,7 +116,7 @@ def test_is_whole__nothing_is_all_of_nothing():
 def test_fill__keeps_only_an_unbroken_run_up_to_what_is_here(position, most, live, present):
     window = a_window(position, most)
     for seq in range(position + 1, position + live + 1):
-        window.append(a_frame(seq), is_log=False)
+        window.append(a_frame(seq))
     window.fill([a_frame(seq) for seq in sorted(present)])
     run = list(range(position + live, position, -1))[:most]
     while len(run) < most and (seq := position + live - len(run)) in present and live <= most:
@@ -131,7 +131,7 @@ def test_fill__no_more_than_there_is_room_for(monkeypatch):
     monkeypatch.setattr(window_module, "WINDOW_BYTES", len(frames[1].payload) + len(frames[2].payload))
     window.fill(frames)
     assert list(window.events) == frames[1:]
-    window.append(a_frame(4), is_log=False)
+    window.append(a_frame(4))
     assert [frame.seq for frame in window.events] == [3, 4], "what is older gives way"
 
 
@@ -140,14 +140,14 @@ def test_window__holds_as_many_bytes_as_it_may_and_no_more(monkeypatch):
     monkeypatch.setattr(window_module, "WINDOW_BYTES", 3 * size)
     window = a_window(10, most=100)
     for seq in range(11, 14):
-        window.append(a_frame(seq), is_log=False)
+        window.append(a_frame(seq))
     assert window.begin == 10
-    window.append(a_frame(14), is_log=False)
+    window.append(a_frame(14))
     assert window.begin == 11
     monkeypatch.setattr(window_module, "WINDOW_BYTES", 4 * size - 1)
     window = a_window(10, most=100)
     for seq in range(11, 15):
-        window.append(a_frame(seq), is_log=False)
+        window.append(a_frame(seq))
     assert window.begin == 11
     window = a_window(13, most=100)
     window.fill([a_frame(seq) for seq in range(10, 14)])

@@ -31,6 +31,11 @@ from progress.protocol.position import Position
         ({"type": "subscribe", "job_id": "a"}, Subscribe("a")),
         ({"type": "subscribe", "job_id": "a", "since": None}, Subscribe("a")),
         ({"type": "subscribe", "job_id": "a", "logs": True}, Subscribe("a", logs=True)),
+        ({"type": "subscribe", "job_id": "a", "output": True}, Subscribe("a", output=True)),
+        (
+            {"type": "subscribe", "jobs": [{"job_id": "a"}, {"job_id": "b"}], "output": True},
+            SubscribeMany((Subscribe("a", output=True), Subscribe("b", output=True))),
+        ),
         ({"type": "subscribe", "job_id": "a", "since": {"epoch": "e", "seq": 0}}, Subscribe("a", Position("e", 0))),
         (
             {"type": "subscribe", "job_id": "a", "since": {"epoch": "e", "seq": 2**63 - 1}},
@@ -188,7 +193,8 @@ def test_parse__wrong_position(since):
 
 @pytest.mark.parametrize("logs", [None, 0, 1, "true", [], {}], ids=repr)
 def test_parse__wrong_logs(logs):
-    refuses(json.dumps({"type": "subscribe", "job_id": "a", "logs": logs}))
+    for name in "logs", "output":
+        refuses(json.dumps({"type": "subscribe", "job_id": "a", name: logs}))
 
 
 @pytest.mark.parametrize("kind", ["subscribe", "unsubscribe"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.states import EventKind
+from jobs.states import EXTRAS, EventKind
 from progress.protocol.commands import (
     invalid,
 )
@@ -55,10 +55,18 @@ def test_event_text__keeps_what_users_write():
     assert json.loads(event_text(event(message=words)))["message"] == words
 
 
-def test_event_frame__is_a_tick_only_for_ticks_and_shows_the_job_except_for_log_lines():
+def test_event_text__output_says_where_it_is_cut():
+    whole = event(EventKind.OUTPUT)
+    assert "cut" not in json.loads(event_text(whole))
+    cut = event(EventKind.OUTPUT, metadata={**whole.metadata, "cut": True})
+    assert json.loads(event_text(cut)) == {**json.loads(event_text(whole)), "cut": True}
+
+
+def test_event_frame__is_a_tick_only_for_ticks_and_shows_the_job_except_for_extras():
     frames = {kind: event_frame("job-1", 1, kind, "{}") for kind in EventKind}
     assert {kind for kind, frame in frames.items() if frame.is_tick} == {EventKind.TICK}
-    assert {kind for kind, frame in frames.items() if not frame.state_of} == {EventKind.LOG}
+    assert {kind for kind, frame in frames.items() if not frame.state_of} == EXTRAS
+    assert {kind for kind, frame in frames.items() if frame.extra} == EXTRAS
 
 
 def test_encode__refuses_what_is_not_json():

@@ -187,7 +187,7 @@ async def test_progress__what_users_write_passes_unchanged():
         await job.amark_started(WORDS)
         assert (await socket.next())["message"] == WORDS
         await socket.send_json_to({"type": "subscribe", "job_id": "job-1", "logs": True})
-        assert (await socket.next())["message"] == WORDS
+        assert (await socket.until("snapshot"))["message"] == WORDS
         await job.alog(WORDS)
         assert (await socket.next())["text"] == WORDS
 

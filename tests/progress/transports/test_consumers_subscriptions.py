@@ -38,7 +38,8 @@ async def test_subscribe__again_replaces():
     job = await a_job()
     async with watching("/progress/ws/job-1") as socket:
         await socket.next()
-        assert (await socket.ask(type="subscribe", job_id="job-1", logs=True))["type"] == "snapshot"
+        assert (await socket.ask(type="subscribe", job_id="job-1", logs=True))["type"] == "backscroll"
+        assert (await socket.next())["type"] == "snapshot"
         await job.alog("one")
         assert (await socket.next())["text"] == "one"
         assert (await socket.ask(type="subscribe", job_id="job-1"))["type"] == "snapshot"
@@ -105,13 +106,31 @@ async def test_subscribe_many__are_read_at_the_same_time(monkeypatch):
     assert asked == [["job-0", "job-1", "job-2"]]
 
 
+async def test_output__only_where_asked_for():
+    job = await a_job()
+    await job.aoutput("so far")
+    async with watching("/progress/ws/job-1") as plain, watching() as full:
+        await plain.next()
+        await full.send_json_to({"type": "subscribe", "jobs": [{"job_id": "job-1"}], "output": True})
+        assert [(each["type"], each.get("text")) for each in await full.so_far()][:2] == [
+            ("backscroll", None),
+            ("output", "so far"),
+        ]
+        await job.aoutput("and on", name="answer")
+        await job.alog("not this")
+        await job.amark_started()
+        frame = await full.next()
+        assert (await plain.next())["seq"] == (await full.next())["seq"] == 5
+    assert (frame["type"], frame["seq"], frame["name"], frame["text"]) == ("output", 3, "answer", "and on")
+
+
 @pytest.mark.parametrize("logs", [False, True])
 async def test_subscribe_many__logs_are_for_all_or_none(logs):
     jobs = [await a_job(), await a_job("job-2")]
     async with watching() as socket:
         wanted = [{"job_id": "job-1"}, {"job_id": "job-2"}]
         await socket.send_json_to({"type": "subscribe", "jobs": wanted, "logs": logs})
-        assert len(await socket.so_far()) == 2
+        assert len(await socket.so_far()) == (4 if logs else 2)
         for each in jobs:
             await each.alog("a line")
             await each.amark_started()
@@ -159,6 +178,7 @@ async def test_logs__only_where_asked_for():
     async with watching("/progress/ws/job-1") as plain, watching() as full:
         await plain.next()
         await full.ask(type="subscribe", job_id="job-1", logs=True)
+        await full.until("snapshot")
         await job.alog("3 rows skipped", level="warning")
         await job.amark_started()
         line = await full.next()

@@ -1,0 +1,411 @@
+"""What a client gets of a log that it has not followed: its last lines, in order, then whatever comes."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from jobs import selectors
+from jobs.access import AccessPolicy
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import JobEvent, ProcessingJob
+from progress.delivery import backscroll, hubs, reads
+from progress.protocol.exceptions import Refused
+from progress.protocol.position import Position
+from tests.jobs.bad_rows import UNREADABLE
+from tests.progress.delivery.test_replay import slow_watcher
+from tests.progress.hubs import JOB, a_job, swept, watch
+from tests.progress.watching import Watcher, eventually, run, watchers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _add(kinds: str, text: str) -> None:
+    """Add events: a line for each ``l``, a tick for each ``t``."""
+    job = ProcessingJob.objects.get(pk=JOB)
+    common: dict[str, Any] = {"job": job, "status": job.status, "progress": 1.0, "timestamp": timezone.now()}
+    JobEvent.objects.bulk_create(
+        JobEvent(seq=seq, kind="log", message=f"{text}{seq}", metadata={"level": "info"}, **common)
+        if kind == "l"
+        else JobEvent(seq=seq, kind="tick", **common)
+        for seq, kind in enumerate(kinds, job.seq + 1)
+    )
+    ProcessingJob.objects.filter(pk=JOB).update(seq=job.seq + len(kinds))
+
+
+add = run(_add)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> Iterator[list[Any]]:
+    """Which spans lines are read of."""
+    made: list[Any] = []
+    last_events = selectors.last_events
+
+    def noted(job_id: str, span: Any, *args: Any) -> Any:
+        made.append(span[1:])
+        return last_events(job_id, span, *args)
+
+    monkeypatch.setattr(selectors, "last_events", noted)
+    return made
+
+
+def got(watcher: Watcher) -> list[Any]:
+    """Return what came: of lines and states the position, of the rest the type."""
+    return [frame["seq"] if frame["type"] in ("log", "progress") else frame["type"] for frame in watcher.frames]
+
+
+async def test_lines_before__in_order_then_the_snapshot_then_what_comes(no_sweep):
+    job = await a_job()
+    await add("ltltl", "line ")
+    async with watchers() as [watcher]:
+        await watch(watcher, logs=True)
+        await ProcessingJobLifecycle(JOB).alog("new")
+        await watcher.until_seq(7)
+    assert got(watcher) == ["backscroll", 2, 4, 6, "snapshot", 7]
+    assert watcher.frames[0] == {"type": "backscroll", "subject": JOB, "epoch": job.job.epoch}
+    assert [frame["text"] for frame in watcher.frames if frame["type"] == "log"] == [
+        "line 2",
+        "line 4",
+        "line 6",
+        "new",
+    ]
+    assert (watcher.frames[4]["seq"], watcher.frames[4]["recovered"]) == (6, False)
+
+
+async def test_lines_before__the_last_ones_and_that_there_were_others(monkeypatch):
+    monkeypatch.setitem(backscroll.MOST_EVENTS, "log", 3)
+    await a_job()
+    async with watchers(2) as [all_of_them, some]:
+        await add("lll", "")
+        await watch(all_of_them, logs=True)
+        await add("tltt", "")
+        await watch(some, logs=True)
+    assert got(all_of_them)[:5] == ["backscroll", 2, 3, 4, "snapshot"]
+    assert "cut" not in all_of_them.frames[0]
+    assert got(some) == ["backscroll", 3, 4, 6, "snapshot"]
+    assert some.frames[0]["cut"] == ["log"]
+
+
+async def test_lines_before__no_more_bytes_than_may_be():
+    await a_job()
+    await add("l" * 300, "€" * 2_000)
+    async with watchers() as [watcher]:
+        await watch(watcher, logs=True)
+    lines = got(watcher)[1:-1]
+    assert lines == list(range(302 - len(lines), 302))
+    assert 150 < len(lines) < backscroll.MOST_BYTES["log"] / 6_000
+    assert watcher.frames[0]["cut"] == ["log"]
+
+
+async def test_lines_before__none_for_who_does_not_want_them(asked):
+    await a_job()
+    await add("lll", "")
+    async with watchers() as [watcher]:
+        await watch(watcher)
+    assert got(watcher) == ["snapshot"]
+    assert asked == []
+
+
+async def test_lines_before__a_replay_has_them_and_they_come_once(asked):
+    job = await a_job()
+    await add("ltl", "")
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 2), logs=True)
+    assert got(watcher) == [3, 4, "snapshot"]
+    assert asked == []
+
+
+async def test_lines_before__from_a_position_that_is_not_kept_only_those_after_it(asked):
+    """What was trimmed are ticks."""
+    job = await a_job()
+    await add("ltltlt", "")
+    await run(ProcessingJob.objects.update)(floor=6)
+    await run(JobEvent.objects.filter(kind="tick").delete)()
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 2), logs=True)
+    assert got(watcher) == ["backscroll", 4, 6, "snapshot"]
+    assert watcher.frames[-1]["recovered"] is False
+    assert asked == [(2, 7)]
+
+
+@pytest.mark.parametrize("since", [Position("another", 5), Position("", 10**9)])
+async def test_lines_before__from_a_position_that_never_was_all(since):
+    job = await a_job()
+    await add("lll", "")
+    async with watchers() as [watcher]:
+        await watch(watcher, since._replace(epoch=since.epoch or job.job.epoch), logs=True)
+    assert got(watcher) == ["backscroll", 2, 3, 4, "snapshot"]
+
+
+async def test_lines_before__are_read_once_for_all_who_come_together(asked):
+    await a_job()
+    await add("l" * 50, "")
+    async with watchers(20) as all_of_them:
+        await asyncio.gather(*(watch(each, logs=True) for each in all_of_them))
+    assert all(got(each) == ["backscroll", *range(2, 52), "snapshot"] for each in all_of_them)
+    assert asked == [(0, 51)]
+
+
+@pytest.mark.parametrize("ring", [256, 1])
+async def test_lines_before__whatever_is_written_meanwhile_comes_once(ring, monkeypatch, settings):
+    settings.PROGRESS_RING_EVENTS = ring
+    job = await a_job()
+    await add("lt", "")
+    job = ProcessingJobLifecycle(JOB)
+    await job.amark_started()
+    in_thread = reads.in_thread
+
+    async def overtaken(function: Any, *args: Any) -> Any:
+        answer = await in_thread(function, *args)
+        if function is backscroll._frames:
+            for step in range(4):
+                await job.amark_progress(step)
+                await job.alog("meanwhile")
+            await swept()
+        return answer
+
+    monkeypatch.setattr(reads, "in_thread", overtaken)
+    async with watchers(2) as [present, comes]:
+        await watch(present)
+        await watch(comes, logs=True)
+    assert got(comes) == ["backscroll", 2, 6, 8, 10, 12, "snapshot"]
+    assert comes.frames[-1]["seq"] == 12
+
+
+async def test_lines_before__many_go_at_the_sockets_speed(settings):
+    settings.PROGRESS_OUTBOX_BYTES = 100_000
+    await a_job()
+    await add("l" * 500, "m" * 1_000)
+    async with slow_watcher() as watcher:
+        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
+        written = 0
+        while not coming.done():
+            await eventually(lambda: len(watcher.chunks) > written or coming.done())  # noqa: B023
+            written = len(watcher.chunks)
+            watcher.empty(room=1)
+        await coming
+        assert watcher.codes == []
+        assert watcher.count('"type":"log"') == 500
+        assert watcher.count('"type":"snapshot"') == 1
+
+
+async def test_lines_before__of_many_jobs_are_read_one_after_the_other_as_the_socket_takes_them(asked):
+    """However many a client asks for at once, the lines of one fill the memory."""
+    await a_job()
+    await add("l" * 100, "m" * 1_000)
+    for number in range(5):
+        await (await ProcessingJobLifecycle.acreate(f"other-{number}", public=True)).alog("a line")
+    async with slow_watcher() as watcher:
+        others = [watch(watcher, job_id=f"other-{number}", logs=True) for number in range(5)]  # type: ignore[arg-type]
+        coming = asyncio.gather(watch(watcher, logs=True), *others)  # type: ignore[arg-type]
+        await eventually(lambda: watcher.chunks)
+        await asyncio.sleep(0.05)
+        assert len(asked) == 1
+        while not coming.done():
+            watcher.empty(room=1)
+            await asyncio.sleep(0.001)
+        await coming
+        assert len(asked) == 6
+        assert watcher.count('"type":"log"') == 105
+        assert watcher.count('"type":"snapshot"') == 6
+        assert not watcher.connection.turn.locked()
+
+
+async def test_lines_before__who_leaves_in_their_midst_has_no_turn_any_more():
+    await a_job()
+    await add("l" * 100, "m" * 1_000)
+    async with slow_watcher() as watcher:
+        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
+        await eventually(lambda: watcher.chunks)
+        assert watcher.connection.turn.locked()
+        hubs.current().leave(watcher.connection)
+        await coming
+        assert not watcher.connection.turn.locked()
+
+
+async def test_lines_before__access_that_ends_meanwhile_ends_them(settings, monkeypatch):
+    settings.PROGRESS_ACCESS_SECONDS = 0.02
+    await a_job()
+    await add("l" * 500, "m" * 1_000)
+    async with slow_watcher() as watcher:
+        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
+        await eventually(lambda: watcher.chunks)
+        monkeypatch.setattr(AccessPolicy, "may_view", lambda *_: False)
+        await asyncio.sleep(0.03)
+        while not coming.done():
+            watcher.empty(room=1)
+            await asyncio.sleep(0.001)
+        with pytest.raises(Refused, match="Job not found"):
+            await coming
+        assert watcher.count('"type":"log"') < 500
+
+
+async def test_lines_before__of_a_job_that_may_not_be_seen_nobody_reads(asked):
+    await ProcessingJobLifecycle.acreate(JOB)
+    await add("lll", "")
+    async with watchers() as [watcher]:
+        with pytest.raises(Refused, match="Job not found"):
+            await watch(watcher, logs=True)
+        assert got(watcher) == []
+    assert asked == []
+
+
+async def test_lines__of_whom_is_brought_to_a_snapshot_are_all_there(unheard, no_sweep, settings):
+    """Too much was missed to be read event by event."""
+    settings.PROGRESS_REPLAY_EVENTS = 3
+    job = await a_job()
+    async with watchers(2) as [with_lines, plain]:
+        await watch(with_lines, logs=True)
+        await watch(plain)
+        await job.alog("two")
+        await swept()
+        await add("tltltltl", "")
+        await swept()
+        await with_lines.until(lambda frames: frames[-1]["type"] == "snapshot" and frames[-1]["seq"] == 10)
+        await ProcessingJobLifecycle(JOB).alog("last")
+        await swept()
+    assert got(with_lines) == ["backscroll", "snapshot", 2, "backscroll", 4, 6, 8, 10, "snapshot", 11]
+    assert got(plain) == ["snapshot", "snapshot"]
+
+
+async def test_lines__of_a_job_that_is_begun_anew(unheard, no_sweep):
+    job = await a_job()
+    await job.alog("old")
+    async with watchers() as [watcher]:
+        await watch(watcher, logs=True)
+        await run(ProcessingJob.objects.filter(pk=JOB).delete)()
+        job = await a_job()
+        await job.alog("new")
+        await swept()
+        await watcher.until(lambda frames: frames[-1].get("epoch") == job.job.epoch and len(frames) == 6)
+    assert got(watcher) == ["backscroll", 2, "snapshot", "backscroll", 2, "snapshot"]
+    assert watcher.frames[3]["epoch"] == watcher.frames[5]["epoch"] == job.job.epoch
+
+
+async def test_lines__asked_for_again_where_the_subscription_before_had_none(no_sweep):
+    job = await a_job()
+    await add("ltl", "")
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await watch(watcher, logs=True)
+        await watch(watcher, Position(job.job.epoch, 4), logs=True)
+    assert got(watcher) == ["snapshot", "backscroll", 2, 4, "snapshot", "snapshot"]
+    assert watcher.frames[-1]["recovered"] is True
+
+
+async def test_lines_before__one_that_cannot_be_shown_harms_no_other():
+    await a_job()
+    await add("lll", "")
+    await run(JobEvent.objects.filter(seq=3).update)(progress=500)
+    async with watchers() as [watcher]:
+        await watch(watcher, logs=True)
+    assert got(watcher) == ["backscroll", 2, 4, "snapshot"]
+
+
+def _make_unreadable(seq: int) -> None:
+    (bad,) = UNREADABLE.values()
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {JobEvent._meta.db_table} SET metadata = %s WHERE seq = %s", [bad["metadata"], seq])
+
+
+async def test_lines_before__a_row_that_cannot_be_read_is_unavailable():
+    await a_job()
+    await add("lll", "")
+    await run(_make_unreadable)(3)
+    async with watchers() as [watcher]:
+        with pytest.raises(Refused, match="can't be read now"):
+            await watch(watcher, logs=True)
+        assert hubs.current().jobs == {}
+
+
+async def test_output_before__beside_lines_in_the_order_in_which_it_was_written(no_sweep):
+    job = await a_job()
+    for number in range(3):
+        await job.aoutput(f"{number}", name="answer")
+        await job.alog("a line")
+    async with watchers(4) as [both, lines, output, plain]:
+        await watch(both, logs=True, output=True)
+        await watch(lines, logs=True)
+        await watch(output, output=True)
+        await watch(plain)
+        await job.aoutput("live")
+        await job.alog("live")
+        await job.amark_started()
+        for each in (both, lines, output, plain):
+            await each.until_seq(10)
+
+    def seen(watcher: Watcher) -> list[Any]:
+        return [frame["seq"] if "seq" in frame and frame["type"] != "snapshot" else 0 for frame in watcher.frames]
+
+    assert seen(both) == [0, 2, 3, 4, 5, 6, 7, 0, 8, 9, 10]
+    assert seen(lines) == [0, 3, 5, 7, 0, 9, 10]
+    assert seen(output) == [0, 2, 4, 6, 0, 8, 10]
+    assert seen(plain) == [0, 10]
+    chunk = output.frames[2]
+    assert {**chunk, "timestamp": ""} == {
+        "type": "output",
+        "subject": JOB,
+        "seq": 4,
+        "timestamp": "",
+        "name": "answer",
+        "offset": 1,
+        "text": "1",
+    }
+
+
+async def test_output_before__the_last_part_on_a_chunks_boundary_and_that_there_was_more(monkeypatch):
+    monkeypatch.setitem(backscroll.MOST_BYTES, "output", 2_000)
+    job = await a_job()
+    for number in range(20):
+        await job.aoutput(str(number % 10) * 100)
+    async with watchers() as [watcher]:
+        await watch(watcher, output=True, logs=True)
+    begun, *chunks, snapshot = watcher.frames
+    assert begun["cut"] == ["output"]
+    assert [chunk["seq"] for chunk in chunks] == list(range(22 - len(chunks), 22))
+    assert 5 < len(chunks) < 20
+    assert chunks[0]["offset"] == 100 * (20 - len(chunks)), "so much is left out"
+    assert snapshot["seq"] == 21
+
+
+async def test_output_before__as_much_as_may_be_and_no_more():
+    job = await a_job()
+    for _ in range(70):
+        await job.aoutput("x" * 65_536)
+    async with watchers() as [watcher]:
+        await watch(watcher, output=True)
+    chunks = [frame for frame in watcher.frames if frame["type"] == "output"]
+    assert len(chunks) == 63
+    assert watcher.frames[0]["cut"] == ["output"]
+
+
+async def test_output__after_a_lost_connection_is_whole():
+    job = await a_job()
+    for number in range(5):
+        await job.aoutput(str(number))
+    async with watchers() as [watcher]:
+        await watch(watcher, Position(job.job.epoch, 3), output=True)
+    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
+        *(("output", seq) for seq in (4, 5, 6)),
+        ("snapshot", 6),
+    ]
+    assert watcher.frames[-1]["recovered"] is True
+
+
+async def test_output__to_who_is_slow_is_never_superseded(no_sweep):
+    job = await a_job(ticks=1)
+    async with slow_watcher() as watcher:
+        watcher.empty(room=2)
+        await watch(watcher, output=True)  # type: ignore[arg-type]
+        for number in range(5):
+            await job.amark_progress(number)
+            await job.aoutput("part")
+        while watcher.count('"type":"output"') < 5:
+            watcher.empty(room=1)
+            await asyncio.sleep(0.001)
+        assert watcher.codes == []
+        assert watcher.count('"type":"progress"') < 5
