@@ -30,6 +30,7 @@ CLAIMS = (
     "undisturbed",
     "cancelling",
     "many_reporters",
+    "live_text",
     "pruning",
     "small_log",
     "feed_storm",

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Entry = tuple[str, dict[str, Any]]  # a method of the lifecycle, and its arguments
 
-MAX_WAITING = 4 * 1024 * 1024  # characters of stages and log lines that wait; what comes then is left out
+MAX_WAITING = 16 * 1024 * 1024  # characters of stages and log lines that wait; what comes then is left out
 GATHER_SECONDS = 0.1  # after the first of some log lines, so that they are written together
 ENTRY_SIZE = 200  # characters that an entry counts for besides its text
 
