@@ -1,6 +1,7 @@
-"""What a worker's author imports: wrap an iterable in `track`, or count inside a `Reporter`'s ``with`` block.
+"""What a worker's author imports: a `Job`, whose `track` wraps an iterable, and whose `report` is a ``with`` block.
 
-with Reporter("job-123", total=len(files), unit="files") as report:
+job = Job.create("job-123")
+with job.report(total=len(files), unit="files") as report:
     for file in files:
         convert(file)
         report.advance()
@@ -13,7 +14,9 @@ Neither a wrong argument nor a database that does not answer fails the work. `jo
 strict and raises both.
 """
 
-from .reporter import Reporter
-from .tracking import track
+from .decorator import reported
+from .job import Job
+from .reporter import Reporter, current_reporter
+from .tracking import atrack, track
 
-__all__ = ["Reporter", "track"]
+__all__ = ["Job", "Reporter", "atrack", "current_reporter", "reported", "track"]

@@ -32,6 +32,8 @@ FILES = (
     "retention/test_compaction",
     "retention/test_migration",
     "retention/test_trimming",
+    "reporting/test_asynchronous",
+    "reporting/test_blocks",
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",
     "reporting/test_tracking",
