@@ -2,7 +2,7 @@
 
 import weakref
 from contextvars import ContextVar
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class HasEnd(Protocol):
@@ -44,3 +44,6 @@ class Blocks(Generic[B]):
     def _open(self) -> list[B]:
         blocks = [entered() for entered in self._entered.get()]
         return [block for block in blocks if block is not None and block.is_open]
+
+
+reporters: Blocks[Any] = Blocks("jobs_reporters")  # of `reporter`, which needs the models, as this module does not

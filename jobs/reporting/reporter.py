@@ -18,7 +18,7 @@ from ..lifecycle import ProcessingJobLifecycle
 from ..models import ProcessingJob
 from ..states import TERMINAL, Status
 from .asynchronous import AsyncBlock
-from .blocks import Blocks
+from .blocks import reporters
 from .endings import bad_end, good_end, is_good
 from .notes import Entry
 from .output import Output
@@ -105,11 +105,11 @@ class Reporter(AsyncBlock):
 
     def _enter(self) -> None:
         self.is_open, self._process = True, os.getpid()
-        _blocks.enter(self)
+        reporters.enter(self)
 
     def _leave(self) -> None:
         self.is_open = False
-        _blocks.leave(self)
+        reporters.leave(self)
 
     def _begin_run(self) -> None:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
@@ -263,6 +263,16 @@ class Reporter(AsyncBlock):
         """
         return Output(self._notes, validation.stream_name(name), self._run.pause)
 
+    def note(self, *, current: float, total: float | None, message: str | None) -> None:
+        """Do what `report` does, without raising anything: what is reported next does that."""
+        if self.is_open:
+            self._notes.say(current=current, total=total, message=message)
+
+    def note_line(self, text: str, level: str) -> None:
+        """Do what `log` does, without raising anything; what is logged by writing the notes is left out."""
+        if self.is_open and not (self._thread.is_this or self._run.is_written_here):
+            self._notes.log(text, level)
+
     @property
     def cancel_requested(self) -> bool:
         """Whether the next report will raise `JobCancelled`."""
@@ -287,17 +297,6 @@ class Reporter(AsyncBlock):
             return self.lifecycle.job.status in TERMINAL
         except (Error, JobError):
             return False
-
-
-_blocks: Blocks[Reporter] = Blocks("jobs_reporters")
-
-
-def current_reporter() -> Reporter | None:
-    """Return the reporter in whose block this code is called, of several the inner one.
-
-    A thread that is started in a block is not in it, unless it gets a copy of the context, as by `asyncio.to_thread`.
-    """
-    return _blocks.innermost
 
 
 def _nothing() -> None:

@@ -34,6 +34,8 @@ FILES = (
     "retention/test_trimming",
     "reporting/test_asynchronous",
     "reporting/test_blocks",
+    "reporting/test_decorator",
+    "reporting/test_logs",
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",
     "reporting/test_tracking",
