@@ -215,7 +215,7 @@ class Run:
 
     def note_end(self, end: Entry) -> None:
         """Have the report thread write the run's end."""
-        self.notes.add(*end)
+        self.notes.add_last(*end)
         self._give_up_at = time.monotonic() + PERSIST_SECONDS
         self.stopped_by, self.is_ending = None, True
 
