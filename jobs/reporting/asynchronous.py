@@ -85,9 +85,10 @@ class AsyncBlock(ABC):
 
     def __del__(self) -> None:
         """End a run whose block is never left: that of a generator whose event loop is closed, say."""
-        self._give_up()
+        self.give_up()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """End the run, if it has not ended, since nobody goes on with it; nobody waits for that."""
         if self.is_open and self._process == os.getpid():
             self.is_open = False
             self._end_later(left_now())
@@ -167,7 +168,7 @@ class AsyncLoop(AsyncIterator[T], Generic[T]):
 
     def __del__(self) -> None:
         """End a loop that is left. Here, since a thread may hold the block for a moment yet."""
-        self._block._give_up()
+        self._block.give_up()
 
     async def aclose(self) -> None:
         """Leave the loop before its end, as `contextlib.aclosing` does."""

@@ -291,6 +291,10 @@ class Reporter(AsyncBlock):
             self._thread.call(self._run.write_beside).result(WAIT_SECONDS)
             self._run.pause()
 
+    def unless_handled_before(self, error: BaseException | None) -> BaseException | None:
+        """Return an exception, unless it was being handled already when the block was entered."""
+        return None if id(error) == self._handled else error
+
     def _is_over(self) -> bool:
         """Return whether the work itself has marked the job's end."""
         try:
