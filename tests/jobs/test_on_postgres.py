@@ -40,6 +40,7 @@ FILES = (
     "reporting/test_reporter_trouble",
     "reporting/test_tracking",
     "reporting/test_report_thread",
+    "reporting/test_rich",
     "reporting/test_tqdm",
     "reporting/test_transactions",
     "retention/test_commands",
