@@ -172,11 +172,10 @@ def test_reporting__stands_on_the_rest_of_jobs(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_bars_of_others__are_each_known_to_one_module(module: str) -> None:
-    """Which nothing of ours imports: the apps do not need them."""
+    """Which nothing of ours imports: reporting needs neither library, and no part of this project tqdm."""
     found = imports(module, types=True)
-    for other in ("rich", "tqdm"):
-        assert module == f"jobs.reporting.{other}" or other not in packages(found)
-        assert f"jobs.reporting.{other}" not in found
+    assert module == "jobs.reporting.tqdm" or "tqdm" not in packages(found)
+    assert not found & {"jobs.reporting.tqdm", "jobs.reporting.rich"}
 
 
 @pytest.mark.parametrize("module", sources("jobs"))
