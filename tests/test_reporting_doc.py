@@ -99,6 +99,12 @@ def test_log_lines__run(job: Job) -> None:
     assert lines() == ["took row 17"]
 
 
+def test_output__runs(job: Job) -> None:
+    run(snippet("Output"), job=job, answer=["Once upon", "a time"])
+    parts = JobEvent.objects.filter(kind="output").order_by("seq").values_list("message", flat=True)
+    assert "".join(parts) == "Once upon\na time\n"
+
+
 def test_threads__run(job: Job, converted: list[Any]) -> None:
     run(snippet("Threads"), job=job, files=list(range(50)), convert=converted.append)
     assert sorted(converted) == list(range(50))
@@ -131,6 +137,6 @@ def test_asynchronous__runs(job: Job, converted: list[Any]) -> None:
 def test_headings__are_those_that_are_run() -> None:
     shown = [section_of.splitlines()[0] for section_of in PAGES[PAGE].split("\n## ")[1:] if "```python" in section_of]
     assert shown == [
-        *("Two lines", "Stages, messages, a result", "A function", "Deep down", "Log lines", "Threads", "Processes"),
-        *("Asynchronous code", "tqdm", "Rich"),
+        *("Two lines", "Stages, messages, a result", "A function", "Deep down", "Log lines"),
+        *("Output", "Threads", "Processes", "Asynchronous code", "tqdm", "Rich"),
     ]

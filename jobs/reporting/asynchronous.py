@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable
 from concurrent.futures import Future
 from types import TracebackType
@@ -12,38 +12,15 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..progress_report import report_seconds
 from ..threads import in_thread
-from .notes import Notes
-from .report_thread import ReportThread
-from .run import Run
+from .block import Block
 
 T = TypeVar("T")
 
 _kept: set["asyncio.Task[Any]"] = set()  # since an event loop keeps no task alive
 
 
-class AsyncBlock(ABC):
-    """A run of a job as an ``async with`` block, and what ends a run whose block nobody leaves any more."""
-
-    is_open = False  # its code is being run
-    _process = 0  # in which it is: a forked child ends nothing of its parent's
-    _run: Run
-    _notes: Notes
-    _thread: ReportThread
-    _handled: int
-
-    @abstractmethod
-    def _begin_run(self) -> None:
-        """Record the start."""
-
-    @abstractmethod
-    def _end_run(self, error: BaseException | None) -> bool:
-        """Record the end, by what the block was left with; return whether that goes no further."""
-
-    @abstractmethod
-    def _enter(self) -> None: ...
-
-    @abstractmethod
-    def _leave(self) -> None: ...
+class AsyncBlock(Block):
+    """A block that may be ``async with``, and what ends one that is never left."""
 
     @abstractmethod
     def flush(self) -> None:

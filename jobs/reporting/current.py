@@ -1,6 +1,6 @@
 """The reporter of whatever the code is called for, so that it need not be handed down to where something happens."""
 
-from .blocks import reporters
+from .entered import reporters
 from .reporter import Reporter
 
 

@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from .. import validation
-from .blocks import reporters
+from .entered import reporters
 
 if TYPE_CHECKING:  # Django sets up logging before there are models
     from .reporter import Reporter

@@ -1,7 +1,6 @@
 """One run of a job, counted inside a ``with`` block."""
 
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +17,6 @@ from ..lifecycle import ProcessingJobLifecycle
 from ..models import ProcessingJob
 from ..states import TERMINAL, Status
 from .asynchronous import AsyncBlock
-from .blocks import reporters
 from .endings import bad_end, good_end, is_good
 from .notes import Entry
 from .output import Output
@@ -76,9 +74,6 @@ class Reporter(AsyncBlock):
         self.unit = unit
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
-        # What was being handled when it began, and so has not ended it. By its id: it holds all frames that it came
-        # through, and one of them may hold the generator, which would not end then before it is collected as garbage.
-        self._handled = id(None)
 
     def __reduce__(self) -> Any:
         raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
@@ -102,14 +97,6 @@ class Reporter(AsyncBlock):
         self._begin_run()
         self._enter()
         return self
-
-    def _enter(self) -> None:
-        self.is_open, self._process = True, os.getpid()
-        reporters.enter(self)
-
-    def _leave(self) -> None:
-        self.is_open = False
-        reporters.leave(self)
 
     def _begin_run(self) -> None:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
@@ -263,16 +250,6 @@ class Reporter(AsyncBlock):
         """
         return Output(self._notes, validation.stream_name(name), self._run.pause)
 
-    def note(self, *, current: float, total: float | None, message: str | None) -> None:
-        """Do what `report` does, without raising anything: what is reported next does that."""
-        if self.is_open:
-            self._notes.say(current=current, total=total, message=message)
-
-    def note_line(self, text: str, level: str) -> None:
-        """Do what `log` does, without raising anything; what is logged by writing the notes is left out."""
-        if self.is_open and not (self._thread.is_this or self._run.is_written_here):
-            self._notes.log(text, level)
-
     @property
     def cancel_requested(self) -> bool:
         """Whether the next report will raise `JobCancelled`."""
@@ -290,10 +267,6 @@ class Reporter(AsyncBlock):
         else:
             self._thread.call(self._run.write_beside).result(WAIT_SECONDS)
             self._run.pause()
-
-    def unless_handled_before(self, error: BaseException | None) -> BaseException | None:
-        """Return an exception, unless it was being handled already when the block was entered."""
-        return None if id(error) == self._handled else error
 
     def _is_over(self) -> bool:
         """Return whether the work itself has marked the job's end."""

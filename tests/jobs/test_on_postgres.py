@@ -33,7 +33,7 @@ FILES = (
     "retention/test_migration",
     "retention/test_trimming",
     "reporting/test_asynchronous",
-    "reporting/test_blocks",
+    "reporting/test_entered",
     "reporting/test_decorator",
     "reporting/test_logs",
     "reporting/test_reporter",
