@@ -11,6 +11,7 @@ OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # read by watch
 OF_JOBS: dict[str, type] = {
     "JOBS_MAX_THREADS": int,
     "JOBS_CANCEL_SECONDS": float,
+    "JOBS_REPORT_SECONDS": float,
     "JOBS_LOG_TAIL": int,
     "JOBS_OUTPUT_BYTES": int,
     "JOBS_COMPACT_SECONDS": float,

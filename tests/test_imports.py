@@ -170,6 +170,14 @@ def test_reporting__stands_on_the_rest_of_jobs(module: str) -> None:
     assert module in upper or not imports(module, types=True) & upper
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_bars_of_others__are_each_known_to_one_module(module: str) -> None:
+    """Which nothing of ours imports: reporting needs neither library, and no part of this project tqdm."""
+    found = imports(module, types=True)
+    assert module == "jobs.reporting.tqdm" or "tqdm" not in packages(found)
+    assert not found & {"jobs.reporting.tqdm", "jobs.reporting.rich"}
+
+
 @pytest.mark.parametrize("module", sources("jobs"))
 def test_jobs__know_nothing_of_sockets(module: str) -> None:
     bridges = {"asgiref"} if module != "jobs.threads" else set()  # the one place where asynchronous code meets the rest

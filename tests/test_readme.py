@@ -15,7 +15,6 @@ from django.contrib.staticfiles import finders
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobAction, JobEvent, ProcessingJob
-from jobs.reporting import Reporter
 from progress import access
 from tests.documents import FENCE, PAGES, rows, section
 from tests.installation import ROOT, Served
@@ -49,31 +48,6 @@ def test_report__runs() -> None:
     assert (job.status, job.progress, job.public) == ("completed", 100.0, True)
     assert JobEvent.objects.filter(job=job).exists()
     assert f'job-id="{job.pk}"' in section("README.md", "Show")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_reporter__runs() -> None:
-    job = ProcessingJobLifecycle.create("job-1")
-    converted: list[str] = []
-    run(snippet_with(USAGE, "report.advance()"), job=job, files=["one", "two"], convert=converted.append)
-    assert converted == ["one", "two"]
-    assert (job.job.status, job.job.result) == ("completed", {"converted": 2})
-    assert job.job.metadata.items() >= {"stage": "Convert", "current": 2, "total": 2, "unit": "files"}.items()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_reporter__knows_how_its_loop_was_left() -> None:
-    job = ProcessingJobLifecycle.create("job-1")
-    looked_at: list[str] = []
-
-    def is_found(row: str) -> bool:
-        looked_at.append(row)
-        return row == "two"
-
-    snippet = snippet_with(USAGE, "report.track(")
-    run(snippet, Reporter=Reporter, job=job, rows=["one", "two", "three"], is_found=is_found)
-    assert looked_at == ["one", "two"]
-    assert job.job.status == "completed"
 
 
 def test_watch__runs(serve: Served, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,9 +128,15 @@ def test_usage__what_is_to_be_done() -> None:
 
 
 def test_python__all_of_it_is_run() -> None:
-    """Here, and that of docs/access.md in test_access_doc.py."""
+    """Here, and that of two pages in test_access_doc.py and test_reporting_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 7, "docs/access.md": 6, "docs/troubleshooting.md": 1}
+    run_above = {
+        "README.md": 1,
+        USAGE: 5,
+        "docs/access.md": 6,
+        "docs/reporting.md": 12,
+        "docs/troubleshooting.md": 1,
+    }
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

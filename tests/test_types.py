@@ -9,12 +9,17 @@ from pathlib import Path
 from tests.installation import ROOT
 
 PROJECT = """
-from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.reporting import track
+from jobs.reporting import Job, Reporter, reported
 from progress.identity.tokens import issue_token
 
-job = ProcessingJobLifecycle.create("import-march")
-reveal_type(track([1, 2], job))
+
+@reported
+def work(report: Reporter, number: int) -> int:
+    return number
+
+
+work("import-march", 3)
+reveal_type(Job.create("import-march").track([1, 2]))
 reveal_type(issue_token)
 """
 

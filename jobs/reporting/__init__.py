@@ -1,6 +1,7 @@
-"""What a worker's author imports: wrap an iterable in `track`, or count inside a `Reporter`'s ``with`` block.
+"""What a worker's author imports: a `Job`, whose `track` wraps an iterable, and whose `report` is a ``with`` block.
 
-with Reporter("job-123", total=len(files), unit="files") as report:
+job = Job.create("job-123")
+with job.report(total=len(files), unit="files") as report:
     for file in files:
         convert(file)
         report.advance()
@@ -13,7 +14,31 @@ Neither a wrong argument nor a database that does not answer fails the work. `jo
 strict and raises both.
 """
 
-from .reporter import Reporter
-from .tracking import track
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Reporter", "track"]
+if TYPE_CHECKING:
+    from .current import current_reporter
+    from .decorator import reported
+    from .job import Job
+    from .reporter import Reporter
+    from .tracking import atrack, track
+
+__all__ = ["Job", "Reporter", "atrack", "current_reporter", "reported", "track"]
+
+_MODULES = {
+    "Job": "job",
+    "Reporter": "reporter",
+    "atrack": "tracking",
+    "current_reporter": "current",
+    "reported": "decorator",
+    "track": "tracking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: `logs` is in this package, and is imported before Django's models can be."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return found

@@ -1,5 +1,6 @@
 """What a run ends with: a method of the lifecycle, and its arguments."""
 
+import asyncio
 from typing import Any
 
 from django.db import Error
@@ -34,10 +35,13 @@ def bad_end(lifecycle: ProcessingJobLifecycle, notes: Notes, error: BaseExceptio
 
     """
     why: BaseException | str = error
-    if isinstance(error, GeneratorExit):
+    if isinstance(error, GeneratorExit | asyncio.CancelledError):
         if _is_to_be_cancelled(lifecycle):
             return "mark_cancelled", {}
-        why = _why_left(error, notes, unit, handled)
+        if isinstance(error, GeneratorExit):
+            why = _why_left(error, notes, unit, handled)
+        elif not error.args:
+            why = "CancelledError: The asyncio task was cancelled"
     elif isinstance(error, JobCancelled) and error.job_id == lifecycle.job_id:
         return "mark_cancelled", {}
     return "mark_failed", {"error": changes.error_text(why)}

@@ -167,6 +167,12 @@ class Notes:
             self._entries.append((name, arguments))
             self._size += ENTRY_SIZE + size
 
+    def add_last(self, name: str, arguments: dict[str, Any]) -> None:
+        """Take what comes behind all that was counted and said so far."""
+        with self.lock:
+            self._close_tick()
+            self.add(name, arguments)
+
     # What the writer calls
 
     def take(self) -> list[Entry]:

@@ -16,6 +16,7 @@ from ..exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..models import ProcessingJob
 from ..states import TERMINAL, Status
+from .asynchronous import AsyncBlock
 from .endings import bad_end, good_end, is_good
 from .notes import Entry
 from .output import Output
@@ -30,8 +31,10 @@ T = TypeVar("T")
 WAIT_SECONDS = 2.0  # within a transaction, for the report thread to write the start or a bad end
 
 
-class Reporter:
+class Reporter(AsyncBlock):
     """One run of a job: started on entry, completed on exit, failed by an exception. Threads may share it.
+
+    In asynchronous code it is an ``async with`` block; its other methods are the same there, and never wait.
 
     Its reports are only noted; a thread writes them, ``JOBS_REPORT_SECONDS`` apart for each job, through a database
     connection of its own, so that they show also while a transaction is open (`jobs.reporting.transactions`).
@@ -54,7 +57,9 @@ class Reporter:
         JobError: From any report: the job was deleted, or is another's by now.
 
     A block that is left by ``GeneratorExit``, with a generator that nobody goes on with, is left for a reason that is
-    not known here: the job fails with the exception that is being handled meanwhile, or else says just that.
+    not known here: the job fails with the exception that is being handled meanwhile, or else says just that. So does a
+    block that is never left, once it is garbage. An asyncio task that is cancelled fails its job, unless that was to be
+    cancelled as well.
 
     """
 
@@ -69,9 +74,6 @@ class Reporter:
         self.unit = unit
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
-        # What was being handled when it began, and so has not ended it. By its id: it holds all frames that it came
-        # through, and one of them may hold the generator, which would not end then before it is collected as garbage.
-        self._handled = id(None)
 
     def __reduce__(self) -> Any:
         raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
@@ -92,6 +94,11 @@ class Reporter:
 
     def __enter__(self) -> Self:
         self._handled = id(sys.exception())
+        self._begin_run()
+        self._enter()
+        return self
+
+    def _begin_run(self) -> None:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
         start = {"metadata": {"unit": unit}} if unit else {}
         is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
@@ -103,7 +110,6 @@ class Reporter:
                 self._thread.add(self._run)
             else:
                 Outcome.of_transaction(self._run, _nothing)
-        return self
 
     def _begin(self, start: dict[str, Any]) -> None:
         try:
@@ -119,7 +125,7 @@ class Reporter:
                 self._notes.say(current=0)
                 self._run.flush()
         except BaseException as error:  # a cancellation, say: the job must not go on without its worker
-            self.__exit__(type(error), error, error.__traceback__)
+            self._end_run(error)
             raise
 
     def _begin_beside(self, start: dict[str, Any]) -> None:
@@ -141,6 +147,10 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self._leave()
+        return self._end_run(error)
+
+    def _end_run(self, error: BaseException | None) -> bool:
         is_cancelled = isinstance(error, JobCancelled) and error.job_id == self.lifecycle.job_id
         is_in_transaction = connection_to_write().in_atomic_block
         if self._is_over():

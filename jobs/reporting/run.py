@@ -73,6 +73,12 @@ class Run:
         self._give_up_at = float("inf")  # of the end
         self._waiting: list[Waiting] = []  # what was taken from the notes, and is not written yet
         self._writing = threading.Lock()  # a thread that finds it taken leaves the writing to the other
+        self._writer: int | None = None  # the thread that has it
+
+    @property
+    def is_written_here(self) -> bool:
+        """Whether it is being written by this thread, that is, by who has called."""
+        return self._writer == threading.get_ident()
 
     @property
     def is_held(self) -> bool:
@@ -130,6 +136,7 @@ class Run:
         """
         if not self._writing.acquire(blocking=waits):
             return
+        self._writer = threading.get_ident()
         try:
             while time.monotonic() >= self._backoff_until and self._write():
                 if not self.has_entries:  # of another thread, meanwhile
@@ -140,6 +147,7 @@ class Run:
             self._back_off()
             logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
         finally:
+            self._writer = None
             self._writing.release()
 
     def write_last(self) -> None:
@@ -207,7 +215,7 @@ class Run:
 
     def note_end(self, end: Entry) -> None:
         """Have the report thread write the run's end."""
-        self.notes.add(*end)
+        self.notes.add_last(*end)
         self._give_up_at = time.monotonic() + PERSIST_SECONDS
         self.stopped_by, self.is_ending = None, True
 

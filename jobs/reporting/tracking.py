@@ -1,10 +1,11 @@
 """A loop whose job shows how far it is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TypeVar
 
 from ..lifecycle import ProcessingJobLifecycle
 from ..models import ProcessingJob
+from .asynchronous import AsyncLoop
 from .reporter import Reporter
 
 T = TypeVar("T")
@@ -18,8 +19,18 @@ def track(items: Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str,
     and completes after a ``break``. A cancellation ends the iteration and marks the job cancelled. The code after the
     loop runs in that case too.
     """
+    return Reporter(job, total=_length(items), unit=unit).track_all(items)
+
+
+def atrack(
+    items: AsyncIterable[T] | Iterable[T], job: ProcessingJob | ProcessingJobLifecycle | str, *, unit: str = "items"
+) -> AsyncIterator[T]:
+    """Do the same for ``async for``, over an asynchronous or an ordinary iterable."""
+    return AsyncLoop(items, Reporter(job, total=_length(items), unit=unit))
+
+
+def _length(items: object) -> int | None:
     try:
-        total = len(items)  # type: ignore[arg-type]  # or there is none
+        return len(items)  # type: ignore[arg-type]  # or there is none
     except Exception:  # whatever a foreign __len__ raises
-        total = None
-    return Reporter(job, total=total, unit=unit).track_all(items)
+        return None

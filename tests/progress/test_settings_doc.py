@@ -2,7 +2,7 @@
 
 import re
 
-from jobs import access, cancellation, extras, threads
+from jobs import access, cancellation, extras, progress_report, threads
 from jobs.retention import compaction, housekeeping, trimming
 from progress.checks import BOUNDS
 from progress.conf import PREFIX, Conf, types
@@ -57,6 +57,7 @@ def test_settings_page__every_setting_of_the_jobs_app():
         "JOBS_ACCESS_POLICY": access.DEFAULT,
         "JOBS_MAX_THREADS": repr(threads.MAX_THREADS),
         "JOBS_CANCEL_SECONDS": repr(cancellation.CANCEL_SECONDS),
+        "JOBS_REPORT_SECONDS": repr(progress_report.REPORT_SECONDS),
         "JOBS_LOG_TAIL": repr(trimming.LOG_TAIL),
         "JOBS_OUTPUT_BYTES": repr(extras.OUTPUT_BYTES),
         "JOBS_COMPACT_SECONDS": repr(compaction.COMPACT_SECONDS),

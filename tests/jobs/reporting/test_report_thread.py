@@ -171,6 +171,17 @@ def test_loop__that_the_thread_collects_ends_all_the_same(job: ProcessingJobLife
     assert stored().error.startswith("The loop was left after 0 of 3 items")
 
 
+def test_end__that_the_thread_writes_comes_behind_the_last_count(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    monkeypatch.setattr(report_thread, "report_seconds", lambda: 3600.0)
+    items = track([1, 2, 3], job)
+    next(items)
+    next(items)
+    with told(status="failed") as ended:
+        ReportThread.of_this_process().call(items.close).result(WAIT_SECONDS)
+        assert ended.wait(WAIT_SECONDS)
+    assert [each.metadata["current"] for each in events("tick")] == [0, 1]
+
+
 def test_fork__leaves_the_run_to_the_parent(job: ProcessingJobLifecycle) -> None:
     with Reporter(job) as report:
         report.advance()
