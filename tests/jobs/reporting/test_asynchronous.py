@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
 from jobs.exceptions import JobCancelled
@@ -120,6 +121,16 @@ def test_block__of_a_job_that_was_cancelled_while_it_waited(job: ProcessingJobLi
     job.request_cancel()
     with pytest.raises(JobCancelled):
         asyncio.run(work())
+
+
+def test_block__that_would_block_the_event_loop_is_refused(job: ProcessingJobLifecycle) -> None:
+    async def work() -> None:
+        with Reporter("job-1"):
+            raise AssertionError("the body runs")
+
+    with pytest.raises(SynchronousOnlyOperation):
+        asyncio.run(work())
+    assert stored().status == "pending"
 
 
 @pytest.mark.parametrize(
