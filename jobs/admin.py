@@ -2,35 +2,30 @@
 
 import json
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from . import action_admin, validation
+from . import action_admin
 from .access import policy
+from .admin_filters import KindFilter
+from .admin_form import AddJobForm
 from .admin_tables import moment, table
 from .database import UNAVAILABLE
-from .exceptions import DuplicateJob, InvalidValue, JobError
+from .exceptions import JobError
 from .ids import is_job_id
 from .lifecycle import ProcessingJobLifecycle
 from .models import JobEvent, ProcessingJob
 from .retention.chart import course_chart, earlier_charts
+from .retention.deletion import UNREAD
 from .retention.retention_admin import RetentionAdmin
 from .states import Status
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[ProcessingJob]
-else:
-    ModelForm = forms.ModelForm
 
 logger = logging.getLogger(__name__)
 
@@ -41,51 +36,6 @@ KEPT_BELOW_FLOOR = "Of the first {:,}, only changes of status and stage, log lin
 RESULTS_SHOWN = 50  # messages of one action; the jobs beyond are counted
 
 
-class AddJobForm(ModelForm):
-    """A new job. The form makes it as its last check: only the database knows whether an id is free."""
-
-    id = forms.CharField(
-        label="Id", required=False, help_text="1 to 64 letters, digits, '.', '_' or '-'. Empty: one is generated."
-    )
-
-    class Meta:
-        model = ProcessingJob
-        fields = ("id", "name", "owner", "public", "keep", "metadata")
-
-    def clean_id(self) -> str | None:
-        """Check the id, if one is given."""
-        job_id: str = self.cleaned_data["id"]
-        return _checked(validation.job_id, job_id) if job_id else None
-
-    def clean_metadata(self) -> dict[str, Any]:
-        """Check the metadata by the bounds of every writer."""
-        checked: dict[str, Any] = _checked(validation.metadata, self.cleaned_data["metadata"] or {})
-        return checked
-
-    def clean(self) -> dict[str, Any]:
-        """Make the job, if all the fields are good."""
-        cleaned = super().clean() or self.cleaned_data
-        if not self.errors:
-            arguments = {name: cleaned[name] for name in ("name", "owner", "public", "keep", "metadata")}
-            try:
-                self.instance = ProcessingJobLifecycle.create(cleaned["id"], **arguments).job
-            except DuplicateJob as error:
-                self.add_error("id", str(error))
-            else:
-                cleaned |= {"id": self.instance.pk, "metadata": self.instance.metadata}
-        return cleaned
-
-    def validate_unique(self) -> None:
-        """Nothing to check: the job is made."""
-
-
-def _checked(check: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return check(value)
-    except InvalidValue as error:
-        raise ValidationError(str(error)) from None
-
-
 @admin.register(ProcessingJob)
 class ProcessingJobAdmin(RetentionAdmin):
     """Jobs, newest first, and the log of each."""
@@ -93,10 +43,19 @@ class ProcessingJobAdmin(RetentionAdmin):
     form = AddJobForm
     raw_id_fields = ("owner",)
     list_display = ("__str__", "status_badge", "bar", "owner", "public", "created_at", "started_at", "finished_at")
-    list_filter = ("status", "public", "keep", "created_at")
+    list_filter = ("status", KindFilter, "public", "keep", "created_at")
     list_select_related = ("owner",)
-    search_fields = ("id", "name", f"owner__{get_user_model().USERNAME_FIELD}")
-    readonly_fields = ("status_badge", "bar", "result_json", "metadata_json", "action_log", "course", "event_log")
+    search_fields = ("id", "name", "kind", f"owner__{get_user_model().USERNAME_FIELD}")
+    readonly_fields = (
+        "status_badge",
+        "bar",
+        "plan_json",
+        "result_json",
+        "metadata_json",
+        "action_log",
+        "course",
+        "event_log",
+    )
     actions = (
         "cancel_jobs",
         "retry_jobs",
@@ -110,6 +69,7 @@ class ProcessingJobAdmin(RetentionAdmin):
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
     fieldsets = (
         (None, {"fields": ("id", "name", "owner", "public", "keep", "status_badge", "bar", "message", "attempt")}),
+        ("Work", {"fields": ("kind", "plan_json", "size")}),
         ("Outcome", {"fields": ("error", "result_json", "metadata_json")}),
         (
             "Times",
@@ -120,6 +80,7 @@ class ProcessingJobAdmin(RetentionAdmin):
                     "started_at",
                     "finished_at",
                     "cancel_requested_at",
+                    "cancel_unanswered_at",
                     "status_changed_at",
                     "updated_at",
                 )
@@ -138,7 +99,7 @@ class ProcessingJobAdmin(RetentionAdmin):
 
         Their JSON is read where it is shown: what an import has stored there may be more than Python takes.
         """
-        return policy().visible(request.user, super().get_queryset(request)).defer("result", "metadata")
+        return policy().visible(request.user, super().get_queryset(request)).defer(*UNREAD)
 
     def has_change_permission(self, request: HttpRequest, obj: ProcessingJob | None = None) -> bool:
         """Nobody edits a job by hand."""
@@ -185,6 +146,11 @@ class ProcessingJobAdmin(RetentionAdmin):
             '<span class="job-bar"><progress max="100" value="{0}" aria-label="Progress"></progress> {0} %</span>',
             percent,
         )
+
+    @admin.display(description="Plan")
+    def plan_json(self, job: ProcessingJob) -> str:
+        """Show the stages with their weights."""
+        return _in_json(job, "plan")
 
     @admin.display(description="Result")
     def result_json(self, job: ProcessingJob) -> str:

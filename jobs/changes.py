@@ -15,7 +15,8 @@ from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
-OF_THE_MOMENT = frozenset({"rate", "eta_seconds"})  # true only while the job runs
+OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
+DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
 
@@ -43,6 +44,23 @@ def checked(message: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
     """
     added = {} if metadata is None else validation.metadata(metadata)
     return {"message": validation.text(message, "message", validation.MAX_MESSAGE), "metadata": added}
+
+
+def about(kind: str | None, plan: Any, size: float | None) -> dict[str, Any]:
+    """Return what is told of the kind of work, the stages and the amount, as the job's fields: None is not told.
+
+    Raises:
+        InvalidValue: One is out of its bounds.
+
+    """
+    told: dict[str, Any] = {}
+    if kind is not None:
+        told["kind"] = validation.text(kind, "kind", validation.MAX_KIND)
+    if plan is not None:
+        told["plan"] = validation.plan(plan)
+    if size is not None:
+        told["size"] = float(validation.number(size, "size"))
+    return told
 
 
 def log_level(level: str) -> str:
@@ -91,10 +109,12 @@ def retried(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -
     return _new_attempt(job, message, metadata)
 
 
-def started(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:
-    """Begin to run."""
+def started(
+    job: ProcessingJob, message: str, metadata: dict[str, Any] | None, about: dict[str, Any] | None = None
+) -> Change:
+    """Begin to run; perhaps with another kind, plan or size (``about``)."""
     require_transition(job.pk, job.status, Status.IN_PROGRESS)
-    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW)
+    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW, **(about or {}))
 
 
 def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str, Any] | None) -> Change:
@@ -136,6 +156,33 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
         "updated_at": NOW,
     }
     return Change(EventKind.STATUS, fields)
+
+
+def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Change | None:
+    """Say that the worker has not answered a request to cancel for so many seconds, unless that was said before.
+
+    The job stays in progress: nobody knows whether it is still worked on.
+    """
+    if job.status != Status.IN_PROGRESS or job.cancel_requested_at is None or job.cancel_unanswered_at is not None:
+        return None
+    waited = (now - job.cancel_requested_at).total_seconds()
+    if waited < seconds:  # for the one that was found, a new attempt was made and asked to end as well
+        return None
+    fields = {
+        "message": f"Cancellation requested {_duration(waited)} ago; the worker has not answered",
+        "metadata": _merged(job, None, shown={"cancel_unanswered": True}),
+        "cancel_unanswered_at": NOW,
+        "status_changed_at": NOW,
+        "updated_at": NOW,
+    }
+    return Change(EventKind.STATUS, fields)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in words, in whole numbers of its largest unit."""
+    unit, size = next((each for each in DURATIONS if seconds >= each[1]), DURATIONS[-1])
+    number = int(seconds // size)
+    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
 def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
@@ -189,6 +236,7 @@ def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | No
         started_at=None,
         finished_at=None,
         cancel_requested_at=None,
+        cancel_unanswered_at=None,
     )
 
 

@@ -1,7 +1,7 @@
 """All that may happen to a job: nothing else changes one. `jobs.attempt` has the transaction, `jobs.writes` the SQL."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from .writes import append, event_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Plan = Mapping[str, float] | Sequence[str | tuple[str, float]]
 KEEP: Any = object()  # as an argument: leave it as it is
 
 
@@ -75,6 +76,9 @@ class ProcessingJobLifecycle(AttemptWriter):
         public: bool = False,
         keep: bool = False,
         metadata: dict[str, Any] | None = None,
+        kind: str = "",
+        plan: Plan | None = None,
+        size: float | None = None,
     ) -> Self:
         """Make a pending job.
 
@@ -85,6 +89,9 @@ class ProcessingJobLifecycle(AttemptWriter):
             public: Whether anyone may watch it.
             keep: Whether it is never pruned, however old it gets.
             metadata: JSON that every event of the job carries, at most 16 KiB.
+            kind: What sort of work it is, such as the task's name; at most 100 characters.
+            plan: Its stages, at most 100: weights by name, or a list of names and of pairs of name and weight.
+            size: How much there is to do, in units of the caller's such as rows or bytes; 0 or more.
 
         Raises:
             DuplicateJob: The id is taken, or that of a job whose log is still being deleted.
@@ -100,6 +107,7 @@ class ProcessingJobLifecycle(AttemptWriter):
             public=bool(public),
             keep=bool(keep),
             metadata={**validation.metadata(metadata or {}), "attempt": 1},
+            **changes.about(kind, plan, size),
             created_at=now,
             status_changed_at=now,
             updated_at=now,
@@ -136,9 +144,18 @@ class ProcessingJobLifecycle(AttemptWriter):
         """Record that the job waits for a worker. A running job is given up and gets a new attempt."""
         self._write(changes.queued, **changes.checked(message, metadata))
 
-    def mark_started(self, message: str = "", *, metadata: dict[str, Any] | None = None) -> None:
-        """Record that a worker has begun."""
-        self._write(changes.started, **changes.checked(message, metadata))
+    def mark_started(
+        self,
+        message: str = "",
+        *,
+        metadata: dict[str, Any] | None = None,
+        kind: str | None = None,
+        plan: Plan | None = None,
+        size: float | None = None,
+    ) -> None:
+        """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was."""
+        about = changes.about(kind, plan, size)
+        self._write(changes.started, about=about, **changes.checked(message, metadata))
         self._rate = RateEstimator(0, time.monotonic())
 
     def mark_progress(
@@ -188,6 +205,10 @@ class ProcessingJobLifecycle(AttemptWriter):
         """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once."""
         given = changes.checked(message, metadata)
         self._write(changes.cancel_requested, Action.of(ActionKind.CANCEL, by, given["message"]), **given)
+
+    def mark_cancel_unanswered(self, *, seconds: float) -> None:
+        """Record, once, that the worker has not answered a request to cancel for so many seconds, if that is so."""
+        self._write(changes.cancel_unanswered, now=with_retries(database.now), seconds=seconds)
 
     def retry(self, message: str = "", *, metadata: dict[str, Any] | None = None, by: By = None) -> None:
         """Queue a failed or cancelled job again, as a new attempt, to which this object is then bound."""
@@ -252,6 +273,7 @@ class ProcessingJobLifecycle(AttemptWriter):
     amark_failed = async_twin(mark_failed)
     amark_cancelled = async_twin(mark_cancelled)
     arequest_cancel = async_twin(request_cancel)
+    amark_cancel_unanswered = async_twin(mark_cancel_unanswered)
     aretry = async_twin(retry)
     alog = async_twin(log)
     aedit = async_twin(edit)

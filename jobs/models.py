@@ -66,6 +66,17 @@ class ProcessingJob(models.Model):
     )
     public = models.BooleanField(default=False, help_text="Anyone may watch it, without signing in.")
     keep = models.BooleanField(default=False, db_default=False, help_text="Never pruned, however old it is.")
+    kind = models.CharField(
+        max_length=validation.MAX_KIND,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What sort of work it is, such as the task's name.",
+    )
+    plan = models.JSONField(
+        default=list, db_default=[], blank=True, editable=False, help_text="Its stages, each with its weight."
+    )
+    size = models.FloatField(null=True, blank=True, help_text="How much there is to do, as told at the start.")
 
     status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
     progress = models.FloatField(null=True, default=0.0, help_text="Percent; unknown while indeterminate.")
@@ -94,6 +105,9 @@ class ProcessingJob(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_unanswered_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was recorded that the worker had not answered that in time."
+    )
     status_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(
@@ -115,6 +129,16 @@ class ProcessingJob(models.Model):
             ),
             models.Index(fields=["finished_at"], name="job_finished", condition=models.Q(finished_at__isnull=False)),
             models.Index(fields=["deleted_at"], name="job_deleted", condition=models.Q(deleted_at__isnull=False)),
+            # Those of which that is still to be recorded: few, whatever else there is.
+            models.Index(
+                fields=["cancel_requested_at"],
+                name="job_cancel_requested",
+                condition=models.Q(
+                    cancel_requested_at__isnull=False, cancel_unanswered_at__isnull=True, finished_at__isnull=True
+                ),
+            ),
+            # The last runs of a kind that ended so, and which kinds there are.
+            models.Index(fields=["kind", "status", "-finished_at"], name="job_kind"),
         ]
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -12,16 +13,20 @@ from .exceptions import InvalidValue
 from .ids import is_job_id
 
 MAX_NAME = 200  # characters
+MAX_KIND = 100  # characters
 MAX_ACTOR = 255  # characters; longer names are cut
 MAX_MESSAGE = MAX_LOG_LINE = 2_000  # characters
 MAX_STAGE = 200  # characters
+MAX_STAGES = 100  # of a plan
 MAX_ERROR = 10_000  # characters; longer errors are cut, since a failing job must be able to say so
 MAX_METADATA = 16 * 1024  # bytes of JSON in UTF-8
 MAX_COUNT = 1e18  # units: what is calculated from it stays finite
 ROUNDING = 1e-9  # how far past a bound a sum of floats may be, as a part of it: 49 times 100/49 is more than 100
 
 # Keys of an event's metadata that the lifecycle fills in.
-RESERVED = frozenset({"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested"})
+RESERVED = frozenset(
+    {"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested", "cancel_unanswered"}
+)
 
 
 def job_id(value: "str | uuid.UUID") -> str:
@@ -112,6 +117,42 @@ def metadata(value: dict[str, Any]) -> dict[str, Any]:
         text(value["stage"], "stage", MAX_STAGE)
     checked: dict[str, Any] = json_value(value, "metadata")
     return checked
+
+
+def plan(value: "Mapping[str, float] | list[Any] | tuple[Any, ...]") -> list[list[Any]]:
+    """Return the stages of a job with their weights, as they are stored: a list of ``[name, weight]``.
+
+    Args:
+        value: Weights by the names of stages; or a list of names, each of weight 1, and of pairs of name and weight.
+
+    Raises:
+        InvalidValue: It is neither, has more than 100 stages or one of them twice, a name is no stage's name, a weight
+            is no finite number above 0, or it takes more than 16 KiB as JSON.
+
+    """
+    if not isinstance(value, Mapping | list | tuple):
+        raise InvalidValue(f"The plan must be a mapping or a list of stages, not {_shown(value)}.")
+    if len(value) > MAX_STAGES:
+        raise InvalidValue(f"The plan has {len(value):,} stages; at most {MAX_STAGES} are allowed.")
+    stages = [_planned(item) for item in (value.items() if isinstance(value, Mapping) else value)]
+    names = [name for name, _ in stages]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise InvalidValue(f"The plan has the stage {_shown(name)} twice.")
+    checked: list[list[Any]] = json_value(stages, "plan")
+    return checked
+
+
+def _planned(item: Any) -> list[Any]:
+    name, weight = item if isinstance(item, list | tuple) and len(item) == 2 else (item, 1)
+    checked_name = text(name, "name of a stage in the plan", MAX_STAGE)
+    if not checked_name:
+        raise InvalidValue("The plan has a stage without a name.")
+    what = f"weight of the stage {_shown(checked_name)} in the plan"
+    checked = number(weight, what)
+    if checked <= 0:
+        raise InvalidValue(f"The {what} must be above 0, not {_shown(weight)}.")
+    return [checked_name, checked]
 
 
 # For work that must not fail by what it says

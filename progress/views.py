@@ -70,12 +70,19 @@ def _shown(job: "ProcessingJob") -> dict[str, Any] | None:
     return {
         "job": job,
         "entry": entry,
-        "status": "Cancelling" if job.cancel_requested_at and not job.is_finished else job.get_status_display(),
+        "status": _status(job),
         "percent": "" if job.progress is None else f"{math.floor(job.progress)}%",
         "is_indeterminate": job.progress is None and job.status == "in_progress",
         "stage": _text(job, "stage"),
         "error": _distinct_error(job),
     }
+
+
+def _status(job: "ProcessingJob") -> str:
+    """Return the status in words."""
+    if job.is_finished or not job.cancel_requested_at:
+        return str(job.get_status_display())
+    return "Cancelling — the worker has not answered" if job.cancel_unanswered_at else "Cancelling"
 
 
 def _text(job: "ProcessingJob", key: str) -> str:

@@ -10,6 +10,7 @@ from progress.conf import PREFIX, types
 OTHERS = frozenset({"PROGRESS_TOKEN", "PROGRESS_FORBID_SKIPS"})  # read by watch_job and by the tests
 OF_JOBS: dict[str, type] = {
     "JOBS_MAX_THREADS": int,
+    "JOBS_CANCEL_SECONDS": float,
     "JOBS_LOG_TAIL": int,
     "JOBS_COMPACT_SECONDS": float,
     "JOBS_KEEP_DAYS": float,

@@ -132,10 +132,17 @@ def test_usage__who_did_it(make_job: Any, rf: Any, django_user_model: Any) -> No
     assert list(JobAction.objects.values_list("action", "actor")) == [("edit", "hide_jobs"), ("cancel", "ann")]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_usage__what_is_to_be_done() -> None:
+    run(snippet_with(USAGE, "plan="))
+    (job,) = ProcessingJob.objects.all()
+    assert (job.kind, job.plan, job.size) == ("thumbnails", [["download", 1], ["resize", 4]], 1_200.0)
+
+
 def test_python__all_of_it_is_run() -> None:
     """Here, and that of docs/access.md in test_access_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 4, "docs/access.md": 6, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 5, "docs/access.md": 6, "docs/troubleshooting.md": 1}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

@@ -20,6 +20,7 @@ from ..models import JobRun, ProcessingJob, ProcessingJobQuerySet
 from ..number_settings import number_setting
 from ..states import TERMINAL
 from .curve import MAX_POINTS
+from .deletion import UNREAD
 from .runs import Log, Run, course, earlier_runs, first_and_last_tick, log_of, present_run, ticks_of
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def compacting(job_id: str) -> Steps:
         Whether it was done; not if there is no such job, or it was retried meanwhile.
 
     """
-    job = jobs_as_written().filter(pk=job_id, status__in=TERMINAL).defer("metadata", "result").first()
+    job = jobs_as_written().filter(pk=job_id, status__in=TERMINAL).defer(*UNREAD).first()
     if job is None:
         return False
     log, recorded = log_of(job, database_alias()), _recorded(job)

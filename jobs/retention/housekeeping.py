@@ -1,18 +1,20 @@
 """The loop that keeps the tables small: in a thread of its own, in one process at a time, never in a hurry.
 
 Each pass deletes what is left of deleted jobs, compacts the logs of ended ones, prunes by the settings, and has other
-tables forget what has expired.
+tables forget what has expired. Besides, the loop looks in time for requests to cancel that no worker answers.
 All of it may end at any moment, and the next pass goes on; two processes at once would do no harm either.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
 from django.db import connections
 
+from ..cancellation import MIN_LOOK_SECONDS, record_unanswered
 from ..database import UNAVAILABLE, connection_to_write
 from ..number_settings import number_setting
 from . import deletion, space
@@ -100,6 +102,7 @@ class Housekeeper:
     def __init__(self) -> None:
         self._lease = LeaseHolder("housekeeping")
         self._stopping = threading.Event()
+        self._look_at = time.monotonic() + MIN_LOOK_SECONDS  # for requests to cancel that nobody answers
         self._failing: set[str] = set()  # what has failed and was logged, until it works again
         self._thread = threading.Thread(target=self.run, name="jobs-housekeeping", daemon=True)
 
@@ -117,18 +120,25 @@ class Housekeeper:
             self._thread.join(STOP_SECONDS)
 
     def run(self) -> None:
-        """Run a pass every ``JOBS_HOUSEKEEPING_SECONDS``, until stopped."""
-        while not self._stopping.wait(seconds()):
-            self.tidy()
+        """Run a pass every ``JOBS_HOUSEKEEPING_SECONDS``, and look for unanswered cancellations, until stopped."""
+        pass_at = time.monotonic() + seconds()
+        while not self._stopping.wait(max(0.0, min(pass_at, self._look_at) - time.monotonic())):
+            if time.monotonic() >= pass_at:
+                self.tidy()
+                pass_at = time.monotonic() + seconds()
+            else:
+                self._look()
+                self._close()
         self.finish()
 
     def tidy(self) -> bool:
-        """Run one pass, unless another process does that; return whether it ran."""
+        """Run one pass, unless another process does that, and return whether it ran; look for cancellations first."""
+        self._look()
         holds = bool(self._attempt("the lease", self._lease.take))
         if holds:
             for task in TASKS:
                 self._attempt(task.__name__, partial(self._work, task))
-        self._attempt("closing the connection", connection_to_write().close)
+        self._close()
         return holds
 
     def finish(self) -> None:
@@ -136,9 +146,19 @@ class Housekeeper:
         self._attempt("giving back the lease", self._lease.give_back)
         connections.close_all()
 
+    def _look(self) -> None:
+        """Record cancellations that no worker has answered. That needs no lease: each is recorded once, by anybody."""
+        seconds_to_next = self._attempt("unanswered cancellations", partial(record_unanswered, self._stopping.wait))
+        self._look_at = time.monotonic() + (MIN_LOOK_SECONDS if seconds_to_next is None else seconds_to_next)
+
+    def _close(self) -> None:
+        self._attempt("closing the connection", connection_to_write().close)
+
     def _work(self, task: Task) -> None:
         if self._may_go_on():
             for _ in paced(task(), self._stopping.wait):
+                if time.monotonic() >= self._look_at:  # a pass may take long
+                    self._look()
                 if not self._may_go_on():
                     return
 

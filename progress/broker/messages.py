@@ -1,11 +1,12 @@
 """The names of the channel layer's groups, and the messages that travel through them."""
 
+import json
 import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..protocol.frames import event_text
-from ..source.vocabulary import Event
+from ..source.vocabulary import Event, EventKind, Status
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,11 @@ class Publication(NamedTuple):
     seq: int
     kind: str
     text: str
+
+    @property
+    def is_of_start(self) -> bool:
+        """Whether it may be of a start: it is a change of status, and the job runs since."""
+        return self.kind == EventKind.STATUS and json.loads(self.text)["status"] == Status.IN_PROGRESS
 
 
 class Deletion(NamedTuple):

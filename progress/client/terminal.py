@@ -137,11 +137,12 @@ class LineDisplay(nullcontext[None]):
         if frame["type"] == "log":
             return self._line(f"{frame['level']}: {plain(frame['text'])}")
         stage = frame["metadata"].get("stage")
-        if self.shown == (frame["status"], stage):
+        words = status_words(frame)
+        if self.shown == (words, stage):
             return None
-        self.shown = frame["status"], stage
+        self.shown = words, stage
         shown = stage if frame["status"] == "in_progress" else None
-        known = (status_words(frame), percent(frame), shown, frame["message"])
+        known = (words, percent(frame), shown, frame["message"])
         return self._line(" · ".join(filter(None, map(plain, filter(None, known)))))
 
     def state_changed(self, state: ConnectionState) -> None:
@@ -234,8 +235,11 @@ class BarDisplay:
 
 def status_words(frame: Frame) -> str:
     """Return the status in words, with the number of the attempt after the first."""
-    attempt = frame["metadata"].get("attempt", 1)
+    facts = frame["metadata"]
+    attempt = facts.get("attempt", 1)
     words: str = frame["status"].replace("_", " ")
+    if frame["status"] == "in_progress" and facts.get("cancel_requested"):
+        words = "cancelling — the worker has not answered" if facts.get("cancel_unanswered") else "cancelling"
     return words if attempt == 1 else f"{words} (attempt {attempt})"
 
 

@@ -294,5 +294,5 @@ class Hub:
         for job_id, of_job in by_job.items():
             job = self.jobs.get(job_id)
             if job is not None and not job.offer(of_job):
-                logger.debug("An event of job %s is missing before %d", job_id, of_job[-1].seq)
+                logger.debug("Job %s is to be read: there is more than its events up to %d", job_id, of_job[-1].seq)
                 self.reader.mark(job)

@@ -215,6 +215,8 @@ class LogReader:
         found = await reads.in_thread(_publications, {job.job_id: span for job, span in spans.items()})
         for job, span in spans.items():
             job.offer(found[job.job_id])
+            if job.needs_row:
+                self.mark(job)
             if job.position is not None and job.position.epoch == span.epoch and job.position.seq < span.upto:
                 job.has_hole = True  # the events up to there are no longer kept
                 self.mark(job, row=True)

@@ -1,5 +1,7 @@
 """One connection's subscription to one job."""
 
+from typing import Any
+
 from ..broker.places import Places
 from ..conf import conf
 from ..protocol import frames
@@ -19,7 +21,7 @@ class Subscription:
 
     """
 
-    __slots__ = ("begin", "connection", "has_skipped_events", "is_required", "logs", "name", "places", "stopped_at")
+    __slots__ = ("about", "begin", "connection", "has_skipped_events", "is_required", "logs", "places", "stopped_at")
 
     def __init__(self, connection: Connection, *, logs: bool = False, is_required: bool = False) -> None:
         self.connection = connection
@@ -28,7 +30,7 @@ class Subscription:
         self.places: Places | None = None  # who has given it a place among the job's watchers
         self.begin: Position | None = None  # after which it was sent every event
         self.has_skipped_events = False  # a snapshot was sent instead of events
-        self.name: str | None = None  # of the job, as it was sent
+        self.about: dict[str, Any] | None = None  # the job, as the last snapshot said
         self.stopped_at: Position | None = None  # after which nothing is sent, until the access policy was asked again
 
     async def take_place(self, places: Places, job_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..broker.messages import Publication
 from ..conf import conf
 from ..protocol.exceptions import Refused, job_not_found, unavailable
-from ..protocol.frames import Frame, event_frame, job_state
+from ..protocol.frames import Frame, event_frame, job_about, job_state
 from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
@@ -118,9 +118,9 @@ class WatchedJob:
         if row is None:
             self._end()
             return
-        facts, stopped = Facts.of(row), []
+        facts, about, stopped = Facts.of(row), job_about(row), []
         loaded = self._loaded(row)
-        if facts != self.facts:
+        if facts != self.facts or (self._window is not None and about != self._window.about):
             stopped = self._stop()  # before anything is sent that they may no longer see
         if loaded is not None:
             self._window = loaded
@@ -129,7 +129,7 @@ class WatchedJob:
                 subscription.begin, subscription.has_skipped_events = loaded.position, True
             self._send([loaded.snapshot(recovered=False)])
         elif self._window is not None:
-            self._window.rename(row.name)
+            self._window.describe(about)
         self.row, self.facts, self.has_hole, self.is_failing = row, facts, False, False
         self._known_upto = row.seq
         if stopped:
@@ -139,7 +139,7 @@ class WatchedJob:
         """Return a new window that begins where the job stands; None if the present one can be kept."""
         if self._can_read_on_to(row):
             return None
-        window = Window(row.name, Position(row.epoch, row.seq), job_state(row), conf.RING_EVENTS)
+        window = Window(job_about(row), Position(row.epoch, row.seq), job_state(row), conf.RING_EVENTS)
         window.snapshot(recovered=False)  # raises where it can't be made
         return window
 
@@ -158,10 +158,10 @@ class WatchedJob:
             self.turn_away(subscription, job_not_found(self.job_id))
 
     def offer(self, publications: Sequence[Publication]) -> bool:
-        """Take those events that come next, and send them together; return False if one is missing before any.
+        """Take those events that come next, and send them together; return False if there is something to read.
 
-        An edit counts as missing until the row was read after it: who may not see the job since then gets neither it
-        nor what follows.
+        That is so after a start, and if one is missing before any. An edit counts as missing until the row was read
+        after it: who may not see the job since then gets neither it nor what follows.
         """
         window = self._window
         if window is None:
@@ -176,10 +176,12 @@ class WatchedJob:
                 frame = event_frame(publication.job_id, publication.seq, publication.kind, publication.text)
                 window.append(frame, is_log=publication.kind == EventKind.LOG)
                 fresh.append(frame)
+                if publication.is_of_start and (self.row is None or publication.seq > self.row.seq):
+                    self.needs_row = True  # it may have told of its kind and plan, which are in no event
             has_no_gap = has_no_gap and verdict is not Verdict.GAP
         if fresh:
             self._send(fresh)
-        return has_no_gap
+        return has_no_gap and not self.needs_row
 
     def _send(self, frames: list[Frame]) -> None:
         """Send frames to all who watch."""
@@ -241,11 +243,11 @@ class WatchedJob:
         if not was_stopped or missed is None:
             subscription.begin = self.position if missed is None else since
         assert self._window is not None
-        knows_name, subscription.name = subscription.name == self._window.name, self._window.name
+        knows_all, subscription.about = subscription.about == self._window.about, self._window.about
         subscription.stopped_at = None
         self.subscriptions[connection] = subscription
         connection.watched[self.job_id] = None
-        for chunk in self._answer(missed, logs=subscription.logs, with_snapshot=not knows_name):
+        for chunk in self._answer(missed, logs=subscription.logs, with_snapshot=not knows_all):
             connection.send_chunk(chunk, lasting=True)
         (self._with_logs if subscription.logs else self._plain)[connection] = None
 

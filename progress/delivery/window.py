@@ -28,15 +28,15 @@ class Window:
     """The log of one job up to a position, with its last events.
 
     Args:
-        name: The job's name.
+        about: What snapshots say of the job beside its state, as `job_about` returns it.
         position: Where the job stood when it was read.
         state: The fields of a ``progress`` frame that shows the job there.
         most: How many recent events to keep; fewer if they take more than `WINDOW_BYTES`.
 
     """
 
-    def __init__(self, name: str, position: Position, state: dict[str, Any], most: int) -> None:
-        self.name = name
+    def __init__(self, about: dict[str, Any], position: Position, state: dict[str, Any], most: int) -> None:
+        self.about = about
         self.position = position
         self.events: deque[Frame] = deque()
         self.is_filled = False  # with what came before the job was read
@@ -70,10 +70,10 @@ class Window:
         if not is_log:
             self._shown = frame
 
-    def rename(self, name: str) -> None:
-        """Show the job under this name from here on."""
-        if name != self.name:
-            self.name = name
+    def describe(self, about: dict[str, Any]) -> None:
+        """Say this of the job from here on."""
+        if about != self.about:
+            self.about = about
             self._snapshots.clear()
 
     def fill(self, older: Sequence[Frame]) -> None:
@@ -110,7 +110,7 @@ class Window:
         if recovered not in self._snapshots:
             self._settle()
             self._snapshots[recovered] = snapshot(
-                self._state, name=self.name, position=self.position, recovered=recovered
+                self._state, about=self.about, position=self.position, recovered=recovered
             )
         return self._snapshots[recovered]
 

@@ -1,6 +1,7 @@
 """Every frame that the server sends, as ``docs/protocol.md`` specifies it."""
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -112,8 +113,28 @@ def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> di
     }
 
 
+def job_about(job: "ProcessingJob") -> dict[str, Any]:
+    """Return what a snapshot says of a job beside its state: its name and, where it has them, its kind and plan.
+
+    Raises:
+        ValueError: One is out of its bounds, and clients rely on those.
+
+    """
+    if not isinstance(job.plan, list) or not all(_is_stage(stage) for stage in job.plan):
+        raise ValueError(f"{job.plan!r:.80} is not a plan")
+    return {"name": job.name, **({"kind": job.kind} if job.kind else {}), **({"plan": job.plan} if job.plan else {})}
+
+
+def _is_stage(stage: object) -> bool:
+    """Return whether this is a stage of a plan: its name, and a weight."""
+    match stage:
+        case [str(name), int() | float() as weight]:
+            return is_text(name) and 0 < weight < math.inf
+    return False
+
+
 def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, Any]:
-    """Return the entry for a job in a ``feed`` frame: its state, name, epoch and time of creation.
+    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, time of creation, and kind if it has one.
 
     Args:
         job: The job.
@@ -126,7 +147,8 @@ def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, 
     state = job_state(job)
     if not with_result:
         state["metadata"] = {key: value for key, value in job.metadata.items() if key != "result"}
-    return {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
+    entry = {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
+    return {**entry, "kind": job.kind} if job.kind else entry
 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
@@ -135,9 +157,17 @@ def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
     return Frame(text, state_of=state_of, seq=seq, is_tick=kind == EventKind.TICK)
 
 
-def snapshot(state: dict[str, Any], *, name: str, position: Position, recovered: bool) -> Frame:
-    """Return the answer to a subscription: the state of a job (`job_state`, or a ``progress`` frame) at a position."""
-    own = {"type": "snapshot", "seq": position.seq, "name": name, "epoch": position.epoch, "recovered": recovered}
+def snapshot(state: dict[str, Any], *, about: dict[str, Any], position: Position, recovered: bool) -> Frame:
+    """Return the answer to a subscription: the state of a job (`job_state`, or a ``progress`` frame) at a position.
+
+    Args:
+        state: The state.
+        about: What `job_about` returns.
+        position: Where that is.
+        recovered: Whether the client missed nothing.
+
+    """
+    own = {"type": "snapshot", "seq": position.seq, **about, "epoch": position.epoch, "recovered": recovered}
     message = {"type": "snapshot", **state} | own  # the type comes first, for people who read the JSON
     return Frame(encode(message), state_of=state["job_id"], seq=position.seq)
 

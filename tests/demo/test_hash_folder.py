@@ -60,7 +60,7 @@ def expected_digest(root: Path) -> str:
 
 def test_hash_folder__result_is_files_bytes_and_digest(folder: Path) -> None:
     job = hash_folder(folder, "--public")
-    assert job.status == "completed"
+    assert (job.status, job.kind) == ("completed", "hash_folder")
     assert job.public
     assert job.result == {"files": 5, "bytes": 11, "skipped": 0, "sha256": expected_digest(folder)}
     assert job.message == "5 files, 11 bytes"

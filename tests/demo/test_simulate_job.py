@@ -26,6 +26,7 @@ def test_simulate_job__makes_a_public_job_and_completes_it() -> None:
     (job_id,) = simulate("--rate=0", "--steps=10", "--stages=5", "--name=Try")
     job = ProcessingJob.objects.get(pk=job_id)
     assert (job.status, job.progress, job.public, job.name) == ("completed", 100.0, True, "Try")
+    assert job.kind == "simulate_job"
     assert JobEvent.objects.filter(job=job, kind="stage").count() == 5
     assert JobEvent.objects.filter(job=job).count() == 1 + 1 + 1 + 10 + 1  # made, queued, started, steps, completed
 

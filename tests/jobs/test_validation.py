@@ -131,6 +131,59 @@ def test_metadata__is_a_copy() -> None:
     assert taken == {"files": ["a"]}
 
 
+STAGES = [["download", 1], ["resize", 2.5]]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"download": 1, "resize": 2.5}, STAGES),
+        (STAGES, STAGES),
+        ((("download", 1), ("resize", Decimal("2.5"))), STAGES),
+        (["download", ["resize", 2.5]], STAGES),
+        (["a", "b"], [["a", 1], ["b", 1]]),
+        (["ab"], [["ab", 1]]),
+        ([], []),
+        ({}, []),
+        ({"x" * 200: 1e-9}, [["x" * 200, 1e-9]]),
+    ],
+    ids=repr,
+)
+def test_plan__taken(value: Any, expected: Any) -> None:
+    assert validation.plan(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("download", "mapping or a list"),
+        (None, "mapping or a list"),
+        (5, "mapping or a list"),
+        ({"a"}, "mapping or a list"),
+        ([str(number) for number in range(101)], "101 stages; at most 100"),
+        ([5], "name of a stage"),
+        ([("a", 1, 2)], "name of a stage"),
+        ([""], "without a name"),
+        (["x" * 201], "201 characters"),
+        (["a\x00"], "NUL"),
+        ([SURROGATE], "surrogate"),
+        (["a", ("a", 2)], "'a' twice"),
+        ({"a": 0}, "'a' in the plan must be above 0"),
+        ({"a": -1}, "weight of the stage 'a'"),
+        ({"a": inf}, "weight of the stage 'a'"),
+        ({"a": nan}, "weight of the stage 'a'"),
+        ({"a": True}, "weight of the stage 'a'"),
+        ({"a": "1"}, "weight of the stage 'a'"),
+        ({"a": None}, "weight of the stage 'a'"),
+        ([str(number) + "x" * 196 for number in range(100)], "bytes as JSON"),
+    ],
+    ids=lambda value: f"{value!r:.40}",
+)
+def test_plan__refused(value: Any, words: str) -> None:
+    with pytest.raises(InvalidValue, match=words):
+        validation.plan(value)
+
+
 @pytest.mark.parametrize(("length", "ending"), [(9, "x"), (10, "x"), (11, "…")])
 def test_fitting_text__is_cut_where_it_must_be(length: int, ending: str) -> None:
     words = validation.fitting_text("x" * length, 10)

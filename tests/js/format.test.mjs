@@ -52,6 +52,9 @@ test("percent: rounded down, empty while indeterminate", () => {
 test("status: in words, also while a cancellation waits", () => {
   equal(format.statusWords({ status: "in_progress", metadata: {} }), "In progress");
   equal(format.statusWords({ status: "in_progress", metadata: { cancel_requested: true } }), "Cancelling");
+  const unanswered = { cancel_requested: true, cancel_unanswered: true };
+  equal(format.statusWords({ status: "in_progress", metadata: unanswered }), "Cancelling — the worker has not answered");
+  equal(format.statusWords({ status: "completed", metadata: unanswered }), "Completed");
   equal(format.statusWords({ status: "cancelled", metadata: { cancel_requested: true } }), "Cancelled");
 });
 

@@ -49,7 +49,7 @@ def a_job() -> ProcessingJob:
 
 
 def built() -> dict[str, Any]:
-    answer = snapshot(job_state(a_job()), name="Import", position=Position("e1", 2), recovered=False)
+    answer = snapshot(job_state(a_job()), about={"name": "Import"}, position=Position("e1", 2), recovered=False)
     refused = Refused(ErrorCode.JOB_NOT_FOUND, "Job not found", subject="job-123")
     texts = [
         event_text(event()),

@@ -2,7 +2,7 @@
 
 import re
 
-from jobs import access, threads
+from jobs import access, cancellation, threads
 from jobs.retention import compaction, housekeeping, trimming
 from progress.checks import BOUNDS
 from progress.conf import PREFIX, Conf, types
@@ -56,6 +56,7 @@ def test_settings_page__every_setting_of_the_jobs_app():
     assert shown == {
         "JOBS_ACCESS_POLICY": access.DEFAULT,
         "JOBS_MAX_THREADS": repr(threads.MAX_THREADS),
+        "JOBS_CANCEL_SECONDS": repr(cancellation.CANCEL_SECONDS),
         "JOBS_LOG_TAIL": repr(trimming.LOG_TAIL),
         "JOBS_COMPACT_SECONDS": repr(compaction.COMPACT_SECONDS),
         "JOBS_KEEP_DAYS": "None",

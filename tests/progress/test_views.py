@@ -60,6 +60,24 @@ def test_job_list__tells_its_script_how_many_jobs_a_socket_may_watch(client: Cli
     assert 'data-subscriptions="1234"' in client.get("/").text
 
 
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ((), "In progress"),
+        (("request_cancel",), "Cancelling"),
+        (("request_cancel", "mark_cancel_unanswered"), "Cancelling — the worker has not answered"),
+        (("request_cancel", "mark_cancel_unanswered", "mark_failed"), "Failed"),
+    ],
+)
+def test_pages__say_whether_a_cancellation_is_answered(client: Client, steps: tuple[str, ...], words: str) -> None:
+    job = ProcessingJobLifecycle.create("job-1", public=True)
+    job.mark_started()
+    for step in steps:
+        getattr(job, step)(**({"seconds": 0} if step == "mark_cancel_unanswered" else {}))
+    for page in "/", "/jobs/job-1/":
+        assert f">{words}<" in client.get(page).text
+
+
 @of_each_kind
 def test_job_list__a_bad_row_harms_itself_only(client: Client, bad: dict[str, Any]) -> None:
     for name in ("job-1", "bad", "job-2"):

@@ -62,7 +62,7 @@ class Command(PrintingCommand):
         """Create the job, connect, run the job in a thread, and show it."""
         if options["duration"] < 0:
             raise CommandError(f"--duration must be 0 or more, not {options['duration']:g}.")
-        lifecycle = ProcessingJobLifecycle.create(name="Demo job", public=True)
+        lifecycle = ProcessingJobLifecycle.create(name="Demo job", public=True, kind="demo_progress")
         lifecycle.mark_queued()
         self.stdout.write(f"Created demo job {lifecycle.job_id}\nConnecting to {options['url']}")
         stop = threading.Event()

@@ -58,7 +58,9 @@ class Command(PrintingCommand):
         """Return the job to run."""
         name = words(f"Hash of {options['folder']}")[:200]
         try:
-            return ProcessingJobLifecycle.create(options["job_id"], name=name, public=options["public"])
+            return ProcessingJobLifecycle.create(
+                options["job_id"], name=name, public=options["public"], kind="hash_folder"
+            )
         except DuplicateJob:
             return ProcessingJobLifecycle(options["job_id"])
 

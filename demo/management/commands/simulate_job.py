@@ -55,7 +55,10 @@ class Command(PrintingCommand):
         names = job_ids(options["job_id"], options["jobs"])
         with set_by_interrupt() as stop:
             try:
-                lifecycles = [ProcessingJobLifecycle.create(name, name=options["name"], public=True) for name in names]
+                lifecycles = [
+                    ProcessingJobLifecycle.create(name, name=options["name"], public=True, kind="simulate_job")
+                    for name in names
+                ]
             except JobError as error:
                 raise CommandError(str(error)) from error
             self.run_all(lifecycles, plan, stop)

@@ -12,8 +12,9 @@ const STATUS = {
 };
 const BYTES = ["B", "KB", "MB", "GB", "TB", "PB"];
 
-/** Return a status in words; «Cancelling» while the job runs on after it was asked to stop. */
+/** Return a status in words; «Cancelling» while the job runs on after it was asked to stop, or nobody knows whether. */
 export function statusWords(job) {
+  if (job.status === "in_progress" && job.metadata.cancel_unanswered) return "Cancelling — the worker has not answered";
   if (job.status === "in_progress" && job.metadata.cancel_requested) return "Cancelling";
   return STATUS[job.status] ?? job.status;
 }

@@ -2,7 +2,9 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, Lease, ProcessingJob
 from jobs.retention import housekeeping, pace
 from jobs.retention.housekeeping import Housekeeper
+from jobs.signals import job_event_committed
 from tests.jobs.retention.conftest import age
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,6 +105,87 @@ def test_pass__a_task_that_fails_harms_no_other_and_is_logged_once(
         assert len(caplog.records) == 2
     finally:
         logging.getLogger("jobs").removeHandler(caplog.handler)
+
+
+@pytest.fixture
+def unanswered(make_job: Any) -> str:
+    """A running job that was asked to end long ago."""
+    make_job("unanswered", status="in_progress").request_cancel()
+    ProcessingJob.objects.update(cancel_requested_at=timezone.now() - timedelta(days=1))
+    return "unanswered"
+
+
+def is_recorded(job_id: str) -> bool:
+    return ProcessingJob.objects.get(pk=job_id).cancel_unanswered_at is not None
+
+
+def test_pass__records_what_no_worker_has_answered_whoever_holds_the_lease(unanswered: str) -> None:
+    other = Housekeeper()
+    other._lease.take()
+    assert not Housekeeper().tidy()
+    assert is_recorded(unanswered)
+
+
+def test_pass__that_takes_long_looks_for_it_meanwhile(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    housekeeper, batches = Housekeeper(), []
+
+    def task() -> Iterator[object]:
+        job = make_job("job-1", status="in_progress")
+        job.request_cancel()
+        ProcessingJob.objects.update(cancel_requested_at=timezone.now() - timedelta(days=1))
+        housekeeper._look_at = 0
+        for _ in range(2):
+            batches.append(is_recorded("job-1"))
+            yield 1
+
+    monkeypatch.setattr(housekeeping, "TASKS", (task,))
+    assert housekeeper.tidy()
+    assert batches == [False, True]
+
+
+@pytest.mark.timeout(20)
+def test_run__looks_in_time_however_rare_the_passes_are(
+    make_job: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOBS_HOUSEKEEPING_SECONDS = 86_400
+    settings.JOBS_CANCEL_SECONDS = 1
+    monkeypatch.setattr(housekeeping, "MIN_LOOK_SECONDS", 0)
+    told = threading.Event()
+
+    def receive(event: Any, **_: Any) -> None:
+        if "cancel_unanswered" in event.metadata:
+            told.set()
+
+    make_job("job-1", status="in_progress").request_cancel()
+    asked_at = time.monotonic()
+    job_event_committed.connect(receive)
+    housekeeper = Housekeeper()
+    housekeeper.start()
+    try:
+        assert told.wait(10)
+        assert 0.9 < time.monotonic() - asked_at < 4
+    finally:
+        housekeeper.stop()
+        housekeeper.join()
+        job_event_committed.disconnect(receive)
+
+
+def test_run__of_an_idle_site_asks_no_more_than_once_in_the_time_that_a_worker_has(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.JOBS_HOUSEKEEPING_SECONDS = 86_400
+    now, waits = [0.0], []
+    monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    housekeeper = Housekeeper()
+
+    def wait(seconds: float) -> bool:
+        waits.append(round(seconds))
+        now[0] += seconds
+        return len(waits) == 4
+
+    monkeypatch.setattr(housekeeper._stopping, "wait", wait)
+    housekeeper.run()
+    assert waits == [3, 60, 60, 60]
 
 
 def test_stop__ends_after_the_batch_and_gives_the_lease_back(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

@@ -125,6 +125,30 @@ def test_lines__one_for_each_change_of_status_or_stage() -> None:
     ]
 
 
+def test_lines__say_that_a_cancellation_waits_and_that_nobody_answers() -> None:
+    asked, unanswered = {"cancel_requested": True}, {"cancel_requested": True, "cancel_unanswered": True}
+    shown = lines(
+        snapshot(1, progress=10.0),
+        progress(2, progress=10.0, message="Cancellation requested", metadata=asked),
+        progress(3, progress=10.0, message="Nobody", metadata={**unanswered, "attempt": 2}),
+        progress(4, progress=20.0, message="goes on", metadata={**unanswered, "attempt": 2}),
+        progress(5, "cancelled", progress=20.0, metadata=asked),
+    )
+    assert shown == [
+        "in progress · 10 %",
+        "cancelling · 10 % · Cancellation requested",
+        "cancelling — the worker has not answered (attempt 2) · 10 % · Nobody",
+        "cancelled · 20 %",
+    ]
+
+
+def test_bar__says_that_nobody_answers_a_cancellation() -> None:
+    facts = {"cancel_requested": True, "cancel_unanswered": True, "current": 2, "total": 8, "unit": "files"}
+    shown = bar(snapshot(1, metadata=facts))
+    assert "cancelling — the worker has not answered" in shown
+    assert len(bar(snapshot(1, metadata=facts), width=60).splitlines()) == 3
+
+
 def test_json__is_one_frame_a_line() -> None:
     output = io.StringIO()
     display = JsonDisplay(output)

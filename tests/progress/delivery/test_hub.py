@@ -151,12 +151,13 @@ async def test_put__an_event_that_can_not_be_encoded_takes_no_other_along(unhear
 
 async def test_dispatch__what_joins_on_asks_nothing_of_the_database(calls, no_sweep):
     job = await a_job()
+    await job.amark_started()
     async with watchers() as [watcher]:
         await watch(watcher)
         calls.clear()
-        await job.amark_started()
         await job.amark_progress(1)
-        await watcher.until_seq(3)
+        await job.amark_completed()
+        await watcher.until_seq(4)
         await asyncio.sleep(0.05)
     assert calls == {}
 

@@ -20,7 +20,7 @@ def a_frame(seq: int, kind: str = "tick") -> Frame:
 
 def a_window(seq: int = 0, most: int = 4) -> Window:
     fields = {"job_id": "job", "status": "pending", "progress": 0.0, "message": f"at {seq}"}
-    return Window("name", Position("e", seq), {"type": "progress", **fields, "seq": seq}, most)
+    return Window({"name": "name"}, Position("e", seq), {"type": "progress", **fields, "seq": seq}, most)
 
 
 def seqs(frames: list[Frame] | None) -> list[int] | None:
@@ -93,7 +93,7 @@ def test_window__replays_exactly_what_a_list_would(start, most, size, kinds):
 
 
 def test_snapshot__of_what_can_not_be_encoded_raises():
-    window = Window("name", Position("e", 1), {"job_id": "job", "progress": float("inf")}, 4)
+    window = Window({"name": "name"}, Position("e", 1), {"job_id": "job", "progress": float("inf")}, 4)
     with pytest.raises(ValueError, match="JSON"):
         window.snapshot(recovered=False)
 

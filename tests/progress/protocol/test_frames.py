@@ -18,6 +18,7 @@ from progress.protocol.frames import (
     event_text,
     feed,
     feed_entry,
+    job_about,
     job_state,
     snapshot,
     timestamp,
@@ -88,7 +89,7 @@ def test_frames__of_what_is_out_of_bounds_are_not_made(bad):
     with pytest.raises(ValueError, match=r".+"):
         encode(feed_entry(job))
     with pytest.raises(ValueError, match=r".+"):
-        snapshot(job_state(job), name="", position=Position("e1", 1), recovered=False)
+        snapshot(job_state(job), about={"name": ""}, position=Position("e1", 1), recovered=False)
     with pytest.raises(ValueError, match=r".+"):
         event_text(event(**bad))
 
@@ -121,8 +122,34 @@ def test_error__subject_only_where_there_is_one():
     assert "subject" not in json.loads(error(invalid("No.")).text)
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {"name": "Import"}),
+        ({"kind": "resize", "size": 9.0}, {"name": "Import", "kind": "resize"}),
+        ({"plan": [["download", 1], ["resize", 2.5]]}, {"name": "Import", "plan": [["download", 1], ["resize", 2.5]]}),
+    ],
+)
+def test_about__holds_kind_and_plan_where_there_are_any(fields, expected):
+    job = a_job()
+    for name, value in fields.items():
+        setattr(job, name, value)
+    assert job_about(job) == expected
+    assert feed_entry(job).get("kind") == fields.get("kind")
+
+
+@pytest.mark.parametrize(
+    "plan", [None, 5, "a", {"a": 1}, ["a"], [["a"]], [["a", 0]], [["a", float("inf")]], [[1, 1]], [["\ud800", 1]]]
+)
+def test_about__of_what_is_no_plan_is_not_made(plan):
+    job = a_job()
+    job.plan = plan
+    with pytest.raises(ValueError, match="is not a plan"):
+        job_about(job)
+
+
 def test_snapshot__position_overrides_the_state():
-    frame = snapshot(job_state(a_job()), name="", position=Position("e2", 9), recovered=True)
+    frame = snapshot(job_state(a_job()), about={"name": ""}, position=Position("e2", 9), recovered=True)
     shown = json.loads(frame.text)
     assert (shown["epoch"], shown["seq"], shown["recovered"], frame.seq) == ("e2", 9, True, 9)
 
