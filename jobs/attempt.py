@@ -28,7 +28,7 @@ from .database import connection_to_write, with_retries
 from .decisions import Decision, Sent, lost
 from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError, JobNotFound, StaleAttempt
 from .models import JobEvent, ProcessingJob
-from .rate import RateEstimator
+from .rate import Rate
 from .writes import Write, announce, write, write_all, writes_in_one_statement
 
 
@@ -49,7 +49,7 @@ class AttemptWriter:
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[Sent] = []  # by calls that were given up
-        self._rate: RateEstimator | None = None  # by the reports of this process that were written
+        self._rate: Rate | None = None  # by the reports of this process that were written
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:

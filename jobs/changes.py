@@ -9,7 +9,7 @@ from . import validation
 from .exceptions import InvalidTransition, InvalidValue
 from .models import ProcessingJob
 from .progress_report import Report, measured
-from .rate import RateEstimator
+from .rate import Rate
 from .retention.curve import MAX_POINTS
 from .states import TERMINAL, EventKind, Status, require_transition
 
@@ -28,7 +28,7 @@ class Change:
     fields: dict[str, Any] = field(default_factory=dict)
     text: str = ""
     level: str = ""
-    rate: RateEstimator | None = None  # with what a progress report counted
+    rate: Rate | None = None  # with what a progress report counted
 
     def fields_at(self, now: datetime, seq: int) -> dict[str, Any]:
         """Return the new values, with the time and the position filled in."""

@@ -167,6 +167,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         message: str | None = None,
         stage: str | None = None,
         metadata: dict[str, Any] | None = None,
+        of_stage: bool = False,
     ) -> None:
         """Record how far the job is. What is not given stays as it was.
 
@@ -178,9 +179,11 @@ class ProcessingJobLifecycle(AttemptWriter):
             message: What is going on, at most 2,000 characters; an empty one clears it.
             stage: The part of the job that is under way.
             metadata: JSON to add to the job's, at most 16 KiB together.
+            of_stage: Whether the counts are those of the stage alone, and only ``progress`` says how far the job is: a
+                count or total that is not given is then not known, and the time left is that of the percentage.
 
         """
-        report = Report.checked(progress, current, total, message, stage, metadata, self._rate)
+        report = Report.checked(progress, current, total, message, stage, metadata, self._rate, of_stage)
         self._write(changes.progressed, report=report)
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:

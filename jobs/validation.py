@@ -144,15 +144,24 @@ def plan(value: "Mapping[str, float] | list[Any] | tuple[Any, ...]") -> list[lis
 
 
 def _planned(item: Any) -> list[Any]:
-    name, weight = item if isinstance(item, list | tuple) and len(item) == 2 else (item, 1)
+    name, share = item if isinstance(item, list | tuple) and len(item) == 2 else (item, 1)
     checked_name = text(name, "name of a stage in the plan", MAX_STAGE)
     if not checked_name:
         raise InvalidValue("The plan has a stage without a name.")
-    what = f"weight of the stage {_shown(checked_name)} in the plan"
-    checked = number(weight, what)
+    return [checked_name, weight(share, f"weight of the stage {_shown(checked_name)} in the plan")]
+
+
+def weight(value: float, what: str) -> float:
+    """Return a finite number above 0.
+
+    Raises:
+        InvalidValue: It is none.
+
+    """
+    checked = number(value, what)
     if checked <= 0:
-        raise InvalidValue(f"The {what} must be above 0, not {_shown(weight)}.")
-    return [checked_name, checked]
+        raise InvalidValue(f"The {what} must be above 0, not {_shown(value)}.")
+    return checked
 
 
 # For work that must not fail by what it says

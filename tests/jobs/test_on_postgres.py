@@ -33,6 +33,7 @@ FILES = (
     "retention/test_trimming",
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",
+    "reporting/test_stages",
     "reporting/test_tracking",
     "reporting/test_report_thread",
     "reporting/test_transactions",
