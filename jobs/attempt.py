@@ -23,6 +23,7 @@ from django.db.models import OuterRef, Subquery
 from . import database, validation
 from .actions import Action
 from .changes import Change
+from .children import tell_parents
 from .committed import Attempt, Committed, attempt_of
 from .database import connection_to_write, with_retries
 from .decisions import Decision, Sent, lost
@@ -204,6 +205,7 @@ class AttemptWriter:
                 attempt, logged = attempt_of(earlier.writes[-1].after), [*logged, *earlier.decisions]
                 for one in earlier.writes:
                     connection.on_commit(partial(announce, one.event), robust=True)
+                tell_parents(connection, earlier.writes[0].before, earlier.writes[-1].after)
         if attempt is not None and attempt != attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         # Also where another call of this object has taken over what is unclear, and tells of it.
@@ -234,6 +236,7 @@ class AttemptWriter:
         """Know and announce changes, once they are committed."""
         events = [write.event for write in writes]
         connection.on_commit(Committed(self, writes[-1].after, events, decisions), robust=True)
+        tell_parents(connection, writes[0].before, writes[-1].after)
 
     def lost(self, decisions: Sequence[Decision], writes: Sequence[Write]) -> None:
         """Keep in mind that it is unclear whether something is written; whatever is done next looks for it."""

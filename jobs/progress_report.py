@@ -84,7 +84,7 @@ def measured(job: ProcessingJob, report: Report) -> tuple[dict[str, Any], float 
     if report.progress is not None:
         progress = report.progress
     elif report.current is not None or (report.total is not None and current is not None):
-        progress = _percent(current, total)
+        progress = percentage(current, total)
     if report.current is not None:
         rate = _rate_with(job, report, report.current, report.rate)
         speed = rate.per_second
@@ -104,7 +104,7 @@ def _measured_of_stage(job: ProcessingJob, report: Report) -> tuple[dict[str, An
     known = report.rate if isinstance(report.rate, StageRates) else StageRates(_of_nothing(report.rate), None)
     percent, units, progress = known.percent, known.units, job.progress
     if report.progress is not None:
-        progress = _percent(report.progress, 100)
+        progress = percentage(report.progress, 100)
         percent = _rate_with(job, report, report.progress, percent)
         shown["eta_seconds"] = eta_seconds(100 - report.progress, percent.per_second)
     if current is None or report.stage not in (None, job.metadata.get("stage")):
@@ -144,7 +144,7 @@ def _rate_with(job: ProcessingJob, report: Report, count: float, rate: Rate | No
     return rate.update(count, report.seconds)
 
 
-def _percent(current: float, total: float | None) -> float | None:
+def percentage(current: float, total: float | None) -> float | None:
     """Return how much of a total is done, rounded down: 100 is for all of it; None if that is not known."""
     if total is None:
         return None

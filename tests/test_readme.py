@@ -163,10 +163,31 @@ def test_stages__within_a_stage() -> None:
     assert [first[name].progress for name in ("import › load", "export")] == [37.5, 75]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_stages__children() -> None:
+    job = ProcessingJobLifecycle.create("job-1")
+
+    def convert_elsewhere(job_id: str, files: list[str]) -> None:
+        part = ProcessingJobLifecycle(job_id)
+        part.mark_started()
+        part.mark_completed(f"{len(files)} files")
+
+    names: Any = {"job": job, "batches": [["one", "two"], ["three"]], "convert_elsewhere": convert_elsewhere}
+    run(snippet_with(STAGES, "report.child("), **names)
+    assert job.job.status == "completed"
+    parts = ProcessingJob.objects.filter(parent=job.job_id).order_by("created_at")
+    assert [(part.name, part.weight, part.message) for part in parts] == [
+        ("Part 0", 2.0, "2 files"),
+        ("Part 1", 1.0, "1 files"),
+    ]
+    seen = list(JobEvent.objects.filter(job=job.job_id).order_by("seq").values_list("progress", flat=True))
+    assert [percent for percent in seen if percent] == [66.66, 100.0, 100.0]
+
+
 def test_python__all_of_it_is_run() -> None:
     """Here, and that of docs/access.md in test_access_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
-    run_above = {"README.md": 1, USAGE: 5, STAGES: 2, "docs/access.md": 6, "docs/troubleshooting.md": 1}
+    run_above = {"README.md": 1, USAGE: 5, STAGES: 3, "docs/access.md": 6, "docs/troubleshooting.md": 1}
     assert {page: count for page, count in shown.items() if count} == run_above, "snippets that no test runs"
 
 

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from django.core import mail
 from django.db import Error, connections
 
+from ..changes import CHILD_JOBS
+from ..children import soon
 from ..database import connection_to_write, jobs_as_written
 from ..progress_report import report_seconds
 from .run import Run
@@ -175,6 +177,8 @@ class ReportThread:
         for job_id, run in runs.items():
             if (why := run.lifecycle.why_stop(jobs.get(job_id))) is not None:
                 run.stop(why)
+        # Whoever wrote a child may have died before it could tell.
+        soon.mark(*(pk for pk, job in jobs.items() if isinstance(job.metadata, dict) and CHILD_JOBS in job.metadata))
 
     def finish(self) -> None:
         """Write what is to be written before the process ends, and end."""

@@ -261,6 +261,15 @@ class Reporter:
             self._run.pause()
         return Stage(self._notes, part)
 
+    def child(self, name: str = "", *, weight: float = 1, **options: Any) -> ProcessingJobLifecycle:
+        """Make a job that is a part of this one, which from then on shows how far its children are.
+
+        Unlike a report, it raises what `ProcessingJobLifecycle.create` raises, which takes the options.
+        """
+        if self._notes.must_pause:
+            self._run.pause()
+        return ProcessingJobLifecycle.create(name=name, parent=self.lifecycle, weight=weight, **options)
+
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line to the job's log, at a level that ``logging`` names; one of over 2,000 characters is cut."""
         self._notes.log(text, level)

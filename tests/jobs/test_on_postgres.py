@@ -17,6 +17,7 @@ FILES = (
     "test_batch_unclear",
     "test_cancellation",
     "test_changes",
+    "test_children",
     "test_clocks",
     "test_conflicts",
     "test_edit",
