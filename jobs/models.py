@@ -76,6 +76,20 @@ class ProcessingJob(models.Model):
     plan = models.JSONField(
         default=list, db_default=[], blank=True, editable=False, help_text="Its stages, each with its weight."
     )
+    # Without a constraint in the database: a parent that is deleted leaves its children as they are.
+    parent = models.ForeignKey(
+        "self",
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="children",
+        db_constraint=False,
+        db_index=False,
+    )
+    weight = models.FloatField(
+        default=1.0, db_default=1.0, editable=False, help_text="Its share of its parent, beside the others of that."
+    )
     size = models.FloatField(null=True, blank=True, help_text="How much there is to do, as told at the start.")
 
     status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
@@ -140,6 +154,7 @@ class ProcessingJob(models.Model):
                     cancel_requested_at__isnull=False, cancel_unanswered_at__isnull=True, finished_at__isnull=True
                 ),
             ),
+            models.Index(fields=["parent"], name="job_parent", condition=models.Q(parent__isnull=False)),
             # The last runs of a kind that ended so, and which kinds there are.
             models.Index(fields=["kind", "status", "-finished_at"], name="job_kind"),
         ]

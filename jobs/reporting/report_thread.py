@@ -18,6 +18,8 @@ from django.core import mail
 from django.db import Error, connections
 
 from ..batch import write_together
+from ..changes import CHILD_JOBS
+from ..children import soon
 from ..database import connection_to_write, jobs_as_written
 from ..progress_report import report_seconds
 from .run import Run
@@ -190,6 +192,8 @@ class ReportThread:
         for job_id, run in runs.items():
             if (why := run.lifecycle.why_stop(jobs.get(job_id))) is not None:
                 run.stop(why)
+        # Whoever wrote a child may have died before it could tell.
+        soon.mark(*(pk for pk, job in jobs.items() if isinstance(job.metadata, dict) and CHILD_JOBS in job.metadata))
 
     def finish(self) -> None:
         """Write what is to be written before the process ends, and end."""

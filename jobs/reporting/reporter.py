@@ -13,7 +13,7 @@ from django.db import Error
 from .. import validation
 from ..database import connection_to_write
 from ..exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
-from ..lifecycle import ProcessingJobLifecycle
+from ..lifecycle import Plan, ProcessingJobLifecycle
 from ..models import ProcessingJob
 from ..states import TERMINAL, Status
 from .asynchronous import AsyncBlock
@@ -22,6 +22,7 @@ from .notes import Entry
 from .output import Output
 from .report_thread import ReportThread
 from .run import Run
+from .stage import Stage
 from .transactions import Outcome, can_be_written_beside
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Reporter(AsyncBlock):
         job: A job, its lifecycle, or its id.
         total: How many units there are, if known.
         unit: What is counted, for people: ``"files"``, ``"bytes"``.
+        plan: The job's stages with their weights, as for `ProcessingJobLifecycle.create`; else the job's own is taken.
 
     No argument of a report fails the work: a text that is too long is cut, a value that is not a number is left out, a
     result that can't be stored is replaced by the reason, and a warning is logged once. Nor does a database that does
@@ -64,7 +66,12 @@ class Reporter(AsyncBlock):
     """
 
     def __init__(
-        self, job: ProcessingJob | ProcessingJobLifecycle | str, *, total: float | None = None, unit: str = ""
+        self,
+        job: ProcessingJob | ProcessingJobLifecycle | str,
+        *,
+        total: float | None = None,
+        unit: str = "",
+        plan: Plan | None = None,
     ) -> None:
         self.lifecycle = job if isinstance(job, ProcessingJobLifecycle) else ProcessingJobLifecycle(job)
         self._run = Run(self.lifecycle)
@@ -72,6 +79,7 @@ class Reporter(AsyncBlock):
         self._thread = ReportThread.of_this_process()
         self.total = None if total is None else self._notes.number(total)
         self.unit = unit
+        self._plan: Any = None if plan is None else self._notes.checked(validation.plan, plan)
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
 
@@ -80,7 +88,7 @@ class Reporter(AsyncBlock):
 
     @property
     def current(self) -> float:
-        """How many units are done."""
+        """How many units are done, of the stage that is under way if the job has weighed ones."""
         return self._notes.current
 
     @property
@@ -100,7 +108,9 @@ class Reporter(AsyncBlock):
 
     def _begin_run(self) -> None:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
-        start = {"metadata": {"unit": unit}} if unit else {}
+        start: dict[str, Any] = {} if self._plan is None else {"plan": self._plan}
+        if unit:
+            start["metadata"] = {"unit": unit}
         is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
         if is_beside and connection_to_write().in_atomic_block:
             self._begin_beside(start)
@@ -117,9 +127,10 @@ class Reporter(AsyncBlock):
                 self._run.persist(partial(self.lifecycle.mark_started, **start))
             except InvalidValue as error:  # no room is left in the metadata
                 self._notes.warn_once(error)
-                self._run.persist(self.lifecycle.mark_started)
+                self._run.persist(partial(self.lifecycle.mark_started, plan=self._plan))
         except InvalidTransition as refused:
             self._raise(refused)
+        self._know_plan(self.lifecycle.job.plan)
         try:
             if self.total is not None:
                 self._notes.say(current=0)
@@ -135,9 +146,14 @@ class Reporter(AsyncBlock):
             self._notes.say(current=0)
         self._thread.add(self._run)
         self._thread.wake(0)
-        if self._run.has_begun.wait(WAIT_SECONDS) and self._run.stopped_by is not None:
+        has_begun = self._run.has_begun.wait(WAIT_SECONDS)
+        if has_begun and self._run.stopped_by is not None:
             self._thread.remove(self._run)
             self._raise(self._run.stopped_by)
+        self._know_plan(self.lifecycle.job.plan if has_begun else self._plan)
+
+    def _know_plan(self, plan: Any) -> None:
+        self._notes.stages.job.plan = dict((plan and self._notes.checked(validation.plan, plan)) or ())
 
     def _raise(self, refused: Exception) -> None:
         if isinstance(refused, InvalidTransition) and refused.current == Status.CANCELLED:
@@ -234,6 +250,36 @@ class Reporter(AsyncBlock):
         self._notes.say(current=current, total=total, message=message, stage=stage)
         if self._notes.must_pause:
             self._run.pause()
+
+    def stage(
+        self, label: str, *, total: float | None = None, weight: float | None = None, plan: Plan | None = None
+    ) -> Stage:
+        """Begin a stage, which ends the one before; in a ``with`` block, those that begin in the block are within it.
+
+        If the job has a plan, or once a weight or a plan was given for a stage, what is counted counts in the stage,
+        and the job is as far as its stages: the sum of weight times fraction, over the sum of the weights. Its
+        percentage never goes back. Without, a stage is a label, as in `report`.
+
+        Args:
+            label: What people call it; within another it is shown as «import › parse», cut to 200 characters.
+            total: How many units there are in it, if known. Else it counts as done when it ends, or as its own stages.
+            weight: Its share of the work, above 0; else the plan's, or 1 if it is in no plan.
+            plan: The stages in it, as for `ProcessingJobLifecycle.create`.
+
+        """
+        part = self._notes.begin(label, total=total, weight=weight, plan=plan)
+        if self._notes.must_pause:
+            self._run.pause()
+        return Stage(self._notes, part)
+
+    def child(self, name: str = "", *, weight: float = 1, **options: Any) -> ProcessingJobLifecycle:
+        """Make a job that is a part of this one, which from then on shows how far its children are.
+
+        Unlike a report, it raises what `ProcessingJobLifecycle.create` raises, which takes the options.
+        """
+        if self._notes.must_pause:
+            self._run.pause()
+        return ProcessingJobLifecycle.create(name=name, parent=self.lifecycle, weight=weight, **options)
 
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line to the job's log, at a level that ``logging`` names; one of over 2,000 characters is cut."""
