@@ -66,11 +66,11 @@ class ReportThread:
         atexit.register(self.finish)
 
     def add(self, run: Run) -> None:
-        """Write a run from now on."""
-        run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
+        """Write a run from now on. Where there can be no thread, the job's own code goes on to write it."""
         with self._news:
-            self._runs[run] = None
-            self._ensure_running()
+            if self._is_running():
+                run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
+                self._runs[run] = None
 
     def remove(self, run: Run) -> None:
         """Write a run no more; what is being written is."""
@@ -84,12 +84,14 @@ class ReportThread:
             self._news.notify()
 
     def call(self, function: Callable[[], R]) -> "Future[R]":
-        """Run a function in the thread."""
+        """Run a function in the thread; where there can be none, the call is cancelled."""
         future: Future[R] = Future()
         with self._news:
-            self._calls.append((function, future))
-            self._ensure_running()
-            self._news.notify()
+            if self._is_running():
+                self._calls.append((function, future))
+                self._news.notify()
+            else:
+                future.cancel()
         return future
 
     @property
@@ -97,10 +99,17 @@ class ReportThread:
         """Whether this is the thread that calls: it collects garbage as any other, and with it a run's loop."""
         return threading.current_thread() is self._thread
 
-    def _ensure_running(self) -> None:
+    def _is_running(self) -> bool:
+        """Return whether there is the thread, which is started if need be: not at a limit, or as the process ends."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="job-reports", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="job-reports", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("Jobs write their own reports: %s", error)
+                return False
+            self._thread = thread
+        return True
 
     def _run(self) -> None:
         tick_at = ask_at = time.monotonic()

@@ -8,6 +8,7 @@ that are rolled back. A run that is rolled back has failed, also if its work wen
 import logging
 import weakref
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
@@ -38,7 +39,7 @@ def _is_committed(job_id: str, thread: ReportThread) -> bool:
     look = thread.call(lambda: jobs_as_written().filter(pk=job_id).exists())
     try:
         return look.result(LOOK_SECONDS)
-    except (Error, FutureTimeout) as error:
+    except (Error, CancelledError, FutureTimeout) as error:
         look.cancel()
         logger.debug("Job %r is written within its transaction: %r", job_id, error)
         return False

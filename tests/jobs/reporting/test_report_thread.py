@@ -236,3 +236,19 @@ def test_run__that_is_over_is_held_by_nobody(job: ProcessingJobLifecycle) -> Non
     gc.collect()
     assert report._run not in ReportThread.of_this_process()._runs
     assert row("job-1")["status"] == "completed"
+
+
+def test_thread__that_can_not_be_started_fails_no_work(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ReportThread.finish_of_this_process()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuses)
+        with Reporter(job, total=3) as report:
+            report.report(current=2, stage="second")
+            assert stored().metadata["stage"] == "second"
+    assert stored().status == "completed"
+    with Reporter(ProcessingJobLifecycle.create("job-2")) as report, told(current=1) as shown:
+        report.advance()
+        assert shown.wait(WAIT_SECONDS)
