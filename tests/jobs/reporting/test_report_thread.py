@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -252,3 +252,34 @@ def test_thread__that_can_not_be_started_fails_no_work(job: ProcessingJobLifecyc
     with Reporter(ProcessingJobLifecycle.create("job-2")) as report, told(current=1) as shown:
         report.advance()
         assert shown.wait(WAIT_SECONDS)
+
+
+def test_run__whose_job_is_deleted_by_its_own_lifecycle_disturbs_no_other(job: ProcessingJobLifecycle) -> None:
+    other = ProcessingJobLifecycle.create("job-2")
+    with pytest.raises(JobNotFound), Reporter(job) as deleted, Reporter(other) as report:
+        with ReportThread.of_this_process()._news:  # so that it asks nothing meanwhile
+            deleted.lifecycle.delete()
+            deleted._run.write_beside()
+        report.advance()
+        report.flush()
+        deleted.advance()
+    assert row("job-2")["metadata"]["current"] == 1
+
+
+def test_look__that_fails_leaves_no_run_locked(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    def fails(_: Any) -> bool:
+        has_failed.set()
+        raise OperationalError("the database is away")
+
+    has_failed = threading.Event()
+    with Reporter(job) as report, Reporter(ProcessingJobLifecycle.create("job-2")) as other:
+        monkeypatch.setattr(ProcessingJobLifecycle, "cancel_requested", property(fails))
+        report.advance()
+        other.advance()
+        assert has_failed.wait(WAIT_SECONDS)
+        for _ in range(2):  # for the first of them and the second
+            ReportThread.of_this_process().call(int).result(WAIT_SECONDS)
+        for each in report, other:
+            assert each._run._writing.acquire(timeout=WAIT_SECONDS)  # else the end of the block would hang
+            each._run._writing.release()
+        monkeypatch.undo()
