@@ -64,7 +64,7 @@ class Reporter:
         self._run = Run(self.lifecycle)
         self._notes = self._run.notes
         self._thread = ReportThread.of_this_process()
-        self.total = None if total is None else self._notes.number(total)
+        self.total = total
         self.unit = unit
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
@@ -87,7 +87,9 @@ class Reporter:
 
     @total.setter
     def total(self, total: float | None) -> None:
-        self._notes.total = total
+        number = None if total is None else self._notes.number(total)
+        if total is None or number is not None:
+            self._notes.total = number
 
     def __enter__(self) -> Self:
         self._handled = id(sys.exception())
