@@ -73,7 +73,10 @@ class Notes:
             with self.lock:
                 counted = self._counted + by
                 # Most counts are within the bounds, and to check all that else may be wrong takes three times as long.
-                self._counted = counted if 0 <= counted <= validation.MAX_COUNT else validation.number(counted, "count")
+                if not 0 <= counted <= validation.MAX_COUNT:
+                    looped = self.current - self._counted  # below 0, a count was set while a loop had counted more
+                    counted = validation.number(counted + looped, "count") - looped
+                self._counted = counted
         except Exception as error:  # whatever a sum with a foreign object raises
             self.warn_once(error)
 
