@@ -113,7 +113,7 @@ class ReportThread:
 
     def _run(self) -> None:
         tick_at = ask_at = time.monotonic()
-        while self._wait(tick_at):
+        while self._wait(min(tick_at, ask_at)):
             now = time.monotonic()
             is_tick, is_time_to_ask = now >= tick_at, now >= ask_at
             tick_at = now + report_seconds() if is_tick else tick_at
@@ -129,19 +129,19 @@ class ReportThread:
                 connections.close_all()
         connections.close_all()
 
-    def _wait(self, tick_at: float) -> bool:
-        """Wait until there is something to do; return False once there has been nothing for a while."""
+    def _wait(self, next_at: float) -> bool:
+        """Wait, with runs until a time at most, until there is something to do; return False once there has been nothing for a while."""
         idle_since = time.monotonic()
         with self._news:
             while True:
                 now = time.monotonic()
-                if self._calls or (self._runs and now >= min(tick_at, self._wake_at)):
+                if self._calls or (self._runs and now >= min(next_at, self._wake_at)):
                     self._wake_at = float("inf")
                     return True
                 if not self._runs and (self._is_stopping or now >= idle_since + LINGER_SECONDS):
                     self._thread = None
                     return False
-                due = min(tick_at, self._wake_at) if self._runs else idle_since + LINGER_SECONDS
+                due = min(next_at, self._wake_at) if self._runs else idle_since + LINGER_SECONDS
                 self._news.wait(max(0.0, due - now))
 
     def _answer_calls(self) -> None:

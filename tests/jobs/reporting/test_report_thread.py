@@ -283,3 +283,17 @@ def test_look__that_fails_leaves_no_run_locked(job: ProcessingJobLifecycle, monk
             assert each._run._writing.acquire(timeout=WAIT_SECONDS)  # else the end of the block would hang
             each._run._writing.release()
         monkeypatch.undo()
+
+
+def test_cancellation__is_heard_of_though_ticks_are_far_apart(job: ProcessingJobLifecycle, settings: Any) -> None:
+    settings.JOBS_REPORT_SECONDS = 60.0
+    ReportThread.finish_of_this_process()
+    with Reporter(job) as report:
+        with told(stage="after the first tick") as begun:
+            report.report(stage="after the first tick")
+            assert begun.wait(WAIT_SECONDS)
+        ReportThread.of_this_process().call(int).result(WAIT_SECONDS)  # what it asked with that tick is answered
+        ProcessingJobLifecycle("job-1").request_cancel()
+        assert until_stopped(report)
+        report.advance()
+    assert stored().status == "cancelled"
