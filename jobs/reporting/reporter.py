@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -186,7 +187,7 @@ class Reporter:
             return
         self._run.note_end(self._bad_end(error))
         self._thread.wake(0)
-        if not self._thread.is_this:
+        if not self._thread.is_this and not self._run.is_held:
             self._run.has_ended.wait(WAIT_SECONDS)
 
     def _leave_thread(self) -> None:
@@ -238,7 +239,7 @@ class Reporter:
         return isinstance(self._run.stopped_by, JobCancelled) or self.lifecycle.cancel_requested
 
     def flush(self) -> None:
-        """Write now what is not written yet.
+        """Write now what is not written yet; within a transaction, wait for that two seconds at most.
 
         Raises:
             JobCancelled: Somebody asked for the job to be cancelled.
@@ -247,7 +248,7 @@ class Reporter:
         if not self._run.is_beside or not connection_to_write().in_atomic_block:
             self._run.flush()
         else:
-            self._thread.call(self._run.write_beside).result(WAIT_SECONDS)
+            wait([self._thread.call(self._run.write_beside)], WAIT_SECONDS)
             self._run.pause()
 
     def _is_over(self) -> bool:

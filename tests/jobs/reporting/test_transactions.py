@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -183,3 +184,31 @@ with transaction.atomic():
     )
     assert "ValueError: the last words" in done.stderr
     assert (stored().status, stored().error) == ("failed", "ValueError: the last words")
+
+
+@only_postgres
+def test_flush__that_the_thread_has_no_time_for_fails_no_work(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reporter, "WAIT_SECONDS", 0.1)
+    is_free = threading.Event()
+    with ended("completed") as completed:
+        with transaction.atomic(), Reporter("job-1", total=2) as report:
+            report._thread.call(lambda: is_free.wait(WAIT_SECONDS))
+            report.advance()
+            report.flush()
+            is_free.set()
+        assert completed.wait(WAIT_SECONDS)
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+def test_loop__that_is_left_in_a_transaction_that_lets_nobody_write_waits_for_nobody(
+    job: ProcessingJobLifecycle, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(reporter, "WAIT_SECONDS", WAIT_SECONDS)
+    items = track([1, 2, 3], job)
+    next(items)
+    with ended("failed") as failed:
+        with transaction.atomic():
+            began = time.monotonic()
+            items.close()
+            assert time.monotonic() - began < WAIT_SECONDS / 2
+        assert failed.wait(WAIT_SECONDS)
