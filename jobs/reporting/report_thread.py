@@ -213,6 +213,7 @@ class ReportThread:
 
     def after_fork(self) -> None:
         """Leave the runs to the parent; their locks may have been held by the thread, which the child does not have."""
+        self._news = threading.Condition()
         for run in self._runs:
             run.after_fork()
         atexit.unregister(self.finish)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -171,14 +172,36 @@ def test_loop__that_the_thread_collects_ends_all_the_same(job: ProcessingJobLife
     assert stored().error.startswith("The loop was left after 0 of 3 items")
 
 
+@contextmanager
+def held_elsewhere(lock: Any) -> Iterator[None]:
+    """Have another thread hold a lock."""
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            is_held.set()
+            is_over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def test_fork__leaves_the_run_to_the_parent(job: ProcessingJobLifecycle) -> None:
     with Reporter(job) as report:
         report.advance()
-        for held in (report._notes.lock, ReportThread._making):
-            with held:
+        for held in (report._notes.lock, ReportThread._making, report._thread._news):
+            with held_elsewhere(held):
                 child = os.fork()
                 if child == 0:
-                    report.advance()  # hangs on a lock that nobody will release, were there one
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                    signal.alarm(int(WAIT_SECONDS))
+                    report.report(stage="in the child")  # hangs on a lock that nobody will release, were there one
                     ReportThread.of_this_process()
                     os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
