@@ -97,14 +97,18 @@ class Reporter:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
         start = {"metadata": {"unit": unit}} if unit else {}
         is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
-        if is_beside and connection_to_write().in_atomic_block:
-            self._begin_beside(start)
-        else:
-            self._begin(start)
-            if is_beside:
-                self._thread.add(self._run)
+        try:
+            if is_beside and connection_to_write().in_atomic_block:
+                self._begin_beside(start)
             else:
-                Outcome.of_transaction(self._run, _nothing)
+                self._begin(start)
+                if is_beside:
+                    self._thread.add(self._run)
+                else:
+                    Outcome.of_transaction(self._run, _nothing)
+        except (KeyboardInterrupt, SystemExit) as error:  # the job must not go on without its worker
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def _begin(self, start: dict[str, Any]) -> None:

@@ -320,3 +320,19 @@ def test_cancellation__is_heard_of_though_ticks_are_far_apart(job: ProcessingJob
         assert until_stopped(report)
         report.advance()
     assert stored().status == "cancelled"
+
+
+def test_reporter__interrupted_as_it_begins_leaves_no_job_without_a_worker(
+    job: ProcessingJobLifecycle, monkeypatch: Any
+) -> None:
+    def interrupt(run: Any) -> None:
+        add(run)
+        raise KeyboardInterrupt
+
+    thread = ReportThread.of_this_process()
+    add = thread.add
+    monkeypatch.setattr(thread, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt), Reporter(job) as report:
+        raise AssertionError(report)
+    assert not thread._runs
+    assert (stored().status, stored().error) == ("failed", "KeyboardInterrupt: ")
