@@ -258,6 +258,11 @@ class Run:
         self._backoff_until = time.monotonic() + BACKOFF_SECONDS
 
     def after_fork(self) -> None:
-        """Have locks of its own in a forked child, since a thread that the child does not have may have held them."""
+        """Have locks of its own in a forked child, since a thread that the child does not have may have held them.
+
+        What was noted before is the parent's to write.
+        """
         self.notes.lock = threading.RLock()
         self._writing = threading.Lock()
+        self.notes.take()
+        self._waiting = []

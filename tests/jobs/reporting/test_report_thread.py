@@ -1,5 +1,6 @@
 """What a job's code counts and says, written by a thread while it works on."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -279,13 +280,14 @@ def test_thread__that_can_not_be_started_fails_no_work(job: ProcessingJobLifecyc
 
 def test_run__whose_job_is_deleted_by_its_own_lifecycle_disturbs_no_other(job: ProcessingJobLifecycle) -> None:
     other = ProcessingJobLifecycle.create("job-2")
-    with pytest.raises(JobNotFound), Reporter(job) as deleted, Reporter(other) as report:
+    with Reporter(other) as report, contextlib.suppress(JobNotFound), Reporter(job) as deleted:
         with ReportThread.of_this_process()._news:  # so that it asks nothing meanwhile
             deleted.lifecycle.delete()
             deleted._run.write_beside()
         report.advance()
         report.flush()
-        deleted.advance()
+        assert isinstance(deleted._run.stopped_by, JobNotFound)
+        raise JobNotFound("job-1")
     assert row("job-2")["metadata"]["current"] == 1
 
 
@@ -332,7 +334,18 @@ def test_reporter__interrupted_as_it_begins_leaves_no_job_without_a_worker(
     thread = ReportThread.of_this_process()
     add = thread.add
     monkeypatch.setattr(thread, "add", interrupt)
-    with pytest.raises(KeyboardInterrupt), Reporter(job) as report:
-        raise AssertionError(report)
+    with pytest.raises(KeyboardInterrupt):
+        Reporter(job).__enter__()
     assert not thread._runs
     assert (stored().status, stored().error) == ("failed", "KeyboardInterrupt: ")
+
+
+def test_fork__leaves_what_was_noted_to_the_parent(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job) as report:
+        with report._thread._news:  # so that nothing is written meanwhile
+            report.log("once")
+            child = os.fork()
+            if child == 0:
+                os._exit(1 if report._run.has_entries else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(events("log")) == 1
