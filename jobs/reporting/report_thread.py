@@ -29,7 +29,7 @@ R = TypeVar("R")
 ASK_SECONDS = 0.5  # between two questions whether somebody wants a job to stop that reports nothing
 LINGER_SECONDS = 5.0  # after the last run: another may begin
 EXIT_SECONDS = 5.0  # for which the end of the process waits for what is to be written
-LOCK_SECONDS = 1.0  # for which it waits where another transaction holds a job's row
+LOCK_SECONDS = 0.1  # for which it waits where another transaction holds a job's row: all other jobs wait as well
 
 
 class ReportThread:
@@ -130,7 +130,7 @@ class ReportThread:
         connections.close_all()
 
     def _wait(self, next_at: float) -> bool:
-        """Wait, with runs until a time at most, until there is something to do; return False once there has been nothing for a while."""
+        """Wait until there is something to do, with runs until a time at most; return False after a while without."""
         idle_since = time.monotonic()
         with self._news:
             while True:
