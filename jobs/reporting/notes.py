@@ -75,8 +75,10 @@ class Notes:
                 present = self.stages.present
                 counted = present.counted + by
                 # Most counts are within the bounds, and to check all that else may be wrong takes three times as long.
-                is_usual = 0 <= counted <= validation.MAX_COUNT
-                present.counted = counted if is_usual else validation.number(counted, "count")
+                if not 0 <= counted <= validation.MAX_COUNT:
+                    looped = present.current - present.counted  # below 0, a count was set while a loop had more
+                    counted = validation.number(counted + looped, "count") - looped
+                present.counted = counted
         except Exception as error:  # whatever a sum with a foreign object raises
             self.warn_once(error)
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -77,7 +78,7 @@ class Reporter(AsyncBlock):
         self._run = Run(self.lifecycle)
         self._notes = self._run.notes
         self._thread = ReportThread.of_this_process()
-        self.total = None if total is None else self._notes.number(total)
+        self.total = total
         self.unit = unit
         self._plan: Any = None if plan is None else self._notes.checked(validation.plan, plan)
         self.result: Any = None  # what the job completes with
@@ -98,7 +99,9 @@ class Reporter(AsyncBlock):
 
     @total.setter
     def total(self, total: float | None) -> None:
-        self._notes.total = total
+        number = None if total is None else self._notes.number(total)
+        if total is None or number is not None:
+            self._notes.total = number
 
     def __enter__(self) -> Self:
         self._handled = id(sys.exception())
@@ -112,14 +115,18 @@ class Reporter(AsyncBlock):
         if unit:
             start["metadata"] = {"unit": unit}
         is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
-        if is_beside and connection_to_write().in_atomic_block:
-            self._begin_beside(start)
-        else:
-            self._begin(start)
-            if is_beside:
-                self._thread.add(self._run)
+        try:
+            if is_beside and connection_to_write().in_atomic_block:
+                self._begin_beside(start)
             else:
-                Outcome.of_transaction(self._run, _nothing)
+                self._begin(start)
+                if is_beside:
+                    self._thread.add(self._run)
+                else:
+                    Outcome.of_transaction(self._run, _nothing)
+        except (KeyboardInterrupt, SystemExit) as error:  # the job must not go on without its worker
+            self._end_run(error)
+            raise
 
     def _begin(self, start: dict[str, Any]) -> None:
         try:
@@ -211,7 +218,7 @@ class Reporter(AsyncBlock):
             return
         self._run.note_end(self._bad_end(error))
         self._thread.wake(0)
-        if not self._thread.is_this:
+        if not self._thread.is_this and not self._run.is_held:
             self._run.has_ended.wait(WAIT_SECONDS)
 
     def _leave_thread(self) -> None:
@@ -302,7 +309,7 @@ class Reporter(AsyncBlock):
         return isinstance(self._run.stopped_by, JobCancelled) or self.lifecycle.cancel_requested
 
     def flush(self) -> None:
-        """Write now what is not written yet.
+        """Write now what is not written yet; within a transaction, wait for that two seconds at most.
 
         Raises:
             JobCancelled: Somebody asked for the job to be cancelled.
@@ -311,7 +318,7 @@ class Reporter(AsyncBlock):
         if not self._run.is_beside or not connection_to_write().in_atomic_block:
             self._run.flush()
         else:
-            self._thread.call(self._run.write_beside).result(WAIT_SECONDS)
+            wait([self._thread.call(self._run.write_beside)], WAIT_SECONDS)
             self._run.pause()
 
     def _is_over(self) -> bool:

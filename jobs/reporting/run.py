@@ -202,8 +202,13 @@ class Run:
 
     def _look(self) -> None:
         """Look whether it is to stop, or has ended."""
-        if self.stopped_by is None and not self.is_ending and self.lifecycle.cancel_requested:
-            self.stop(JobCancelled(self.lifecycle.job_id))
+        try:
+            if self.stopped_by is None and not self.is_ending and self.lifecycle.cancel_requested:
+                self.stop(JobCancelled(self.lifecycle.job_id))
+        except JobError as error:  # the lifecycle knows no state of it any more, and has read that it is gone
+            self.stop(error)
+        except Error as error:
+            logger.debug("Whether job %r is to stop can't be asked now: %s", self.lifecycle.job_id, error)
         is_tried_again = self.stopped_by is None and self.has_entries and time.monotonic() < self._give_up_at
         if self.is_ending and not is_tried_again:
             self.has_ended.set()
@@ -265,6 +270,11 @@ class Run:
         self._backoff_until = time.monotonic() + BACKOFF_SECONDS
 
     def after_fork(self) -> None:
-        """Have locks of its own in a forked child, since a thread that the child does not have may have held them."""
+        """Have locks of its own in a forked child, since a thread that the child does not have may have held them.
+
+        What was noted before is the parent's to write.
+        """
         self.notes.lock = threading.RLock()
         self._writing = threading.Lock()
+        self.notes.take()
+        self._waiting = []
