@@ -1,10 +1,10 @@
 """All that may happen to a job: nothing else changes one. `jobs.attempt` has the transaction, `jobs.writes` the SQL."""
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -23,27 +23,11 @@ from .progress_report import Report
 from .rate import RateEstimator
 from .retention.deletion import delete_job
 from .states import ActionKind, EventKind
-from .threads import in_thread
+from .threads import async_twin
 from .writes import append, event_of
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Plan = Mapping[str, float] | Sequence[str | tuple[str, float]]
 KEEP: Any = object()  # as an argument: leave it as it is
-
-
-def async_twin(
-    method: Callable[Concatenate[Any, P], R],
-) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """Return the asynchronous form of a method: the same, run in the bounded pool of threads."""
-
-    async def twin(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await in_thread(method, *args, **kwargs)
-
-    twin.__name__ = f"a{method.__name__}"
-    twin.__doc__ = f"Do what `{method.__name__}` does, without blocking the event loop."
-    return twin
 
 
 class ProcessingJobLifecycle(AttemptWriter):

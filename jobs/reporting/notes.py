@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from .. import extras, validation
 from ..exceptions import InvalidValue
+from .entries import Entry, joined
 from .stages import Loop, Part, Stages
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Entry = tuple[str, dict[str, Any]]  # a method of the lifecycle, and its arguments
 
 MAX_WAITING = 16 * 1024 * 1024  # characters of stages and log lines that wait; what comes then is left out
 GATHER_SECONDS = 0.1  # after the first of some log lines, so that they are written together
@@ -228,7 +228,7 @@ class Notes:
                 self.add("output", {"text": f"[{characters:,} characters are left out here]", "name": name})
             self._lost.clear()
             entries, self._entries, self._size = self._entries, [], 0
-        return list(_joined(entries))
+        return list(joined(entries))
 
     def join(self, tick: Entry) -> bool:
         """Join a tick that was taken and not written with what came since; return False if a stage or line came."""
@@ -281,24 +281,6 @@ class Notes:
         if not self._has_warned:
             self._has_warned = True
             logger.warning("A report of job %r holds what can't be stored: %s", self.job_id, validation.in_words(error))
-
-
-def _joined(entries: list[Entry]) -> Iterator[Entry]:
-    """Yield entries, what was put out in small parts as few large ones."""
-    parts: list[str] = []
-    name, size = "", 0
-    for entry in entries:
-        text = entry[1]["text"] if entry[0] == "output" else ""
-        if parts and (entry[0] != "output" or entry[1]["name"] != name or size + len(text) > validation.MAX_OUTPUT):
-            yield "output", {"text": "".join(parts), "name": name}
-            parts, size = [], 0
-        if entry[0] == "output":
-            parts.append(text)
-            name, size = entry[1]["name"], size + len(text)
-        else:
-            yield entry
-    if parts:
-        yield "output", {"text": "".join(parts), "name": name}
 
 
 def _nobody(_: float) -> None:

@@ -16,7 +16,9 @@ from ..decisions import Deferred
 from ..exceptions import JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..progress_report import report_seconds
-from .notes import Entry, Notes
+from .endings import LEFT, end_of_left
+from .entries import Entry
+from .notes import Notes
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ PERSIST_SECONDS = 300.0  # for which it is tried to record a job's start and end
 PERSIST_PAUSE_SECONDS = 1.0  # between two of these tries
 MOST_WAITING = 1_000  # entries that were taken and are not written: until then no more are taken
 
+LINES = ("log", "output")
 DECISIONS: dict[str, Callable[..., Deferred]] = {
     "mark_progress": progress_decision,
     "log": log_decision,
@@ -156,6 +159,13 @@ class Run:
             self.persist(self._write)
             self._due = float("-inf")  # what is reported behind the end is to be refused at once
 
+    def write_lines(self) -> None:
+        """Write the lines and the output that are noted, which the log of a job that is over takes, and no count."""
+        with self._writing:
+            self._take()
+            self._waiting = [each for each in self._waiting if each.entry[0] in LINES]
+            self.persist(self._write)
+
     # What the report thread calls. It raises nothing: the job's code is told.
 
     def write_beside(self) -> None:
@@ -215,7 +225,7 @@ class Run:
 
     def call(self, entry: Entry) -> None:
         """Write one thing that was noted."""
-        name, arguments = entry
+        name, arguments = end_of_left(self.lifecycle, **entry[1]) if entry[0] == LEFT else entry
         getattr(self.lifecycle, name)(**arguments)
 
     def note_end(self, end: Entry) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -360,3 +361,25 @@ def test_fork__leaves_what_was_noted_to_the_parent(job: ProcessingJobLifecycle) 
                 os._exit(1 if report._run.has_entries else 0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(events("log")) == 1
+
+
+def test_loop__that_is_collected_asks_the_database_nothing_there(job: ProcessingJobLifecycle) -> None:
+    """It may be within a query, whose driver's lock is held."""
+    items: list[Any] = [track([1, 2, 3], job)]
+    items.append(items)  # so that it is garbage, and not gone at once
+    next(items[0])
+    del items
+    with CaptureQueriesContext(connection) as queries, told(status="failed") as ended:
+        gc.collect()
+        assert ended.wait(WAIT_SECONDS)
+    assert not queries.captured_queries
+
+
+def test_lines__before_an_end_that_the_work_has_marked_are_kept(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job, total=9) as report:
+        report.advance()
+        report.log("the last words")
+        report.output().write("and more")
+        report.lifecycle.mark_failed("Not today")
+    assert [each.message for each in events("log", "output")] == ["the last words", "and more"]
+    assert stored().message == "Not today"

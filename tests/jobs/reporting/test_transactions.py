@@ -16,7 +16,7 @@ from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.progress_report import report_seconds
-from jobs.reporting import Reporter, reporter, track
+from jobs.reporting import Reporter, synchronous, track
 from tests.jobs.reporting.reported import stored
 from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
 
@@ -148,7 +148,7 @@ def test_job__that_is_made_in_the_transaction_is_written_in_it(job: ProcessingJo
 
 @only_postgres
 def test_row__that_the_transaction_itself_holds_hangs_nothing(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(synchronous, "WAIT_SECONDS", 0.2)
     with ended("completed") as completed:
         with transaction.atomic():
             ProcessingJobLifecycle("job-1").edit(name="another")
@@ -190,7 +190,7 @@ with transaction.atomic():
 
 @only_postgres
 def test_flush__that_the_thread_has_no_time_for_fails_no_work(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(synchronous, "WAIT_SECONDS", 0.1)
     is_free = threading.Event()
     with ended("completed") as completed:
         with transaction.atomic(), Reporter("job-1", total=2) as report:
@@ -205,7 +205,7 @@ def test_flush__that_the_thread_has_no_time_for_fails_no_work(job: ProcessingJob
 def test_loop__that_is_left_in_a_transaction_that_lets_nobody_write_waits_for_nobody(
     job: ProcessingJobLifecycle, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(reporter, "WAIT_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(synchronous, "WAIT_SECONDS", WAIT_SECONDS)
     items = track([1, 2, 3], job)
     next(items)
     with ended("failed") as failed:
