@@ -20,8 +20,9 @@ from django.utils.module_loading import import_string
 from .among import among
 from .batches import MANY_IDS, batched
 from .database import UNAVAILABLE, database_alias, jobs_as_written, most_ids
-from .models import ProcessingJob, readable
+from .models import ProcessingJob
 from .permissions import holders
+from .readable import readable
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from . import action_admin
 from .access import policy
+from .admin_family import link_to_children, link_to_parent
 from .admin_filters import KindFilter
 from .admin_form import AddJobForm
 from .admin_tables import moment, table
@@ -45,11 +46,13 @@ class ProcessingJobAdmin(RetentionAdmin):
     list_display = ("__str__", "status_badge", "bar", "owner", "public", "created_at", "started_at", "finished_at")
     list_filter = ("status", KindFilter, "public", "keep", "created_at")
     list_select_related = ("owner",)
-    search_fields = ("id", "name", "kind", f"owner__{get_user_model().USERNAME_FIELD}")
+    search_fields = ("id", "name", "kind", "parent__id", f"owner__{get_user_model().USERNAME_FIELD}")
     readonly_fields = (
         "status_badge",
         "bar",
         "plan_json",
+        "parent_job",
+        "child_jobs",
         "result_json",
         "metadata_json",
         "action_log",
@@ -69,7 +72,7 @@ class ProcessingJobAdmin(RetentionAdmin):
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
     fieldsets = (
         (None, {"fields": ("id", "name", "owner", "public", "keep", "status_badge", "bar", "message", "attempt")}),
-        ("Work", {"fields": ("kind", "plan_json", "size")}),
+        ("Work", {"fields": ("kind", "plan_json", "size", "parent_job", "weight", "child_jobs")}),
         ("Outcome", {"fields": ("error", "result_json", "metadata_json")}),
         (
             "Times",
@@ -151,6 +154,16 @@ class ProcessingJobAdmin(RetentionAdmin):
     def plan_json(self, job: ProcessingJob) -> str:
         """Show the stages with their weights."""
         return _in_json(job, "plan")
+
+    @admin.display(description="Parent")
+    def parent_job(self, job: ProcessingJob) -> SafeString:
+        """Show the id of the job that it is a part of, as a link."""
+        return link_to_parent(self, job)
+
+    @admin.display(description="Children")
+    def child_jobs(self, job: ProcessingJob) -> SafeString:
+        """Link to the list of the jobs that are parts of it."""
+        return link_to_children(self, job)
 
     @admin.display(description="Result")
     def result_json(self, job: ProcessingJob) -> str:

@@ -23,12 +23,13 @@ from django.db.models import OuterRef, Subquery
 from . import database, validation
 from .actions import Action
 from .changes import Change
+from .children import tell_parents
 from .committed import Attempt, Committed, attempt_of
 from .database import connection_to_write, with_retries
 from .decisions import Decision, Sent, lost
 from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError, JobNotFound, StaleAttempt
 from .models import JobEvent, ProcessingJob
-from .rate import RateEstimator
+from .rate import Rate
 from .writes import Write, announce, write, write_all, writes_in_one_statement
 
 
@@ -49,7 +50,7 @@ class AttemptWriter:
         self.job_id = validation.job_id(job_or_id)
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[Sent] = []  # by calls that were given up
-        self._rate: RateEstimator | None = None  # by the reports of this process that were written
+        self._rate: Rate | None = None  # by the reports of this process that were written
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -204,6 +205,7 @@ class AttemptWriter:
                 attempt, logged = attempt_of(earlier.writes[-1].after), [*logged, *earlier.decisions]
                 for one in earlier.writes:
                     connection.on_commit(partial(announce, one.event), robust=True)
+                tell_parents(connection, earlier.writes[0].before, earlier.writes[-1].after)
         if attempt is not None and attempt != attempt_of(job):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         # Also where another call of this object has taken over what is unclear, and tells of it.
@@ -234,6 +236,7 @@ class AttemptWriter:
         """Know and announce changes, once they are committed."""
         events = [write.event for write in writes]
         connection.on_commit(Committed(self, writes[-1].after, events, decisions), robust=True)
+        tell_parents(connection, writes[0].before, writes[-1].after)
 
     def lost(self, decisions: Sequence[Decision], writes: Sequence[Write]) -> None:
         """Keep in mind that it is unclear whether something is written; whatever is done next looks for it."""

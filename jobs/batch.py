@@ -56,6 +56,7 @@ def progress_decision(
     message: str | None = None,
     stage: str | None = None,
     metadata: dict[str, Any] | None = None,
+    of_stage: bool = False,
 ) -> Deferred:
     """Return what `ProcessingJobLifecycle.mark_progress` would write now, to be written later. Speed counts from now.
 
@@ -63,7 +64,7 @@ def progress_decision(
         InvalidValue: An argument is out of its bounds.
 
     """
-    report = Report.checked(progress, current, total, message, stage, metadata, None)
+    report = Report.checked(progress, current, total, message, stage, metadata, None, of_stage)
     return Deferred(changes.progressed, {"report": report})
 
 

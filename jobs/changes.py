@@ -7,13 +7,14 @@ from typing import Any
 from . import validation
 from .exceptions import InvalidTransition
 from .models import ProcessingJob
-from .progress_report import Report, measured
-from .rate import RateEstimator
+from .progress_report import Report, measured, percentage
+from .rate import MIN_SECONDS, Rate, eta_seconds
 from .retention.curve import MAX_POINTS
 from .states import TERMINAL, EventKind, Status, require_transition
 
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
+CHILD_JOBS = "child_jobs"  # in the metadata of a job that has children: how many of them count
 OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
 DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
@@ -27,7 +28,7 @@ class Change:
     fields: dict[str, Any] = field(default_factory=dict)
     text: str = ""
     about: dict[str, Any] = field(default_factory=dict)
-    rate: RateEstimator | None = None  # with what a progress report counted
+    rate: Rate | None = None  # with what a progress report counted
 
     def fields_at(self, now: datetime, seq: int) -> dict[str, Any]:
         """Return the new values, with the time and the position filled in."""
@@ -178,6 +179,9 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = measured(job, report)
+    if CHILD_JOBS in job.metadata:  # its children say how far it is
+        progress = job.progress
+        shown.pop("eta_seconds", None)
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:
         fields["progress"] = progress
@@ -189,6 +193,25 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
     return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate)
+
+
+def rolled_up(job: ProcessingJob, number: int, percent: float, now: datetime) -> Change | None:
+    """Show how many children the job has and, while it is in progress, how far they are; None where that is so already.
+
+    The time left is what it takes if they go on as fast as since the start.
+    """
+    if job.status in TERMINAL:
+        return None
+    fields: dict[str, Any] = {}
+    shown: dict[str, Any] = {} if job.metadata.get(CHILD_JOBS, 0) == number else {CHILD_JOBS: number or None}
+    progress = percentage(percent, 100)
+    if number and job.status == Status.IN_PROGRESS and progress != job.progress:
+        fields["progress"] = progress
+        seconds = 0.0 if job.started_at is None else (now - job.started_at).total_seconds()
+        shown["eta_seconds"] = eta_seconds(100 - percent, percent / seconds) if seconds >= MIN_SECONDS else None
+    if shown:
+        fields["metadata"] = _merged(job, None, shown=shown)
+    return Change(EventKind.TICK, {**fields, "updated_at": NOW}) if fields else None
 
 
 def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -> Change:

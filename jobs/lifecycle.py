@@ -1,47 +1,33 @@
 """All that may happen to a job: nothing else changes one. `jobs.attempt` has the transaction, `jobs.writes` the SQL."""
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import changes, database, extras, validation
+from . import changes, children, database, extras, family, validation
 from .actions import Action
 from .actors import By, saved_user_id
 from .attempt import AttemptWriter
 from .changes import Change
 from .committed import Committed
 from .database import connection_to_write, with_retries
-from .exceptions import DuplicateJob, InvalidValue
+from .exceptions import DuplicateJob, InvalidTransition, InvalidValue, JobNotFound
 from .models import ProcessingJob
 from .progress_report import Report
 from .rate import RateEstimator
 from .retention.deletion import delete_job
 from .states import ActionKind, EventKind
-from .threads import in_thread
+from .threads import async_twin
 from .writes import append, event_of
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Plan = Mapping[str, float] | Sequence[str | tuple[str, float]]
 KEEP: Any = object()  # as an argument: leave it as it is
-
-
-def async_twin(
-    method: Callable[Concatenate[Any, P], R],
-) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
-    """Return the asynchronous form of a method: the same, run in the bounded pool of threads."""
-
-    async def twin(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await in_thread(method, *args, **kwargs)
-
-    twin.__name__ = f"a{method.__name__}"
-    twin.__doc__ = f"Do what `{method.__name__}` does, without blocking the event loop."
-    return twin
 
 
 class ProcessingJobLifecycle(AttemptWriter):
@@ -70,39 +56,48 @@ class ProcessingJobLifecycle(AttemptWriter):
         job_id: str | UUID | None = None,
         *,
         name: str = "",
-        owner: Any = None,
-        public: bool = False,
+        owner: Any = KEEP,
+        public: bool = KEEP,
         keep: bool = False,
         metadata: dict[str, Any] | None = None,
         kind: str = "",
         plan: Plan | None = None,
         size: float | None = None,
+        parent: family.Parent | None = None,
+        weight: float = 1,
     ) -> Self:
         """Make a pending job.
 
         Args:
             job_id: The caller's own id, or none to have one generated.
             name: What people call it, at most 200 characters.
-            owner: The user who may watch it.
-            public: Whether anyone may watch it.
+            owner: The user who may watch it; if not given, the parent's owner.
+            public: Whether anyone may watch it; if not given, whether the parent is public.
             keep: Whether it is never pruned, however old it gets.
             metadata: JSON that every event of the job carries, at most 16 KiB.
             kind: What sort of work it is, such as the task's name; at most 100 characters.
             plan: Its stages, at most 100: weights by name, or a list of names and of pairs of name and weight.
             size: How much there is to do, in units of the caller's such as rows or bytes; 0 or more.
+            parent: The job that it is a part of, which has not ended; it then shows how far its children are.
+            weight: Its share of that, beside the other children's; from 1e-9 to 1e9.
 
         Raises:
             DuplicateJob: The id is taken, or that of a job whose log is still being deleted.
-            InvalidValue: An argument is out of its bounds.
+            InvalidValue: An argument is out of its bounds, or the parent is not there or has ended.
+            StaleAttempt: The parent's lifecycle is that of an earlier attempt.
 
         """
         now = with_retries(database.now)
-        fields = {} if job_id is None else {"id": validation.job_id(job_id)}
+        fields: dict[str, Any] = {} if job_id is None else {"id": validation.job_id(job_id)}
+        above = None if parent is None else family.parent_of_new(parent)
+        if above is not None:
+            now, fields = max(now, above.created_at), {**fields, "parent_id": above.pk}
         job = ProcessingJob(
             **fields,
             name=validation.text(name, "name", validation.MAX_NAME),
-            owner=owner,
-            public=bool(public),
+            **({"owner_id": above and above.owner_id} if owner is KEEP else {"owner": owner}),
+            public=bool(above and above.public) if public is KEEP else bool(public),
+            weight=validation.weight_of_child(weight),
             keep=bool(keep),
             metadata={**validation.metadata(metadata or {}), "attempt": 1},
             **changes.about(kind, plan, size),
@@ -119,6 +114,8 @@ class ProcessingJobLifecycle(AttemptWriter):
                 job.save(force_insert=True, using=connection.alias)
                 append(connection, [event])
                 connection.on_commit(Committed(lifecycle, job, [event]), robust=True)
+                if above is not None:
+                    connection.on_commit(partial(lifecycle._join, above.pk), robust=True)
 
         try:
             with_retries(insert)
@@ -129,7 +126,16 @@ class ProcessingJobLifecycle(AttemptWriter):
             if there.epoch != job.epoch:
                 raise DuplicateJob(job.pk, there.deleted_at is not None) from None
             Committed(lifecycle, job, [event])()  # this insert had committed before the connection was lost
+            if above is not None:
+                lifecycle._join(above.pk)
         return lifecycle
+
+    def _join(self, parent_id: str) -> None:
+        """Count in the parent; and learn of a request to cancel that went to its children before this was one."""
+        children.moved(parent_id)
+        if family.is_to_be_cancelled(parent_id):
+            with suppress(JobNotFound, InvalidTransition):  # gone or ended meanwhile
+                self.request_cancel("Its parent is to be cancelled")
 
     @property
     def cancel_requested(self) -> bool:
@@ -165,6 +171,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         message: str | None = None,
         stage: str | None = None,
         metadata: dict[str, Any] | None = None,
+        of_stage: bool = False,
     ) -> None:
         """Record how far the job is. What is not given stays as it was.
 
@@ -176,9 +183,11 @@ class ProcessingJobLifecycle(AttemptWriter):
             message: What is going on, at most 2,000 characters; an empty one clears it.
             stage: The part of the job that is under way.
             metadata: JSON to add to the job's, at most 16 KiB together.
+            of_stage: Whether the counts are those of the stage alone, and only ``progress`` says how far the job is: a
+                count or total that is not given is then not known, and the time left is that of the percentage.
 
         """
-        report = Report.checked(progress, current, total, message, stage, metadata, self._rate)
+        report = Report.checked(progress, current, total, message, stage, metadata, self._rate, of_stage)
         self._write(changes.progressed, report=report)
 
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
@@ -200,9 +209,15 @@ class ProcessingJobLifecycle(AttemptWriter):
         self._write(changes.cancelled, action, **given)
 
     def request_cancel(self, message: str = "", *, metadata: dict[str, Any] | None = None, by: By = None) -> None:
-        """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once."""
+        """Ask for the job to be cancelled: at once if it waits, else by its worker, which need be asked only once.
+
+        Then its children are asked as well, in the same name; within a transaction of the caller's, in that.
+        """
         given = changes.checked(message, metadata)
         self._write(changes.cancel_requested, Action.of(ActionKind.CANCEL, by, given["message"]), **given)
+        for child_id in with_retries(partial(family.unasked_children, parent_id=self.job_id)):
+            with suppress(JobNotFound, InvalidTransition):  # gone or ended meanwhile
+                type(self)(child_id).request_cancel(message, by=by)
 
     def mark_cancel_unanswered(self, *, seconds: float) -> None:
         """Record, once, that the worker has not answered a request to cancel for so many seconds, if that is so."""

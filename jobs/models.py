@@ -1,11 +1,10 @@
 """What is stored of a job: its present state and the log of its events."""
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, models
+from django.db import models
 from django.utils import timezone
 
 from . import validation
@@ -13,8 +12,6 @@ from .events import Event
 from .exceptions import InvalidValue
 from .ids import new_epoch, new_job_id
 from .states import TERMINAL, ActionKind, ActorKind, EventKind, Status
-
-logger = logging.getLogger(__name__)
 
 STATUS_CHOICES = [(status.value, status.label) for status in Status]
 KIND_CHOICES = [(kind.value, kind.value.capitalize()) for kind in EventKind]
@@ -75,6 +72,20 @@ class ProcessingJob(models.Model):
     )
     plan = models.JSONField(
         default=list, db_default=[], blank=True, editable=False, help_text="Its stages, each with its weight."
+    )
+    # Without a constraint in the database: a parent that is deleted leaves its children as they are.
+    parent = models.ForeignKey(
+        "self",
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="children",
+        db_constraint=False,
+        db_index=False,
+    )
+    weight = models.FloatField(
+        default=1.0, db_default=1.0, editable=False, help_text="Its share of its parent, beside the others of that."
     )
     size = models.FloatField(null=True, blank=True, help_text="How much there is to do, as told at the start.")
 
@@ -140,6 +151,7 @@ class ProcessingJob(models.Model):
                     cancel_requested_at__isnull=False, cancel_unanswered_at__isnull=True, finished_at__isnull=True
                 ),
             ),
+            models.Index(fields=["parent"], name="job_parent", condition=models.Q(parent__isnull=False)),
             # The last runs of a kind that ended so, and which kinds there are.
             models.Index(fields=["kind", "status", "-finished_at"], name="job_kind"),
         ]
@@ -166,29 +178,6 @@ class ProcessingJob(models.Model):
     def is_finished(self) -> bool:
         """Whether the job has ended, well or not."""
         return self.status in TERMINAL
-
-
-def readable(jobs: "models.QuerySet[ProcessingJob]") -> list[ProcessingJob]:
-    """Return jobs but for those whose row can't be read: an import may store what Python does not take.
-
-    Raises:
-        Error: The database does not answer.
-
-    """
-    try:
-        return list(jobs)
-    except Error:
-        raise
-    except Exception:
-        found: list[ProcessingJob] = []
-    for pk in jobs.values_list("pk", flat=True):
-        try:
-            found += ProcessingJob.objects.using(jobs.db).filter(pk=pk)
-        except Error:
-            raise
-        except Exception as error:  # whatever is wrong with a row, it harms its own job only
-            logger.warning("Job %s can't be read: %r", pk, error)
-    return found
 
 
 class JobEvent(models.Model):

@@ -51,6 +51,16 @@ class RateEstimator(NamedTuple):
         return self.weighted / self.weight if self.covered >= MIN_SECONDS else None
 
 
+class StageRates(NamedTuple):
+    """How fast a job goes whose count is that of a stage: the percentage, and the units; each if it is known."""
+
+    percent: RateEstimator | None
+    units: RateEstimator | None
+
+
+Rate = RateEstimator | StageRates
+
+
 def eta_seconds(remaining: float, rate: float | None) -> float | None:
     """Return how many seconds ``remaining`` takes at ``rate`` per second; None if that is unknown."""
     if not rate or remaining > MAX_ETA_SECONDS * rate:

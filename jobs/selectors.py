@@ -12,7 +12,8 @@ from . import database
 from .access import policy, type_of_user
 from .batches import MAX_IDS, batched
 from .database import connection_to_write, database_alias, jobs_as_written, most_ids
-from .models import JobEvent, ProcessingJob, readable
+from .models import JobEvent, ProcessingJob
+from .readable import readable
 
 MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
 

@@ -7,10 +7,10 @@ everybody's. A pool runs a few at once; each thread keeps its database connectio
 import asyncio
 import contextvars
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.core import mail
@@ -84,3 +84,16 @@ async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwar
     if getattr(AsyncToSync.executors, "current", None) is not None:
         return await sync_to_async(function)(*args, **kwargs)
     return await _pool.run(function, *args, **kwargs)
+
+
+def async_twin(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Return the asynchronous form of a method: the same, run in the bounded pool of threads."""
+
+    async def twin(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await in_thread(method, *args, **kwargs)
+
+    twin.__name__ = f"a{method.__name__}"
+    twin.__doc__ = f"Do what `{method.__name__}` does, without blocking the event loop."
+    return twin

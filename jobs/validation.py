@@ -23,11 +23,13 @@ MAX_STAGES = 100  # of a plan
 MAX_ERROR = 10_000  # characters; longer errors are cut, since a failing job must be able to say so
 MAX_METADATA = 16 * 1024  # bytes of JSON in UTF-8
 MAX_COUNT = 1e18  # units: what is calculated from it stays finite
+WEIGHTS_OF_CHILDREN = 1e-9, 1e9  # what a database makes of them stays a number
 ROUNDING = 1e-9  # how far past a bound a sum of floats may be, as a part of it: 49 times 100/49 is more than 100
 
 # Keys of an event's metadata that the lifecycle fills in.
 RESERVED = frozenset(
     {"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested", "cancel_unanswered"}
+    | {"child_jobs"}
 )
 
 
@@ -158,15 +160,38 @@ def plan(value: "Mapping[str, float] | list[Any] | tuple[Any, ...]") -> list[lis
 
 
 def _planned(item: Any) -> list[Any]:
-    name, weight = item if isinstance(item, list | tuple) and len(item) == 2 else (item, 1)
+    name, share = item if isinstance(item, list | tuple) and len(item) == 2 else (item, 1)
     checked_name = text(name, "name of a stage in the plan", MAX_STAGE)
     if not checked_name:
         raise InvalidValue("The plan has a stage without a name.")
-    what = f"weight of the stage {_shown(checked_name)} in the plan"
-    checked = number(weight, what)
+    return [checked_name, weight(share, f"weight of the stage {_shown(checked_name)} in the plan")]
+
+
+def weight(value: float, what: str) -> float:
+    """Return a finite number above 0.
+
+    Raises:
+        InvalidValue: It is none.
+
+    """
+    checked = number(value, what)
     if checked <= 0:
-        raise InvalidValue(f"The {what} must be above 0, not {_shown(weight)}.")
-    return [checked_name, checked]
+        raise InvalidValue(f"The {what} must be above 0, not {_shown(value)}.")
+    return checked
+
+
+def weight_of_child(value: float) -> float:
+    """Return a child's weight.
+
+    Raises:
+        InvalidValue: It is not within `WEIGHTS_OF_CHILDREN`.
+
+    """
+    least, most = WEIGHTS_OF_CHILDREN
+    checked = float(weight(value, "weight"))
+    if not least <= checked <= most:
+        raise InvalidValue(f"The weight must be from {least:g} to {most:g}, not {_shown(value)}.")
+    return checked
 
 
 # For work that must not fail by what it says

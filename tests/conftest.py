@@ -126,6 +126,8 @@ def connections_of_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if (reports := sys.modules.get("jobs.reporting.report_thread")) is not None:
         reports.ReportThread.finish_of_this_process()
+    if (children := sys.modules.get("jobs.children")) is not None:
+        children.soon.finish()
     for connection in made:
         connection.inc_thread_sharing()
         connection.close()

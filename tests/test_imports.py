@@ -28,6 +28,7 @@ PURE = [
     "jobs.exceptions",
     "jobs.ids",
     "jobs.rate",
+    "jobs.reporting.stages",
     "jobs.retention.curve",
     "jobs.states",
     "progress.protocol.codes",

@@ -21,6 +21,7 @@ from tests.installation import ROOT, Served
 
 README = PAGES["README.md"]
 USAGE = "docs/usage.md"
+STAGES = "docs/stages.md"
 RUN_BY_DJANGO = "docs/testing.md"
 
 
@@ -127,12 +128,57 @@ def test_usage__what_is_to_be_done() -> None:
     assert (job.kind, job.plan, job.size) == ("thumbnails", [["download", 1], ["resize", 4]], 1_200.0)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_stages__by_weight() -> None:
+    job = ProcessingJobLifecycle.create("job-1")
+    done: list[str] = []
+    code = snippet_with(STAGES, '"download": 1')
+    run(code, job=job, urls=["one", "two"], download=done.append, resize=done.append)
+    assert done == ["one", "two"] * 2
+    assert (job.job.status, job.job.plan) == ("completed", [["download", 1], ["resize", 3]])
+    seen = {event.metadata.get("stage"): event for event in JobEvent.objects.order_by("seq")}
+    assert [seen[name].progress for name in ("download", "resize")] == [25.0, 100.0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stages__within_a_stage() -> None:
+    job = ProcessingJobLifecycle.create("job-1")
+    done: list[str] = []
+    names: Any = {"load": lambda: done.append("load"), "export": lambda: done.append("export")}
+    run(snippet_with(STAGES, "export()"), job=job, rows=["one"], parse=done.append, **names)
+    assert done == ["one", "load", "export"]
+    first = {event.metadata.get("stage"): event for event in JobEvent.objects.order_by("-seq")}
+    assert [first[name].progress for name in ("import › load", "export")] == [37.5, 75]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stages__children() -> None:
+    job = ProcessingJobLifecycle.create("job-1")
+
+    def convert_elsewhere(job_id: str, files: list[str]) -> None:
+        part = ProcessingJobLifecycle(job_id)
+        part.mark_started()
+        part.mark_completed(f"{len(files)} files")
+
+    names: Any = {"job": job, "batches": [["one", "two"], ["three"]], "convert_elsewhere": convert_elsewhere}
+    run(snippet_with(STAGES, "report.child("), **names)
+    assert job.job.status == "completed"
+    parts = ProcessingJob.objects.filter(parent=job.job_id).order_by("created_at")
+    assert [(part.name, part.weight, part.message) for part in parts] == [
+        ("Part 0", 2.0, "2 files"),
+        ("Part 1", 1.0, "1 files"),
+    ]
+    seen = list(JobEvent.objects.filter(job=job.job_id).order_by("seq").values_list("progress", flat=True))
+    assert [percent for percent in seen if percent] == [66.66, 100.0, 100.0]
+
+
 def test_python__all_of_it_is_run() -> None:
     """Here, and that of two pages in test_access_doc.py and test_reporting_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
     run_above = {
         "README.md": 1,
         USAGE: 5,
+        STAGES: 3,
         "docs/access.md": 6,
         "docs/reporting.md": 12,
         "docs/troubleshooting.md": 1,

@@ -9,7 +9,10 @@ from .. import changes, validation
 from ..database import jobs_as_written
 from ..exceptions import InvalidValue, JobCancelled
 from ..lifecycle import ProcessingJobLifecycle
-from .notes import Entry, Notes
+from .entries import Entry
+from .notes import Notes
+
+LEFT = "left"  # the end of a run that was stopped from outside, which may be why
 
 
 def is_good(error: BaseException | None) -> bool:
@@ -23,28 +26,31 @@ def good_end(notes: Notes, summary: str, result: Any) -> Entry:
     return "mark_completed", {"message": message, "result": _storable(notes, result)}
 
 
-def bad_end(lifecycle: ProcessingJobLifecycle, notes: Notes, error: BaseException, unit: str, handled: int) -> Entry:
-    """Return a bad end.
+def bad_end(job_id: str, notes: Notes, error: BaseException, unit: str, handled: int) -> Entry:
+    """Return a bad end. It asks the database nothing: a generator's may be wanted within a query.
 
     Args:
-        lifecycle: Of the run.
+        job_id: Of the run.
         notes: What it has counted.
         error: What its block was left with.
         unit: What is counted.
         handled: The `id` of the exception that was being handled when it began.
 
     """
-    why: BaseException | str = error
-    if isinstance(error, GeneratorExit | asyncio.CancelledError):
-        if _is_to_be_cancelled(lifecycle):
-            return "mark_cancelled", {}
-        if isinstance(error, GeneratorExit):
-            why = _why_left(error, notes, unit, handled)
-        elif not error.args:
-            why = "CancelledError: The asyncio task was cancelled"
-    elif isinstance(error, JobCancelled) and error.job_id == lifecycle.job_id:
+    if isinstance(error, JobCancelled) and error.job_id == job_id:
         return "mark_cancelled", {}
-    return "mark_failed", {"error": changes.error_text(why)}
+    if isinstance(error, GeneratorExit):
+        return LEFT, {"error": changes.error_text(_why_left(error, notes, unit, handled))}
+    if isinstance(error, asyncio.CancelledError):
+        return LEFT, {
+            "error": changes.error_text(error if error.args else "CancelledError: The asyncio task was cancelled")
+        }
+    return "mark_failed", {"error": changes.error_text(error)}
+
+
+def end_of_left(lifecycle: ProcessingJobLifecycle, error: str) -> Entry:
+    """Return the end of a run that was `LEFT`: cancelled, if somebody has asked for that by now, else failed."""
+    return ("mark_cancelled", {}) if _is_to_be_cancelled(lifecycle) else ("mark_failed", {"error": error})
 
 
 def _why_left(left: GeneratorExit, notes: Notes, unit: str, handled: int) -> BaseException | str:

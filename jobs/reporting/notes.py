@@ -7,24 +7,16 @@ from typing import Any, TypeVar
 
 from .. import extras, validation
 from ..exceptions import InvalidValue
+from .entries import Entry, joined
+from .stages import Loop, Part, Stages
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Entry = tuple[str, dict[str, Any]]  # a method of the lifecycle, and its arguments
 
 MAX_WAITING = 16 * 1024 * 1024  # characters of stages and log lines that wait; what comes then is left out
 GATHER_SECONDS = 0.1  # after the first of some log lines, so that they are written together
 ENTRY_SIZE = 200  # characters that an entry counts for besides its text
-
-
-class Loop:
-    """How many items of a loop are done. Only the loop writes it, without a lock."""
-
-    __slots__ = ("done",)
-
-    def __init__(self) -> None:
-        self.done = 0
 
 
 class Notes:
@@ -41,14 +33,13 @@ class Notes:
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.total: float | None = None
+        self.stages = Stages()
         self.must_pause = True  # whoever counts is to look whether there is something else to do
         self.wake: Callable[[float], object] = _nobody  # has it written within so many seconds
         self.lock = threading.RLock()  # reentrant: a loop that is collected as garbage meanwhile is counted as well
-        self._counted: float = 0  # but for the loops
-        self._loops: list[Loop] = []
         self._taken: float = 0  # the count, as it was taken last
         self._tick: dict[str, Any] = {}  # what was said since, to be joined with what comes
+        self._is_back = False  # in a stage whose label is to be shown again, unless another begins before
         self._entries: list[Entry] = []  # what comes before that
         self._size = 0
         self._left_out = 0  # log lines
@@ -57,9 +48,18 @@ class Notes:
 
     @property
     def current(self) -> float:
-        """How many units are done."""
+        """How many units are done, of the stage that is under way, or of the job."""
         with self.lock:
-            return self._counted + sum(loop.done for loop in self._loops)
+            return self.stages.present.current
+
+    @property
+    def total(self) -> float | None:
+        """How many units there are, if known."""
+        return self.stages.present.total
+
+    @total.setter
+    def total(self, total: float | None) -> None:
+        self.stages.present.total = total
 
     @property
     def has_entries(self) -> bool:
@@ -72,14 +72,20 @@ class Notes:
         """Count ``by`` more units."""
         try:
             with self.lock:
-                counted = self._counted + by
+                present = self.stages.present
+                counted = present.counted + by
                 # Most counts are within the bounds, and to check all that else may be wrong takes three times as long.
-                self._counted = counted if 0 <= counted <= validation.MAX_COUNT else validation.number(counted, "count")
+                if not 0 <= counted <= validation.MAX_COUNT:
+                    looped = present.current - present.counted  # below 0, a count was set while a loop had more
+                    counted = validation.number(counted + looped, "count") - looped
+                present.counted = counted
         except Exception as error:  # whatever a sum with a foreign object raises
             self.warn_once(error)
 
     def loop(self, items: Iterable[T], pause: Callable[[], object]) -> Iterator[T]:
         """Yield the items, and count each as done once the next is asked for; that takes some 40 ns.
+
+        They count in the stage in which the loop has begun, whatever stages begin within it.
 
         Args:
             items: What to yield.
@@ -88,7 +94,8 @@ class Notes:
         """
         loop = Loop()
         with self.lock:
-            self._loops.append(loop)
+            part = self.stages.present
+            part.loops.append(loop)
         try:
             for done, item in enumerate(items, 1):
                 yield item
@@ -97,8 +104,8 @@ class Notes:
                     pause()
         finally:
             with self.lock:
-                self._loops.remove(loop)
-                self._counted += loop.done
+                part.loops.remove(loop)
+                part.counted += loop.done
 
     def say(
         self,
@@ -115,7 +122,8 @@ class Notes:
             if stage is not None and not self._is_full:
                 self._close_tick()
             if current is not None:
-                self._counted = current - sum(loop.done for loop in self._loops)
+                present = self.stages.present
+                present.counted = current - sum(loop.done for loop in present.loops)
             if total is not None:
                 self.total = total
             if message is not None:
@@ -125,6 +133,38 @@ class Notes:
             self._tick["current"] = None  # filled in when it is taken
         if stage is not None:
             self.wake(0)
+
+    def begin(self, label: str, *, total: float | None, weight: float | None, plan: Any) -> Part:
+        """Begin a stage; what was counted in the one before is told first."""
+        label = validation.fitting_text(label, validation.MAX_STAGE)
+        total = None if total is None else self.number(total)
+        weight = None if weight is None else self.checked(validation.weight, weight, "weight of a stage")
+        stages: Any = () if plan is None else self.checked(validation.plan, plan) or ()
+        with self.lock:
+            if self._is_back and self._tick == {"current": None}:
+                self._tick = {}
+            elif not self._is_full:
+                self._close_tick()
+            self._is_back = False
+            part = self.stages.begin(label, weight=weight, total=total, plan=stages)
+            shown = validation.fitting_text(self.stages.label, validation.MAX_STAGE)
+            self._tick |= {"stage": shown, "current": None}
+        self.wake(0)
+        return part
+
+    def leave(self, part: Part, *, is_done: bool) -> None:
+        """Leave a stage's block. The label of the one that it is within is shown again with the next tick."""
+        with self.lock:
+            if not is_done:
+                self.stages.abandon(part)
+                return
+            if part not in self.stages.path:
+                return
+            if not self._is_full:
+                self._close_tick()
+            self.stages.end(part)
+            self._tick["current"] = None
+            self._is_back = len(self.stages.path) > 1
 
     def log(self, text: str, level: str) -> None:
         """Take a line for the log."""
@@ -188,7 +228,7 @@ class Notes:
                 self.add("output", {"text": f"[{characters:,} characters are left out here]", "name": name})
             self._lost.clear()
             entries, self._entries, self._size = self._entries, [], 0
-        return list(_joined(entries))
+        return list(joined(entries))
 
     def join(self, tick: Entry) -> bool:
         """Join a tick that was taken and not written with what came since; return False if a stage or line came."""
@@ -206,20 +246,32 @@ class Notes:
 
     def _close_tick(self) -> None:
         """Let nothing be joined any more with what was counted and said so far."""
-        current = self.current
+        present, current = self.stages.present, self.current
         if not self._tick and current == self._taken:
             return
-        if self.total is not None and current > self.total:
-            self.total = current  # the total was a guess; being wrong about it is no reason to fail
+        if present.total is not None and current > present.total:
+            present.total = current  # the total was a guess; being wrong about it is no reason to fail
         tick, self._tick, self._taken = self._tick, {}, current
-        self.add("mark_progress", {**tick, "current": current, "total": self.total})
+        if self._is_back:
+            self._is_back = False
+            tick.setdefault("stage", validation.fitting_text(self.stages.label, validation.MAX_STAGE))
+        tick |= {"current": current, "total": present.total}
+        if self.stages.are_weighed:
+            tick |= {"progress": self.stages.percent, "of_stage": True}
+            if not current and present.total is None:
+                tick["current"] = None  # it does not count
+        self.add("mark_progress", tick)
 
     # What is not as it should be
 
     def number(self, value: Any) -> Any:
         """Return a number of units; None, and a warning, for what is none."""
+        return self.checked(validation.number, value, "count")
+
+    def checked(self, check: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what a check makes of a value; None, and a warning, for what it refuses."""
         try:
-            return validation.number(value, "count")
+            return check(*arguments)
         except Exception as error:  # whatever a foreign object raises
             self.warn_once(error)
             return None
@@ -229,24 +281,6 @@ class Notes:
         if not self._has_warned:
             self._has_warned = True
             logger.warning("A report of job %r holds what can't be stored: %s", self.job_id, validation.in_words(error))
-
-
-def _joined(entries: list[Entry]) -> Iterator[Entry]:
-    """Yield entries, what was put out in small parts as few large ones."""
-    parts: list[str] = []
-    name, size = "", 0
-    for entry in entries:
-        text = entry[1]["text"] if entry[0] == "output" else ""
-        if parts and (entry[0] != "output" or entry[1]["name"] != name or size + len(text) > validation.MAX_OUTPUT):
-            yield "output", {"text": "".join(parts), "name": name}
-            parts, size = [], 0
-        if entry[0] == "output":
-            parts.append(text)
-            name, size = entry[1]["name"], size + len(text)
-        else:
-            yield entry
-    if parts:
-        yield "output", {"text": "".join(parts), "name": name}
 
 
 def _nobody(_: float) -> None:

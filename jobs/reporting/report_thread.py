@@ -18,6 +18,8 @@ from django.core import mail
 from django.db import Error, connections
 
 from ..batch import write_together
+from ..changes import CHILD_JOBS
+from ..children import soon
 from ..database import connection_to_write, jobs_as_written
 from ..progress_report import report_seconds
 from .run import Run
@@ -29,7 +31,7 @@ R = TypeVar("R")
 ASK_SECONDS = 0.5  # between two questions whether somebody wants a job to stop that reports nothing
 LINGER_SECONDS = 5.0  # after the last run: another may begin
 EXIT_SECONDS = 5.0  # for which the end of the process waits for what is to be written
-LOCK_SECONDS = 1.0  # for which it waits where another transaction holds a job's row
+LOCK_SECONDS = 0.1  # for which it waits where another transaction holds a job's row: all other jobs wait as well
 
 
 class ReportThread:
@@ -66,11 +68,11 @@ class ReportThread:
         atexit.register(self.finish)
 
     def add(self, run: Run) -> None:
-        """Write a run from now on."""
-        run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
+        """Write a run from now on. Where there can be no thread, the job's own code goes on to write it."""
         with self._news:
-            self._runs[run] = None
-            self._ensure_running()
+            if self._is_running():
+                run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
+                self._runs[run] = None
 
     def remove(self, run: Run) -> None:
         """Write a run no more; what is being written is."""
@@ -84,12 +86,14 @@ class ReportThread:
             self._news.notify()
 
     def call(self, function: Callable[[], R]) -> "Future[R]":
-        """Run a function in the thread."""
+        """Run a function in the thread; where there can be none, the call is cancelled."""
         future: Future[R] = Future()
         with self._news:
-            self._calls.append((function, future))
-            self._ensure_running()
-            self._news.notify()
+            if self._is_running():
+                self._calls.append((function, future))
+                self._news.notify()
+            else:
+                future.cancel()
         return future
 
     @property
@@ -97,14 +101,21 @@ class ReportThread:
         """Whether this is the thread that calls: it collects garbage as any other, and with it a run's loop."""
         return threading.current_thread() is self._thread
 
-    def _ensure_running(self) -> None:
+    def _is_running(self) -> bool:
+        """Return whether there is the thread, which is started if need be: not at a limit, or as the process ends."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="job-reports", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="job-reports", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("Jobs write their own reports: %s", error)
+                return False
+            self._thread = thread
+        return True
 
     def _run(self) -> None:
         tick_at = ask_at = time.monotonic()
-        while self._wait(tick_at):
+        while self._wait(min(tick_at, ask_at)):
             now = time.monotonic()
             is_tick, is_time_to_ask = now >= tick_at, now >= ask_at
             tick_at = now + report_seconds() if is_tick else tick_at
@@ -120,19 +131,19 @@ class ReportThread:
                 connections.close_all()
         connections.close_all()
 
-    def _wait(self, tick_at: float) -> bool:
-        """Wait until there is something to do; return False once there has been nothing for a while."""
+    def _wait(self, next_at: float) -> bool:
+        """Wait until there is something to do, with runs until a time at most; return False after a while without."""
         idle_since = time.monotonic()
         with self._news:
             while True:
                 now = time.monotonic()
-                if self._calls or (self._runs and now >= min(tick_at, self._wake_at)):
+                if self._calls or (self._runs and now >= min(next_at, self._wake_at)):
                     self._wake_at = float("inf")
                     return True
                 if not self._runs and (self._is_stopping or now >= idle_since + LINGER_SECONDS):
                     self._thread = None
                     return False
-                due = min(tick_at, self._wake_at) if self._runs else idle_since + LINGER_SECONDS
+                due = min(next_at, self._wake_at) if self._runs else idle_since + LINGER_SECONDS
                 self._news.wait(max(0.0, due - now))
 
     def _answer_calls(self) -> None:
@@ -190,6 +201,8 @@ class ReportThread:
         for job_id, run in runs.items():
             if (why := run.lifecycle.why_stop(jobs.get(job_id))) is not None:
                 run.stop(why)
+        # Whoever wrote a child may have died before it could tell.
+        soon.mark(*(pk for pk, job in jobs.items() if isinstance(job.metadata, dict) and CHILD_JOBS in job.metadata))
 
     def finish(self) -> None:
         """Write what is to be written before the process ends, and end."""
@@ -204,6 +217,7 @@ class ReportThread:
 
     def after_fork(self) -> None:
         """Leave the runs to the parent; their locks may have been held by the thread, which the child does not have."""
+        self._news = threading.Condition()
         for run in self._runs:
             run.after_fork()
         atexit.unregister(self.finish)

@@ -1,37 +1,26 @@
 """One run of a job, counted inside a ``with`` block."""
 
-import logging
-import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeVar
-
-from django.db import Error
+from typing import Any, TypeVar
 
 from .. import validation
 from ..database import connection_to_write
-from ..exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError
-from ..lifecycle import ProcessingJobLifecycle
+from ..exceptions import JobCancelled
+from ..lifecycle import Plan, ProcessingJobLifecycle
 from ..models import ProcessingJob
-from ..states import TERMINAL, Status
 from .asynchronous import AsyncBlock
-from .endings import bad_end, good_end, is_good
-from .notes import Entry
 from .output import Output
 from .report_thread import ReportThread
 from .run import Run
-from .transactions import Outcome, can_be_written_beside
-
-logger = logging.getLogger(__name__)
+from .stage import Stage
+from .synchronous import WAIT_SECONDS, SyncBlock
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 2.0  # within a transaction, for the report thread to write the start or a bad end
 
-
-class Reporter(AsyncBlock):
+class Reporter(SyncBlock, AsyncBlock):
     """One run of a job: started on entry, completed on exit, failed by an exception. Threads may share it.
 
     In asynchronous code it is an ``async with`` block; its other methods are the same there, and never wait.
@@ -43,6 +32,7 @@ class Reporter(AsyncBlock):
         job: A job, its lifecycle, or its id.
         total: How many units there are, if known.
         unit: What is counted, for people: ``"files"``, ``"bytes"``.
+        plan: The job's stages with their weights, as for `ProcessingJobLifecycle.create`; else the job's own is taken.
 
     No argument of a report fails the work: a text that is too long is cut, a value that is not a number is left out, a
     result that can't be stored is replaced by the reason, and a warning is logged once. Nor does a database that does
@@ -64,14 +54,20 @@ class Reporter(AsyncBlock):
     """
 
     def __init__(
-        self, job: ProcessingJob | ProcessingJobLifecycle | str, *, total: float | None = None, unit: str = ""
+        self,
+        job: ProcessingJob | ProcessingJobLifecycle | str,
+        *,
+        total: float | None = None,
+        unit: str = "",
+        plan: Plan | None = None,
     ) -> None:
         self.lifecycle = job if isinstance(job, ProcessingJobLifecycle) else ProcessingJobLifecycle(job)
         self._run = Run(self.lifecycle)
         self._notes = self._run.notes
         self._thread = ReportThread.of_this_process()
-        self.total = None if total is None else self._notes.number(total)
+        self.total = total
         self.unit = unit
+        self._plan = None if plan is None else self._notes.checked(validation.plan, plan)
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
 
@@ -80,7 +76,7 @@ class Reporter(AsyncBlock):
 
     @property
     def current(self) -> float:
-        """How many units are done."""
+        """How many units are done, of the stage that is under way if the job has weighed ones."""
         return self._notes.current
 
     @property
@@ -90,117 +86,9 @@ class Reporter(AsyncBlock):
 
     @total.setter
     def total(self, total: float | None) -> None:
-        self._notes.total = total
-
-    def __enter__(self) -> Self:
-        self._handled = id(sys.exception())
-        self._begin_run()
-        self._enter()
-        return self
-
-    def _begin_run(self) -> None:
-        unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
-        start = {"metadata": {"unit": unit}} if unit else {}
-        is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
-        if is_beside and connection_to_write().in_atomic_block:
-            self._begin_beside(start)
-        else:
-            self._begin(start)
-            if is_beside:
-                self._thread.add(self._run)
-            else:
-                Outcome.of_transaction(self._run, _nothing)
-
-    def _begin(self, start: dict[str, Any]) -> None:
-        try:
-            try:
-                self._run.persist(partial(self.lifecycle.mark_started, **start))
-            except InvalidValue as error:  # no room is left in the metadata
-                self._notes.warn_once(error)
-                self._run.persist(self.lifecycle.mark_started)
-        except InvalidTransition as refused:
-            self._raise(refused)
-        try:
-            if self.total is not None:
-                self._notes.say(current=0)
-                self._run.flush()
-        except BaseException as error:  # a cancellation, say: the job must not go on without its worker
-            self._end_run(error)
-            raise
-
-    def _begin_beside(self, start: dict[str, Any]) -> None:
-        """Have the report thread write the start, outside the transaction that is open here."""
-        self._notes.add("mark_started", start)
-        if self.total is not None:
-            self._notes.say(current=0)
-        self._thread.add(self._run)
-        self._thread.wake(0)
-        if self._run.has_begun.wait(WAIT_SECONDS) and self._run.stopped_by is not None:
-            self._thread.remove(self._run)
-            self._raise(self._run.stopped_by)
-
-    def _raise(self, refused: Exception) -> None:
-        if isinstance(refused, InvalidTransition) and refused.current == Status.CANCELLED:
-            raise JobCancelled(self.lifecycle.job_id) from refused
-        raise refused
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._leave()
-        return self._end_run(error)
-
-    def _end_run(self, error: BaseException | None) -> bool:
-        is_cancelled = isinstance(error, JobCancelled) and error.job_id == self.lifecycle.job_id
-        is_in_transaction = connection_to_write().in_atomic_block
-        if self._is_over():
-            self._leave_thread()
-        elif self._run.is_beside and (is_in_transaction or self._thread.is_this):
-            self._end_beside(error)
-        elif error is None or is_good(error):
-            self._complete(good_end(self._notes, self.summary, self.result))
-        else:
-            self._leave_thread()
-            self._end(error)
-        return is_cancelled
-
-    def _complete(self, end: Entry) -> None:
-        self._leave_thread()
-        self._run.write_last()
-        self._run.persist(partial(self._run.call, end))
-
-    def _end(self, error: BaseException) -> None:
-        """Record a bad end. What hinders that is logged, since it must not hide the error of the work itself."""
-        try:
-            self._run.write_last()
-        except Exception as refused:
-            logger.warning("The last report of job %r was not recorded: %s", self.lifecycle.job_id, refused)
-        try:
-            self._run.persist(partial(self._run.call, self._bad_end(error)))
-        except JobError as refused:  # it is over already: ended or started anew by somebody else
-            logger.warning("The end of job %r was not recorded: %s", self.lifecycle.job_id, refused)
-        except Exception:
-            logger.exception("The end of job %r could not be recorded.", self.lifecycle.job_id)
-
-    def _bad_end(self, error: BaseException) -> Entry:
-        name, arguments = bad_end(self.lifecycle, self._notes, error, self.unit, self._handled)
-        self._run.failure = arguments.get("error", "")
-        return name, arguments
-
-    def _end_beside(self, error: BaseException | None) -> None:
-        """Have the report thread write the end: a good one once the transaction has committed, any other at once."""
-        if error is None or is_good(error):
-            end = good_end(self._notes, self.summary, self.result)
-            Outcome.of_transaction(self._run, partial(self._complete, end))
-            return
-        self._run.note_end(self._bad_end(error))
-        self._thread.wake(0)
-        if not self._thread.is_this:
-            self._run.has_ended.wait(WAIT_SECONDS)
-
-    def _leave_thread(self) -> None:
-        self._thread.remove(self._run)
-        self._run.is_beside, self._notes.must_pause = False, True  # what is reported from here on is refused
+        number = None if total is None else self._notes.number(total)
+        if total is None or number is not None:
+            self._notes.total = number
 
     def track(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items, and count each as done once the next is asked for; that takes less than 0.1 µs."""
@@ -235,6 +123,36 @@ class Reporter(AsyncBlock):
         if self._notes.must_pause:
             self._run.pause()
 
+    def stage(
+        self, label: str, *, total: float | None = None, weight: float | None = None, plan: Plan | None = None
+    ) -> Stage:
+        """Begin a stage, which ends the one before; in a ``with`` block, those that begin in the block are within it.
+
+        If the job has a plan, or once a weight or a plan was given for a stage, what is counted counts in the stage,
+        and the job is as far as its stages: the sum of weight times fraction, over the sum of the weights. Its
+        percentage never goes back. Without, a stage is a label, as in `report`.
+
+        Args:
+            label: What people call it; within another it is shown as «import › parse», cut to 200 characters.
+            total: How many units there are in it, if known. Else it counts as done when it ends, or as its own stages.
+            weight: Its share of the work, above 0; else the plan's, or 1 if it is in no plan.
+            plan: The stages in it, as for `ProcessingJobLifecycle.create`.
+
+        """
+        part = self._notes.begin(label, total=total, weight=weight, plan=plan)
+        if self._notes.must_pause:
+            self._run.pause()
+        return Stage(self._notes, part)
+
+    def child(self, name: str = "", *, weight: float = 1, **options: Any) -> ProcessingJobLifecycle:
+        """Make a job that is a part of this one, which from then on shows how far its children are.
+
+        Unlike a report, it raises what `ProcessingJobLifecycle.create` raises, which takes the options.
+        """
+        if self._notes.must_pause:
+            self._run.pause()
+        return ProcessingJobLifecycle.create(name=name, parent=self.lifecycle, weight=weight, **options)
+
     def log(self, text: str, *, level: str = "info") -> None:
         """Add a line to the job's log, at a level that ``logging`` names; one of over 2,000 characters is cut."""
         self._notes.log(text, level)
@@ -256,7 +174,7 @@ class Reporter(AsyncBlock):
         return isinstance(self._run.stopped_by, JobCancelled) or self.lifecycle.cancel_requested
 
     def flush(self) -> None:
-        """Write now what is not written yet.
+        """Write now what is not written yet; within a transaction, wait for that two seconds at most.
 
         Raises:
             JobCancelled: Somebody asked for the job to be cancelled.
@@ -265,16 +183,5 @@ class Reporter(AsyncBlock):
         if not self._run.is_beside or not connection_to_write().in_atomic_block:
             self._run.flush()
         else:
-            self._thread.call(self._run.write_beside).result(WAIT_SECONDS)
+            wait([self._thread.call(self._run.write_beside)], WAIT_SECONDS)
             self._run.pause()
-
-    def _is_over(self) -> bool:
-        """Return whether the work itself has marked the job's end."""
-        try:
-            return self.lifecycle.job.status in TERMINAL
-        except (Error, JobError):
-            return False
-
-
-def _nothing() -> None:
-    """Do nothing: what the transaction has written says all."""

@@ -16,7 +16,9 @@ from ..decisions import Deferred
 from ..exceptions import JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..progress_report import report_seconds
-from .notes import Entry, Notes
+from .endings import LEFT, end_of_left
+from .entries import Entry
+from .notes import Notes
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ PERSIST_SECONDS = 300.0  # for which it is tried to record a job's start and end
 PERSIST_PAUSE_SECONDS = 1.0  # between two of these tries
 MOST_WAITING = 1_000  # entries that were taken and are not written: until then no more are taken
 
+LINES = ("log", "output")
 DECISIONS: dict[str, Callable[..., Deferred]] = {
     "mark_progress": progress_decision,
     "log": log_decision,
@@ -156,6 +159,13 @@ class Run:
             self.persist(self._write)
             self._due = float("-inf")  # what is reported behind the end is to be refused at once
 
+    def write_lines(self) -> None:
+        """Write the lines and the output that are noted, which the log of a job that is over takes, and no count."""
+        with self._writing:
+            self._take()
+            self._waiting = [each for each in self._waiting if each.entry[0] in LINES]
+            self.persist(self._write)
+
     # What the report thread calls. It raises nothing: the job's code is told.
 
     def write_beside(self) -> None:
@@ -202,15 +212,20 @@ class Run:
 
     def _look(self) -> None:
         """Look whether it is to stop, or has ended."""
-        if self.stopped_by is None and not self.is_ending and self.lifecycle.cancel_requested:
-            self.stop(JobCancelled(self.lifecycle.job_id))
+        try:
+            if self.stopped_by is None and not self.is_ending and self.lifecycle.cancel_requested:
+                self.stop(JobCancelled(self.lifecycle.job_id))
+        except JobError as error:  # the lifecycle knows no state of it any more, and has read that it is gone
+            self.stop(error)
+        except Error as error:
+            logger.debug("Whether job %r is to stop can't be asked now: %s", self.lifecycle.job_id, error)
         is_tried_again = self.stopped_by is None and self.has_entries and time.monotonic() < self._give_up_at
         if self.is_ending and not is_tried_again:
             self.has_ended.set()
 
     def call(self, entry: Entry) -> None:
         """Write one thing that was noted."""
-        name, arguments = entry
+        name, arguments = end_of_left(self.lifecycle, **entry[1]) if entry[0] == LEFT else entry
         getattr(self.lifecycle, name)(**arguments)
 
     def note_end(self, end: Entry) -> None:
@@ -265,6 +280,11 @@ class Run:
         self._backoff_until = time.monotonic() + BACKOFF_SECONDS
 
     def after_fork(self) -> None:
-        """Have locks of its own in a forked child, since a thread that the child does not have may have held them."""
+        """Have locks of its own in a forked child, since a thread that the child does not have may have held them.
+
+        What was noted before is the parent's to write.
+        """
         self.notes.lock = threading.RLock()
         self._writing = threading.Lock()
+        self.notes.take()
+        self._waiting = []

@@ -74,13 +74,13 @@ class tqdm(tqdm_auto):  # noqa: N801  # its users write it so
             return
         if self._is_own and not self._report.is_open:
             self._report.__enter__()
-        self._counts = is_outermost(self, self._report)
+        self._counts = self._report.is_open and is_outermost(self, self._report)
         if self._counts:
             self._report.report(stage=self._stage or None, current=self.n, total=self.total)
             self._note()
 
     def __iter__(self) -> Iterator[Any]:
-        if self._report is None:
+        if self._report is None or self.disable:
             yield from super().__iter__()
         elif self._is_own and not self._report.is_open:
             self._is_block = True

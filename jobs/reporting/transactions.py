@@ -8,6 +8,7 @@ that are rolled back. A run that is rolled back has failed, also if its work wen
 import logging
 import weakref
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
@@ -27,18 +28,27 @@ LOOK_SECONDS = 2.0  # which the report thread may take to look for a job
 def can_be_written_beside(job_id: str, thread: ReportThread) -> bool:
     """Return whether the report thread can write a job now, whatever transaction is open here."""
     connection: Any = connection_to_write()
-    if connection.vendor == "sqlite" and (connection.in_atomic_block or connection.is_in_memory_db()):
+    if connection.vendor == "sqlite" and (connection.in_atomic_block or not _waits_its_turn(connection)):
         return False
     if not connection.in_atomic_block:
         return True
     return not _is_of_test(connection) and _is_committed(job_id, thread)
 
 
+def _waits_its_turn(connection: Any) -> bool:
+    """Return whether SQLite has one writer wait for another: in Django's default mode, the caller's code would fail.
+
+    A deferred transaction that has read before it writes is refused at once if anybody else writes meanwhile.
+    """
+    mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
+    return mode.upper() != "DEFERRED" and not connection.is_in_memory_db()
+
+
 def _is_committed(job_id: str, thread: ReportThread) -> bool:
     look = thread.call(lambda: jobs_as_written().filter(pk=job_id).exists())
     try:
         return look.result(LOOK_SECONDS)
-    except (Error, FutureTimeout) as error:
+    except (Error, CancelledError, FutureTimeout) as error:
         look.cancel()
         logger.debug("Job %r is written within its transaction: %r", job_id, error)
         return False

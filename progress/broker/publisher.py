@@ -93,7 +93,6 @@ class Publisher:
         self._sending = asyncio.Lock()  # so that events are sent in order, also by those who flush
         self._thread = threading.Thread(target=self._run, name="progress-publisher", daemon=True)
         self._thread.start()
-        atexit.register(self.flush)
 
     def put(self, news: Event | Deletion) -> None:
         """Have it sent soon. When too many wait, the oldest is dropped: the log has it."""
@@ -205,9 +204,16 @@ async def _send_all(layer: Any, messages: list[tuple[str, dict[str, Any]]]) -> N
             await layer.group_send(group, message)
 
 
+def _flush() -> None:
+    if Publisher._current is not None:
+        Publisher._current.flush()
+
+
 def _after_fork() -> None:
     # A thread that the child does not have may have held the lock.
     Publisher._making = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
+# Before any job begins: what reports at the end of the process is registered later, and so called earlier.
+atexit.register(_flush)

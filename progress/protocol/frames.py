@@ -111,7 +111,7 @@ def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> di
 
 
 def job_about(job: "ProcessingJob") -> dict[str, Any]:
-    """Return what a snapshot says of a job beside its state: its name and, where it has them, its kind and plan.
+    """Return what a snapshot says of a job beside its state: its name and, where it has them, kind, plan and parent.
 
     Raises:
         ValueError: One is out of its bounds, and clients rely on those.
@@ -119,7 +119,12 @@ def job_about(job: "ProcessingJob") -> dict[str, Any]:
     """
     if not isinstance(job.plan, list) or not all(_is_stage(stage) for stage in job.plan):
         raise ValueError(f"{job.plan!r:.80} is not a plan")
-    return {"name": job.name, **({"kind": job.kind} if job.kind else {}), **({"plan": job.plan} if job.plan else {})}
+    return {"name": job.name, **_known(kind=job.kind, plan=job.plan, parent=job.parent_id)}
+
+
+def _known(**told: Any) -> dict[str, Any]:
+    """Return what there is to tell."""
+    return {name: value for name, value in told.items() if value}
 
 
 def _is_stage(stage: object) -> bool:
@@ -131,7 +136,7 @@ def _is_stage(stage: object) -> bool:
 
 
 def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, Any]:
-    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, time of creation, and kind if it has one.
+    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, time of creation, and kind and parent.
 
     Args:
         job: The job.
@@ -145,7 +150,7 @@ def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, 
     if not with_result:
         state["metadata"] = {key: value for key, value in job.metadata.items() if key != "result"}
     entry = {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
-    return {**entry, "kind": job.kind} if job.kind else entry
+    return {**entry, **_known(kind=job.kind, parent=job.parent_id)}
 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:

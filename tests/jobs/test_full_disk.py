@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from jobs.reporting import Reporter, reporter
+from jobs.reporting import Reporter, synchronous
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,7 +24,7 @@ def full() -> Iterator[None]:
 
 
 def test_reports__wait_until_there_is_room(make_job: Any, warned: list[str], monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "can_be_written_beside", lambda *_: False)  # the disk is full for this connection
+    monkeypatch.setattr(synchronous, "can_be_written_beside", lambda *_: False)  # the disk is full for this connection
     lifecycle = make_job("job-1")
     with Reporter("job-1", total=200) as report:
         with full():

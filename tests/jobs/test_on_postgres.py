@@ -10,13 +10,14 @@ from tests.installation import ROOT
 
 FILES = (
     "test_actions",
+    "test_admin_filters",
     "test_among",
     "test_attempts",
     "test_batch",
     "test_batch_unclear",
-    "test_admin_filters",
     "test_cancellation",
     "test_changes",
+    "test_children",
     "test_clocks",
     "test_conflicts",
     "test_edit",
@@ -38,6 +39,7 @@ FILES = (
     "reporting/test_logs",
     "reporting/test_reporter",
     "reporting/test_reporter_trouble",
+    "reporting/test_stages",
     "reporting/test_tracking",
     "reporting/test_report_thread",
     "reporting/test_rich",

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
 from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.reporting import Job, Reporter, asynchronous, atrack
+from tests.installation import Site
 from tests.jobs.reporting.reported import MakeJob, stored
 from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
 
@@ -119,6 +121,16 @@ def test_block__of_a_job_that_was_cancelled_while_it_waited(job: ProcessingJobLi
     job.request_cancel()
     with pytest.raises(JobCancelled):
         asyncio.run(work())
+
+
+def test_block__that_would_block_the_event_loop_is_refused(job: ProcessingJobLifecycle) -> None:
+    async def work() -> None:
+        with Reporter("job-1"):
+            raise AssertionError("the body runs")
+
+    with pytest.raises(SynchronousOnlyOperation):
+        asyncio.run(work())
+    assert stored().status == "pending"
 
 
 @pytest.mark.parametrize(
@@ -361,6 +373,25 @@ def test_loop__that_is_collected_in_a_forked_child_goes_on(job: ProcessingJobLif
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert asyncio.run(go_on()) == [2]
     assert stored().status == "completed"
+
+
+def test_loop__that_is_left_as_the_process_ends_has_ended(sqlite_site: Site) -> None:
+    sqlite_site.worker("""
+        import asyncio
+        from jobs.reporting import Job
+
+        async def work():
+            async for row in (await Job.acreate("job-1")).atrack([1, 2, 3], unit="rows"):
+                if row == 2:
+                    break
+
+        asyncio.run(work())
+    """)
+    job = sqlite_site.job("job-1")
+    assert (job["status"], job["error"]) == (
+        "failed",
+        "The loop was left after 1 of 3 rows, by an exception, return or break",
+    )
 
 
 async def generator_with_block(job: Any) -> AsyncIterator[int]:

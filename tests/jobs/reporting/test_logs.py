@@ -158,7 +158,7 @@ def test_records__that_writing_makes_are_no_lines(
     job: ProcessingJobLifecycle, monkeypatch: Any, is_given: bool, is_beside: bool
 ) -> None:
     if not is_beside:
-        monkeypatch.setattr("jobs.reporting.reporter.can_be_written_beside", lambda *_: False)
+        monkeypatch.setattr("jobs.reporting.synchronous.can_be_written_beside", lambda *_: False)
     root = logging.getLogger()
     with Reporter(job, total=9) as report, told(kind="log") as written:
         given = JobLogHandler(report=report)

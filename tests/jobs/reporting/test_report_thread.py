@@ -1,7 +1,9 @@
 """What a job's code counts and says, written by a thread while it works on."""
 
+import contextlib
 import gc
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -9,7 +11,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -182,14 +185,36 @@ def test_end__that_the_thread_writes_comes_behind_the_last_count(job: Processing
     assert [each.metadata["current"] for each in events("tick")] == [0, 1]
 
 
+@contextmanager
+def held_elsewhere(lock: Any) -> Iterator[None]:
+    """Have another thread hold a lock."""
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            is_held.set()
+            is_over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def test_fork__leaves_the_run_to_the_parent(job: ProcessingJobLifecycle) -> None:
     with Reporter(job) as report:
         report.advance()
-        for held in (report._notes.lock, ReportThread._making):
-            with held:
+        for held in (report._notes.lock, ReportThread._making, report._thread._news):
+            with held_elsewhere(held):
                 child = os.fork()
                 if child == 0:
-                    report.advance()  # hangs on a lock that nobody will release, were there one
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                    signal.alarm(int(WAIT_SECONDS))
+                    report.report(stage="in the child")  # hangs on a lock that nobody will release, were there one
                     ReportThread.of_this_process()
                     os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -247,3 +272,114 @@ def test_run__that_is_over_is_held_by_nobody(job: ProcessingJobLifecycle) -> Non
     gc.collect()
     assert report._run not in ReportThread.of_this_process()._runs
     assert row("job-1")["status"] == "completed"
+
+
+def test_thread__that_can_not_be_started_fails_no_work(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ReportThread.finish_of_this_process()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuses)
+        with Reporter(job, total=3) as report:
+            report.report(current=2, stage="second")
+            assert stored().metadata["stage"] == "second"
+    assert stored().status == "completed"
+    with Reporter(ProcessingJobLifecycle.create("job-2")) as report, told(current=1) as shown:
+        report.advance()
+        assert shown.wait(WAIT_SECONDS)
+
+
+def test_run__whose_job_is_deleted_by_its_own_lifecycle_disturbs_no_other(job: ProcessingJobLifecycle) -> None:
+    other = ProcessingJobLifecycle.create("job-2")
+    with Reporter(other) as report, contextlib.suppress(JobNotFound), Reporter(job) as deleted:
+        with ReportThread.of_this_process()._news:  # so that it asks nothing meanwhile
+            deleted.lifecycle.delete()
+            deleted._run.write_beside()
+        report.advance()
+        report.flush()
+        assert isinstance(deleted._run.stopped_by, JobNotFound)
+        raise JobNotFound("job-1")
+    assert row("job-2")["metadata"]["current"] == 1
+
+
+def test_look__that_fails_leaves_no_run_locked(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    def fails(_: Any) -> bool:
+        has_failed.set()
+        raise OperationalError("the database is away")
+
+    has_failed = threading.Event()
+    with Reporter(job) as report, Reporter(ProcessingJobLifecycle.create("job-2")) as other:
+        monkeypatch.setattr(ProcessingJobLifecycle, "cancel_requested", property(fails))
+        report.advance()
+        other.advance()
+        assert has_failed.wait(WAIT_SECONDS)
+        for _ in range(2):  # for the first of them and the second
+            ReportThread.of_this_process().call(int).result(WAIT_SECONDS)
+        for each in report, other:
+            assert each._run._writing.acquire(timeout=WAIT_SECONDS)  # else the end of the block would hang
+            each._run._writing.release()
+        monkeypatch.undo()
+
+
+def test_cancellation__is_heard_of_though_ticks_are_far_apart(job: ProcessingJobLifecycle, settings: Any) -> None:
+    settings.JOBS_REPORT_SECONDS = 60.0
+    ReportThread.finish_of_this_process()
+    with Reporter(job) as report:
+        with told(stage="after the first tick") as begun:
+            report.report(stage="after the first tick")
+            assert begun.wait(WAIT_SECONDS)
+        ReportThread.of_this_process().call(int).result(WAIT_SECONDS)  # what it asked with that tick is answered
+        ProcessingJobLifecycle("job-1").request_cancel()
+        assert until_stopped(report)
+        report.advance()
+    assert stored().status == "cancelled"
+
+
+def test_reporter__interrupted_as_it_begins_leaves_no_job_without_a_worker(
+    job: ProcessingJobLifecycle, monkeypatch: Any
+) -> None:
+    def interrupt(run: Any) -> None:
+        add(run)
+        raise KeyboardInterrupt
+
+    thread = ReportThread.of_this_process()
+    add = thread.add
+    monkeypatch.setattr(thread, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Reporter(job).__enter__()
+    assert not thread._runs
+    assert (stored().status, stored().error) == ("failed", "KeyboardInterrupt")
+
+
+def test_fork__leaves_what_was_noted_to_the_parent(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job) as report:
+        with report._thread._news:  # so that nothing is written meanwhile
+            report.log("once")
+            child = os.fork()
+            if child == 0:
+                os._exit(1 if report._run.has_entries else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(events("log")) == 1
+
+
+def test_loop__that_is_collected_asks_the_database_nothing_there(job: ProcessingJobLifecycle) -> None:
+    """It may be within a query, whose driver's lock is held."""
+    items: list[Any] = [track([1, 2, 3], job)]
+    items.append(items)  # so that it is garbage, and not gone at once
+    next(items[0])
+    del items
+    with CaptureQueriesContext(connection) as queries, told(status="failed") as ended:
+        gc.collect()
+        assert ended.wait(WAIT_SECONDS)
+    assert not queries.captured_queries
+
+
+def test_lines__before_an_end_that_the_work_has_marked_are_kept(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job, total=9) as report:
+        report.advance()
+        report.log("the last words")
+        report.output().write("and more")
+        report.lifecycle.mark_failed("Not today")
+    assert [each.message for each in events("log", "output")] == ["the last words", "and more"]
+    assert stored().message == "Not today"

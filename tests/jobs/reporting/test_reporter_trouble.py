@@ -270,3 +270,13 @@ def test_total__that_another_thread_guesses_too_low_fails_no_report(make_job: An
         report.flush()
         may_go_on.set()
         guessing.join()
+
+
+@pytest.mark.parametrize("total", ["12", float("nan"), -5, 10**400, object()], ids=["text", "NaN", "-5", "huge", "any"])
+def test_total__that_is_no_number_is_left_out_whenever_it_is_set(job: ProcessingJobLifecycle, total: Any) -> None:
+    with Reporter(job, total=9) as report:
+        report.total = total
+        report.report(current=1, stage="first")
+        report.flush()
+        report.total = None
+    assert (stored().status, stored().metadata["total"]) == ("completed", 9)

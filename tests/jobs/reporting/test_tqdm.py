@@ -284,10 +284,17 @@ def test_bar__raises_the_cancellation_of_its_reporter(job: ProcessingJobLifecycl
 
 def test_bar__that_outlives_its_reporter_goes_on(job: ProcessingJobLifecycle) -> None:
     with Reporter(job):
-        bar = tqdm(total=3)
+        bar, late = tqdm(total=3), tqdm(range(3))
     bar.update()
     bar.close()
+    assert list(late) == [0, 1, 2]
     assert stored().status == "completed"
+
+
+def test_bar__can_be_looped_over_once_more(job: ProcessingJobLifecycle) -> None:
+    bar = tqdm(range(3), job=job)
+    assert [list(bar), list(bar)] == [[0, 1, 2], [0, 1, 2]]
+    assert state() == ("completed", 3, 3)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -174,3 +174,13 @@ def test_track__that_is_collected_while_another_report_is_counted_holds_nobody_u
     counting.start()
     counting.join(5)
     assert not counting.is_alive()
+
+
+def test_track__in_a_block_that_sets_the_count_back_goes_on_from_there(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job) as report:
+        for item in report.track(range(10)):
+            if item == 5:
+                report.report(current=2)
+                report.advance(2)
+                assert report.current == 4
+        assert report.current == 9

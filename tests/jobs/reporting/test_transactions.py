@@ -1,9 +1,11 @@
 """Runs whose code is within a transaction, or becomes part of one."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +15,8 @@ from django.db import connection, transaction
 from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from jobs.reporting import Reporter, reporter, track
+from jobs.progress_report import report_seconds
+from jobs.reporting import Reporter, synchronous, track
 from tests.jobs.reporting.reported import stored
 from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
 
@@ -145,7 +148,7 @@ def test_job__that_is_made_in_the_transaction_is_written_in_it(job: ProcessingJo
 
 @only_postgres
 def test_row__that_the_transaction_itself_holds_hangs_nothing(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reporter, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(synchronous, "WAIT_SECONDS", 0.2)
     with ended("completed") as completed:
         with transaction.atomic():
             ProcessingJobLifecycle("job-1").edit(name="another")
@@ -183,3 +186,64 @@ with transaction.atomic():
     )
     assert "ValueError: the last words" in done.stderr
     assert (stored().status, stored().error) == ("failed", "ValueError: the last words")
+
+
+@only_postgres
+def test_flush__that_the_thread_has_no_time_for_fails_no_work(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    monkeypatch.setattr(synchronous, "WAIT_SECONDS", 0.1)
+    is_free = threading.Event()
+    with ended("completed") as completed:
+        with transaction.atomic(), Reporter("job-1", total=2) as report:
+            report._thread.call(lambda: is_free.wait(WAIT_SECONDS))
+            report.advance()
+            report.flush()
+            is_free.set()
+        assert completed.wait(WAIT_SECONDS)
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+def test_loop__that_is_left_in_a_transaction_that_lets_nobody_write_waits_for_nobody(
+    job: ProcessingJobLifecycle, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(synchronous, "WAIT_SECONDS", WAIT_SECONDS)
+    items = track([1, 2, 3], job)
+    next(items)
+    with ended("failed") as failed:
+        with transaction.atomic():
+            began = time.monotonic()
+            items.close()
+            assert time.monotonic() - began < WAIT_SECONDS / 2
+        assert failed.wait(WAIT_SECONDS)
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.parametrize("mode", [None, "deferred"])
+def test_transactions__that_do_not_wait_for_their_turn_are_failed_by_no_report(
+    job: ProcessingJobLifecycle, monkeypatch: Any, mode: str | None
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "transaction_mode", mode)
+    connection.close()
+    try:
+        with Reporter("job-1") as report:
+            report.advance()
+            assert not report._run.is_beside  # so nobody else writes while the work's own transaction is open
+    finally:
+        connection.close()
+    assert stored().status == "completed"
+
+
+@only_postgres
+def test_rows__that_somebody_holds_keep_no_other_job_waiting(job: ProcessingJobLifecycle) -> None:
+    held = [ProcessingJobLifecycle.create(f"held-{number}") for number in range(5)]
+    with contextlib.ExitStack() as blocks:
+        reports = [blocks.enter_context(Reporter(each)) for each in held]
+        with Reporter("job-1", total=9) as report, transaction.atomic():
+            list(ProcessingJob.objects.select_for_update().filter(pk__startswith="held"))
+            for each in reports:
+                each.advance()
+            time.sleep(report_seconds())  # the thread is at them now
+            began = time.monotonic()
+            with told(current=2) as shown:
+                report.advance(2)
+                assert shown.wait(WAIT_SECONDS)
+            assert time.monotonic() - began < len(held) * 1.0 / 2

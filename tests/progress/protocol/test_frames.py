@@ -135,15 +135,17 @@ def test_error__subject_only_where_there_is_one():
     [
         ({}, {"name": "Import"}),
         ({"kind": "resize", "size": 9.0}, {"name": "Import", "kind": "resize"}),
+        ({"parent_id": "import-42"}, {"name": "Import", "parent": "import-42"}),
         ({"plan": [["download", 1], ["resize", 2.5]]}, {"name": "Import", "plan": [["download", 1], ["resize", 2.5]]}),
     ],
 )
-def test_about__holds_kind_and_plan_where_there_are_any(fields, expected):
+def test_about__holds_kind_plan_and_parent_where_there_are_any(fields, expected):
     job = a_job()
     for name, value in fields.items():
         setattr(job, name, value)
     assert job_about(job) == expected
     assert feed_entry(job).get("kind") == fields.get("kind")
+    assert feed_entry(job).get("parent") == fields.get("parent_id")
 
 
 @pytest.mark.parametrize(
