@@ -4,9 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q, Sum, Window
-from django.db.models.functions import Length, Substr
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Func, IntegerField, Q, QuerySet
+from django.db.models.functions import Substr
 from django.db.models.lookups import Exact
+from django.db.models.sql.compiler import SQLCompiler
 
 from . import database
 from .access import policy, type_of_user
@@ -16,6 +18,17 @@ from .models import JobEvent, ProcessingJob
 from .readable import readable
 
 MAX_SPANS = 100  # in one query, whose conditions SQLite nests at most 1,000 deep
+
+
+class Bytes(Func):
+    """How many bytes of UTF-8 a text has."""
+
+    function = "OCTET_LENGTH"
+    output_field = IntegerField()
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, Any]:
+        """Do without a function that only newer versions have."""
+        return self.as_sql(compiler, connection, template="LENGTH(CAST(%(expressions)s AS BLOB))")
 
 
 class Head(NamedTuple):
@@ -120,8 +133,29 @@ def events_between(spans: Mapping[str, Span]) -> dict[str, list[JobEvent]]:
     return found
 
 
-def last_events(job_id: str, span: Span, kind: str, most: int, characters: int) -> list[JobEvent]:
-    """Return a job's last events of a kind that no trim takes, within a span of a stream, newest first.
+def last_begin(job_id: str, span: Span, kind: str, most: int, size: int) -> int | None:
+    """Return which event comes before a job's last ones of a kind, within a span of a stream; None if none does.
+
+    As for `first_events`, events below the floor count, and those of another stream do not.
+
+    Args:
+        job_id: The job.
+        span: The part of its log.
+        kind: Such as ``log``, for which there is an index.
+        most: How many the last ones are at most.
+        size: How many bytes of UTF-8 their texts have together at most.
+
+    """
+    lengths = _of_kind(job_id, span, kind).order_by("-seq").values_list("seq", Bytes("message"))
+    for number, (seq, length) in enumerate(lengths[: most + 1]):
+        size -= length
+        if number == most or size < 0:
+            return int(seq)
+    return None
+
+
+def first_events(job_id: str, span: Span, kind: str, most: int, size: int) -> tuple[list[JobEvent], int]:
+    """Return a job's first events of a kind that no trim takes, within a span of a stream, and up to where it is all.
 
     They are below the floor as well. Nothing is returned of a job whose stream is another by now.
 
@@ -130,14 +164,22 @@ def last_events(job_id: str, span: Span, kind: str, most: int, characters: int) 
         span: The part of its log.
         kind: Such as ``log``, for which there is an index.
         most: How many events at most.
-        characters: How many their texts may have together, but for the last one.
+        size: How many bytes of UTF-8 their texts have together at most; a single one may have more.
 
     """
+    of_kind = _of_kind(job_id, span, kind).order_by("seq")
+    upto = span.upto
+    for number, (seq, length) in enumerate(of_kind.values_list("seq", Bytes("message"))[: most + 1]):
+        size -= length
+        if number == most or (number and size < 0):
+            upto = seq - 1
+            break
+    return list(of_kind.filter(seq__lte=upto)), upto
+
+
+def _of_kind(job_id: str, span: Span, kind: str) -> QuerySet[JobEvent]:
     log = JobEvent.objects.using(database_alias())
-    of_span = log.filter(job_id=job_id, job__epoch=span.epoch, kind=kind, seq__gt=span.after, seq__lte=span.upto)
-    last = of_span.order_by("-seq")[:most]
-    newer = Window(Sum(Length("message")), order_by=F("seq").desc()) - Length("message")
-    return list(log.filter(pk__in=last.values("pk")).alias(newer=newer).filter(newer__lt=characters).order_by("-seq"))
+    return log.filter(job_id=job_id, job__epoch=span.epoch, kind=kind, seq__gt=span.after, seq__lte=span.upto)
 
 
 def _within(job_id: str, span: Span) -> Q:

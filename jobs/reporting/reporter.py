@@ -32,7 +32,9 @@ class Reporter(SyncBlock, AsyncBlock):
         job: A job, its lifecycle, or its id.
         total: How many units there are, if known.
         unit: What is counted, for people: ``"files"``, ``"bytes"``.
-        plan: The job's stages with their weights, as for `ProcessingJobLifecycle.create`; else the job's own is taken.
+        kind: What sort of work it is, as for `ProcessingJobLifecycle.create`.
+        plan: The job's stages with their weights, as there.
+        size: How much there is to do, as there. Of these three, what is not given stays as it is.
 
     No argument of a report fails the work: a text that is too long is cut, a value that is not a number is left out, a
     result that can't be stored is replaced by the reason, and a warning is logged once. Nor does a database that does
@@ -59,7 +61,9 @@ class Reporter(SyncBlock, AsyncBlock):
         *,
         total: float | None = None,
         unit: str = "",
+        kind: str | None = None,
         plan: Plan | None = None,
+        size: float | None = None,
     ) -> None:
         self.lifecycle = job if isinstance(job, ProcessingJobLifecycle) else ProcessingJobLifecycle(job)
         self._run = Run(self.lifecycle)
@@ -67,7 +71,9 @@ class Reporter(SyncBlock, AsyncBlock):
         self._thread = ReportThread.of_this_process()
         self.total = total
         self.unit = unit
+        self._kind = None if kind is None else validation.fitting_text(kind, validation.MAX_KIND)
         self._plan = None if plan is None else self._notes.checked(validation.plan, plan)
+        self._size = None if size is None else self._notes.number(size)
         self.result: Any = None  # what the job completes with
         self.summary = ""  # the same in words, its last message
 

@@ -32,7 +32,10 @@ class SyncBlock(Block):
     unit: str
     result: Any
     summary: str
+    _kind: str | None
     _plan: Any
+    _size: float | None
+    usual_kind: str | None = None  # of a job that has none
 
     @property
     @abstractmethod
@@ -47,9 +50,11 @@ class SyncBlock(Block):
 
     def _begin_run(self) -> None:
         unit = validation.fitting_text(self.unit, validation.MAX_STAGE)
-        start: dict[str, Any] = {} if self._plan is None else {"plan": self._plan}
-        if unit:
-            start["metadata"] = {"unit": unit}
+        kind = self._kind
+        if kind is None and self.usual_kind is not None and not self.lifecycle.job.kind:
+            kind = self.usual_kind
+        start: dict[str, Any] = {"kind": kind, "plan": self._plan, "size": self._size}
+        start |= {"metadata": {"unit": unit}} if unit else {}
         is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
         try:
             if is_beside and connection_to_write().in_atomic_block:
@@ -70,7 +75,7 @@ class SyncBlock(Block):
                 self._run.persist(partial(self.lifecycle.mark_started, **start))
             except InvalidValue as error:  # no room is left in the metadata
                 self._notes.warn_once(error)
-                self._run.persist(partial(self.lifecycle.mark_started, plan=self._plan))
+                self._run.persist(partial(self.lifecycle.mark_started, **{**start, "metadata": None}))
         except InvalidTransition as refused:
             self._raise(refused)
         self._know_plan(self.lifecycle.job.plan)

@@ -52,7 +52,7 @@ async def admit(
             log has changed under a replay.
 
     """
-    recovery = Recovery(job, subscription, since)
+    recovery = Recovery(job, subscription, since, reader.turns)
     try:
         await _admit(reader, places, job, subscription, recovery, join)
     finally:

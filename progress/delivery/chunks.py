@@ -47,6 +47,25 @@ def chunks(frames: Sequence[Frame]) -> Iterator[Chunk]:
         yield Chunk(begun)
 
 
+class Answers:
+    """What was answered last, in chunks that are made once for all who resume from the same event to the same end."""
+
+    def __init__(self) -> None:
+        self._made_of: object = None
+        self._chunks: Sequence[Chunk] = ()
+
+    def of(self, frames: Sequence[Frame], wants: Collection[str]) -> Sequence[Chunk]:
+        """Return the chunks of what follows an event, for a client that wants these extras."""
+        made_of = wants, frames[0] if frames else None, frames[-1] if frames else None, len(frames)
+        if self._made_of != made_of:
+            self._made_of, self._chunks = made_of, list(chunks(frames))
+        return self._chunks
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._made_of, self._chunks = None, ()
+
+
 def visible(frames: Sequence[Frame], wants: Collection[str]) -> list[Frame]:
     """Return the frames for a client that wants some kinds of extras, such as log lines, or none."""
     return [frame for frame in frames if not frame.extra or frame.extra in wants]

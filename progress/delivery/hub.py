@@ -165,8 +165,8 @@ class Hub:
             job = self.jobs[job_id] = WatchedJob(job_id, self.reader.read, self._resume_stopped, self._drop)
         with job.subscribing(), subscribing(connection, job_id):
             wants = frozenset([EventKind.LOG] * logs + [EventKind.OUTPUT] * output)
-            since = job.replace(connection, since, wants)
-            await self._admit(job, Subscription(connection, wants=wants, is_required=is_required), since)
+            subscription = Subscription(connection, wants=wants, is_required=is_required)
+            await self._admit(job, subscription, job.replace(subscription, since))
 
     async def _admit(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
         group = job_group(job.job_id)

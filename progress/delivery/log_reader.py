@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 ROUND_EVENTS = 1_000  # read from the log in one round
 GATHER_SECONDS = 0.005  # after a round, so that the next reads for many; after a pause, a round begins at once
+TURNS = 2  # of the threads for reads, for who reads a backscroll: who watches live finds another
 TIMER_SECONDS = 1e-6  # by which a timer may come early
 
 Rows = dict[str, "ProcessingJob | Exception"]
@@ -54,6 +55,7 @@ class LogReader:
     def __init__(
         self, jobs: Mapping[str, WatchedJob], layer_works: Callable[[], bool], on_sweep: Callable[[], None]
     ) -> None:
+        self.turns = asyncio.Semaphore(TURNS)  # in the order in which they come
         self._jobs = jobs
         self._layer_works = layer_works
         self._on_sweep = on_sweep

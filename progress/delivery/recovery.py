@@ -9,7 +9,7 @@ from ..protocol.exceptions import Refused
 from ..protocol.frames import Frame
 from ..protocol.position import Position
 from ..source.store import Span
-from .backscroll import Backscroll, read_back
+from .backscroll import Beginning, Page
 from .chunks import Chunk, chunks, extras, visible
 from .subscription import Subscription
 from .watched_job import WatchedJob
@@ -19,25 +19,31 @@ class Recovery:
     """Brings a subscription to where its job stands, chunk by chunk, each when the connection has room.
 
     If every event since the client's position is kept, it gets all of them. Otherwise it gets a snapshot, and before
-    that the last of the extras that it wants, such as log lines.
+    that the extras that it wants, such as log lines: those after its position, or the last of them if it has none.
 
     Args:
         job: The job.
         subscription: Whose.
         since: The client's position; None if it has none.
+        turns: Of which one is taken while a backscroll is read.
 
     """
 
-    def __init__(self, job: WatchedJob, subscription: Subscription, since: Position | None) -> None:
+    def __init__(
+        self, job: WatchedJob, subscription: Subscription, since: Position | None, turns: asyncio.Semaphore
+    ) -> None:
         self._job = job
         self._subscription = subscription
         self._offered = since
         self._since = since  # up to where it was sent what it is to see, and what is about to be sent
+        self._turns = turns
         self._missed: Sequence[Frame] | None = None  # what comes next, if that is kept
-        self._back: deque[Chunk] = deque()  # or what is left of a backscroll
+        self._beginning: Beginning | None = None  # of a backscroll
+        self._page: Page | None = None  # of it, held for others who come to it
+        self._back: deque[Chunk] = deque()  # what is left of the page
         self._is_replay = True  # until a position turns out not to be kept
         self._has_begun = False
-        self._turn: asyncio.Lock | None = None  # the connection's, while there is a backscroll
+        self._turn: asyncio.Lock | None = None  # the connection's, while there is a page
 
     @property
     def is_ahead(self) -> bool:
@@ -59,36 +65,61 @@ class Recovery:
         assert job.position is not None, "who may see it has been asked"
         if self._back and since is not None and since.epoch == job.position.epoch:
             return
-        self._back.clear()
         self.end()
-        is_offered = since is not None and not self._subscription.has_skipped(since)
-        self._missed = await job.missed_since(since) if since is not None and is_offered else None
-        if self._missed is not None:
-            return
-        if self._has_begun and self._is_replay:
-            sentence = "The job's events have changed while they were replayed"
-            raise Refused(ErrorCode.UNAVAILABLE, sentence, subject=job.job_id, close=CloseCode.RESYNC)
-        self._is_replay = False
-        if self._subscription.wants:
-            turn = self._subscription.connection.turn
-            await turn.acquire()
-            self._turn = turn
-            if job.position is not None:  # it may be gone by now, as whoever asks for access again finds
-                back = await self._read_back(job.position)
-                self._since, self._back = back.position, deque(back.chunks)
-
-    async def _read_back(self, position: Position) -> Backscroll:
-        """Read the last extras up to where the job stands, once for all who come to that at the same time."""
-        job, wants, since, (epoch, upto) = self._job, self._subscription.wants, self._since, position
-        after = since.seq if since is not None and since.epoch == epoch and since.seq <= upto else 0
-        span = Span(epoch, after, upto)
-        return await job.reading_back.once((span, wants), lambda: read_back(job.job_id, span, sorted(wants)))
+        if self._is_replay:
+            await self._read_replay(since)
+        if not self._is_replay and self._subscription.wants:
+            await self._read_back()
 
     def end(self) -> None:
-        """Let another of the connection's subscriptions have its turn."""
+        """Drop what was read, and let another of the connection's subscriptions have its turn."""
+        self._missed = self._page = None
+        self._back.clear()
         if self._turn is not None:
             self._turn.release()
             self._turn = None
+
+    async def _read_replay(self, since: Position | None) -> None:
+        is_offered = since is not None and not self._subscription.has_skipped(since)
+        self._missed = await self._job.missed_since(since) if since is not None and is_offered else None
+        if self._missed is None and self._has_begun:
+            sentence = "The job's events have changed while they were replayed"
+            raise Refused(ErrorCode.UNAVAILABLE, sentence, subject=self._job.job_id, close=CloseCode.RESYNC)
+        self._is_replay = self._missed is not None
+
+    async def _read_back(self) -> None:
+        """Read the next page of the extras, up to where the job stands; what comes next from memory, to get there."""
+        job, turn = self._job, self._subscription.connection.turn
+        self._missed = self._recent()
+        if self._missed is not None:
+            return
+        await turn.acquire()
+        self._turn = turn
+        while job.position is not None and not self._back:  # it may be gone by now, as whoever asks again finds
+            await self._read_page(job.position)
+            if not self._back and (recent := self._recent()) is not None:
+                self.end()
+                self._missed = recent
+                return
+
+    def _recent(self) -> Sequence[Frame] | None:
+        """Return what comes next, if all of that is in memory, and wanted."""
+        beginning, since = self._beginning, self._since
+        if beginning is None or since is None or since.seq < max(beginning.after.values()):
+            return None
+        return self._job.recent_since(since)
+
+    async def _read_page(self, position: Position) -> None:
+        job, wants, since, beginning = self._job, self._subscription.wants, self._since, self._beginning
+        if since is None or beginning is None or beginning.epoch != position.epoch:
+            self._beginning = await job.backscroll.begin(position, since, wants, self._turns)
+            self._since = self._beginning.position
+            self._back.append(self._beginning.chunk)
+            return
+        span = Span(position.epoch, since.seq, position.seq)
+        self._page = await job.backscroll.page(span, beginning.after, self._turns)
+        self._since = Position(position.epoch, self._page.upto)
+        self._back.extend(self._page.chunks)
 
     def send(self) -> bool:
         """Send a part of what was read; return whether that was the last, so that the subscription is live.

@@ -14,7 +14,7 @@ from ..protocol.position import Position
 from ..source.store import Head, Span
 from ..source.vocabulary import EventKind
 from .backscroll import Backscroll
-from .chunks import Chunk, chunks, visible
+from .chunks import Answers, visible
 from .connection import Connection, fan_out
 from .facts import Facts
 from .reads import Shared
@@ -58,14 +58,13 @@ class WatchedJob:
         self.is_failing = False  # what the database has of it can't be shown
         self.subscriptions: dict[Connection, Subscription] = {}
         self.asking: Shared[tuple[int, int, Any], bool | None] = Shared()  # whether a client may watch
-        self.reading_back: Shared[Any, Backscroll] = Shared()
+        self.backscroll = Backscroll(job_id)
         self._pending = 0
         # Who gets every event as it comes, by which extras they want.
         self._live: dict[frozenset[EventKind], dict[Connection, None]] = {}
         self._window: Window | None = None
         self._replay: Replay | None = None  # of what came before the window
-        # What was answered last, for others who resume from there: (extras, first frame, last, count) and the chunks.
-        self._last_answer: tuple[tuple[Any, Frame | None, Frame | None, int], list[Chunk]] | None = None
+        self._answers = Answers()
         self._read = read
         self._admit_again = admit_again
         self._on_idle = on_idle
@@ -204,7 +203,7 @@ class WatchedJob:
         finally:
             self._pending -= 1
             if not self._pending:
-                self._last_answer = None
+                self._answers.forget()
                 if self._replay is not None:
                     self._replay.forget_pages()
             self._check_idle()
@@ -215,27 +214,34 @@ class WatchedJob:
             return None
         return await self._replay.after(since.seq)
 
+    def recent_since(self, since: Position) -> Sequence[Frame] | None:
+        """Return every event after a position, if memory reaches back so far; else None."""
+        is_here = self._window is not None and since.epoch == self._window.position.epoch
+        return self._window.after(since.seq) if self._window is not None and is_here else None
+
     async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
         publications = await self._read(self.job_id, Span(epoch, after, upto))
         return [event_frame(each.job_id, each.seq, each.kind, each.text) for each in publications]
 
-    def replace(self, connection: Connection, since: Position | None, wants: frozenset[EventKind]) -> Position | None:
+    def replace(self, new: Subscription, since: Position | None) -> Position | None:
         """End a connection's earlier subscription; return where the new one begins, so that nothing is sent twice.
 
         What was sent to the earlier one may still be on its way, so the new one begins behind that; unless the client
         asks for more than the earlier one was ever sent. If the earlier one skipped events and the client asks for
         older ones, it gets a snapshot.
         """
-        old = self.subscriptions.get(connection)
+        old = self.subscriptions.get(new.connection)
         if old is None:
             return since
         sent = old.stopped_at or self.position
-        self.remove(connection)
-        if since is None or sent is None or old.begin is None or not wants <= old.wants:
+        self.remove(new.connection)
+        if since is None or sent is None or old.begin is None or not new.wants <= old.wants:
             return since
         if since.epoch == sent.epoch == old.begin.epoch and since >= old.begin:
             return max(since, sent)
-        return None if old.has_skipped_events and since.epoch == sent.epoch else since
+        if old.has_skipped_events:
+            new.begin, new.has_skipped_events = old.begin, True
+        return since
 
     def is_wanted(self, subscription: Subscription) -> bool:
         """Return whether a subscription that is being made, or was stopped, is still needed."""
@@ -262,16 +268,9 @@ class WatchedJob:
         frames = list(missed)
         if not (recovered and knows_all):
             frames.append(self._window.snapshot(recovered=recovered))
-        for chunk in self._answer(frames, subscription.wants):
+        for chunk in self._answers.of(frames, subscription.wants):
             connection.send_chunk(chunk, lasting=True)
         self._live.setdefault(subscription.wants, {})[connection] = None
-
-    def _answer(self, frames: Sequence[Frame], wants: frozenset[EventKind]) -> Sequence[Chunk]:
-        """Return what a subscription is sent first, in chunks, made once for all who resume from the same event."""
-        made_of = wants, frames[0] if frames else None, frames[-1] if frames else None, len(frames)
-        if self._last_answer is None or self._last_answer[0] != made_of:  # each ends at the same event
-            self._last_answer = made_of, list(chunks(frames))
-        return self._last_answer[1]
 
     def _stop(self, which: Iterable[Subscription]) -> list[Subscription]:
         """Stop sending to subscriptions, until each is attached again or turned away; return those it was sent to."""

@@ -35,37 +35,64 @@ def test_recent_jobs__newest_first_and_only_the_visible(make_job: Any) -> None:
     assert [job.pk for job in selectors.recent_jobs(owner, 10, own=True)] == ["c"]
 
 
-def test_last_events__newest_first_within_their_bounds(make_job: Any) -> None:
+def _talk(make_job: Any) -> tuple[Any, Span]:
+    """Make a job with ten lines, at 2 to 11: none, 3, 10, 3, 20, 3, 30, … characters, of which those of three are €."""
     job = make_job()
     for number in range(5):
         job.log("x" * 10 * number)
         job.log("€€€")
-    whole = Span(job.job.epoch, 0, 11)
-    everything = selectors.last_events(job.job_id, whole, "log", 100, 10_000)
-    assert [event.seq for event in everything] == list(range(11, 1, -1))
+    return job, Span(job.job.epoch, 0, 11)
 
-    def found(span: Span = whole, most: int = 100, characters: int = 10_000) -> list[int]:
-        return [event.seq for event in selectors.last_events(job.job_id, span, "log", most, characters)]
 
-    assert found(Span(job.job.epoch, 3, 7)) == [7, 6, 5, 4]
-    assert found(most=3) == [11, 10, 9]
-    assert found(characters=43) == [11, 10]
-    assert found(characters=44) == [11, 10, 9]
-    assert found(Span("another", 0, 11)) == []
+def test_last_begin__before_those_that_fit(make_job: Any) -> None:
+    job, whole = _talk(make_job)
+
+    def found(span: Span = whole, most: int = 100, size: int = 10_000) -> int | None:
+        return selectors.last_begin(job.job_id, span, "log", most, size)
+
+    assert found() is None
+    assert found(most=10) is None
+    assert found(most=3) == 8
+    assert found(size=48) == 10
+    assert found(size=49) == 9
+    assert found(Span(job.job.epoch, 3, 7), most=2) == 5
+    assert found(Span(job.job.epoch, 3, 7), most=4) is None
+    assert found(Span("another", 0, 11), most=3) is None
+    assert selectors.last_begin(job.job_id, whole, "output", 0, 0) is None
+
+
+def test_first_events__in_order_within_their_bounds_and_up_to_where_they_are_all(make_job: Any) -> None:
+    job, whole = _talk(make_job)
+
+    def found(span: Span = whole, most: int = 100, size: int = 10_000) -> tuple[list[int], int]:
+        events, upto = selectors.first_events(job.job_id, span, "log", most, size)
+        return [event.seq for event in events], upto
+
+    assert found() == (list(range(2, 12)), 11)
+    assert found(whole._replace(upto=50), most=10) == (list(range(2, 12)), 50)
+    assert found(most=3) == ([2, 3, 4], 4)
+    assert found(size=18) == ([2, 3], 3)
+    assert found(size=19) == ([2, 3, 4], 4)
+    assert found(Span(job.job.epoch, 3, 7)) == ([4, 5, 6, 7], 7)
+    assert found(Span(job.job.epoch, 9, 11), size=1) == ([10], 10), "one of them, however long"
+    assert found(Span("another", 0, 11)) == ([], 11)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_last_events__an_index_finds_them_and_a_tick_has_no_entry_in_it(make_job: Any) -> None:
+def test_events_of_a_kind__an_index_finds_them_and_a_tick_has_no_entry_in_it(make_job: Any) -> None:
     job = make_job()
     with CaptureQueriesContext(connection) as asked:
-        selectors.last_events(job.job_id, Span(job.job.epoch, 0, 9), "log", 1_001, 1_000_000)
-    (query,) = asked.captured_queries
+        selectors.last_begin(job.job_id, Span(job.job.epoch, 0, 9), "log", 1_000, 1_000_000)
+        selectors.first_events(job.job_id, Span(job.job.epoch, 0, 9), "log", 500, 1_000_000)
+    assert len(asked.captured_queries) == 3
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
-        steps = [step[3] for step in cursor.fetchall()]
+        for query in asked.captured_queries:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+            steps = [step[3] for step in cursor.fetchall()]
+            assert any("USING INDEX event_log_lines (job_id=? AND seq>? AND seq<?)" in step for step in steps), steps
+            assert not any("B-TREE" in step for step in steps), "they are not sorted"
         cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'event_log_lines'")
         (statement,) = cursor.fetchone()
-    assert "SEARCH U0 USING INDEX event_log_lines (job_id=? AND seq>? AND seq<?)" in steps
     assert statement.endswith("WHERE \"kind\" = 'log'")
 
 

@@ -258,13 +258,22 @@ class Database:
             return [commit.event(span[0]) for commit in self._between(spans, *span)]
         return {job_id: [each.model() for each in self._between(job_id, *span)] for job_id, span in spans.items()}
 
-    def last_events(self, job_id: str, span: Any, kind: str, most: int, characters: int) -> list[JobEvent]:
+    def last_begin(self, job_id: str, span: Any, kind: str, most: int, size: int) -> int | None:
+        before = [each for each in self._lines(job_id, span.epoch, kind) if span.after < each.seq <= span.upto]
+        kept = [
+            each for each in before[-most:] if sum(len(later.text) for later in before if later.seq >= each.seq) <= size
+        ]
+        left = before[: len(before) - len(kept)]
+        return left[-1].seq if left else None
+
+    def first_events(self, job_id: str, span: Any, kind: str, most: int, size: int) -> tuple[list[JobEvent], int]:
         found: list[JobEvent] = []
-        for commit in reversed(self._lines(job_id, span.epoch, kind)):
-            is_too_much = len(found) == most or sum(len(each.message) for each in found) >= characters
-            if span.after < commit.seq <= span.upto and not is_too_much:
+        for commit in self._lines(job_id, span.epoch, kind):
+            if span.after < commit.seq <= span.upto:
+                if len(found) == most or (found and sum(len(each.message) for each in (*found, commit.model())) > size):
+                    return found, commit.seq - 1
                 found.append(commit.model())
-        return found
+        return found, span.upto
 
     def lines(self, job_id: str, epoch: str, kind: str, after: int, upto: int) -> set[int]:
         """Return the positions of the log lines, or the output, that are there now."""

@@ -79,17 +79,17 @@ def _wakes_nobody(enter: Any) -> Any:
 
 
 def _is_live_at_once(replace: Any) -> Any:
-    def replaced(self: Any, connection: Any, since: Any, wants: Any) -> Any:
-        since = replace(self, connection, since, wants)
-        self._live.setdefault(frozenset(), {})[connection] = None
+    def replaced(self: Any, new: Any, since: Any) -> Any:
+        since = replace(self, new, since)
+        self._live.setdefault(frozenset(), {})[new.connection] = None
         return since
 
     return replaced
 
 
 def _begins_where_asked(replace: Any) -> Any:
-    def replaced(self: Any, connection: Any, since: Any, wants: Any) -> Any:
-        replace(self, connection, since, wants)
+    def replaced(self: Any, new: Any, since: Any) -> Any:
+        replace(self, new, since)
         return since
 
     return replaced
@@ -138,12 +138,24 @@ def _asks_nobody(offer: Any) -> Any:
     return offered
 
 
-def _leaves_out_what_comes(read_back: Any) -> Any:
-    async def read(self: Any, position: Any) -> Any:
-        back = await read_back(self, position)
-        return back._replace(position=self._job.position or back.position)
+def _leaves_out_what_comes(read_page: Any) -> Any:
+    async def read(self: Any, position: Any) -> None:
+        await read_page(self, position)
+        if self._page is not None and self._job.position is not None:
+            self._since = self._job.position
 
     return read
+
+
+def _takes_each_kind_for_whole(first_events: Any) -> Any:
+    def found(self: Any, job_id: str, span: Any, *args: Any) -> Any:
+        return first_events(self, job_id, span, *args)[0], span.upto
+
+    return found
+
+
+def _forgets_the_position(begin: Any) -> Any:
+    return lambda self, position, since, *args: begin(self, position, None, *args)
 
 
 def _stops_for_access_only(stop: Any) -> Any:
@@ -209,7 +221,15 @@ FAULTS: dict[str, Fault] = {
     ),
     "backscroll": Fault(
         "lines that come while the last ones are read are left out",
-        {"progress.delivery.recovery:Recovery._read_back": _leaves_out_what_comes},
+        {"progress.delivery.recovery:Recovery._read_page": _leaves_out_what_comes},
+    ),
+    "page passed over": Fault(
+        "what of a kind has no place on a page is left out",
+        {"tests.simulation.database:Database.first_events": _takes_each_kind_for_whole},
+    ),
+    "last lines only": Fault(
+        "who has a position gets the last lines only",
+        {"progress.delivery.backscroll:Backscroll.begin": _forgets_the_position},
     ),
     "lines passed over": Fault(
         "who is brought to a snapshot does not get the lines before it",

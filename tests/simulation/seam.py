@@ -25,17 +25,21 @@ READ_PATH = {
     "transports": ("asgi", "consumers", "session", "message_queue"),
 }
 SELECTORS = (
-    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between", "last_events"),
+    *("get_job", "get_jobs", "positions", "heads", "events_after", "events_between", "last_begin"),
+    "first_events",
     *("recent_jobs", "jobs_changed_since", "now"),
 )
 # Bounds within the code, made small in some runs so that they are met: by what they may be.
 BOUNDS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
     ("log_reader", "ROUND_EVENTS"): (2, 7),
+    ("log_reader", "TURNS"): (1, 2),
     ("chunks", "CHUNK_BYTES"): (300, 1_000),
     ("window", "WINDOW_BYTES"): (1_000, 10_000),
     ("backscroll", "MOST_EVENTS"): tuple(dict.fromkeys(EXTRAS, most) for most in (2, 10, 1_000)),
-    ("backscroll", "MOST_BYTES"): tuple(dict.fromkeys(EXTRAS, most) for most in (300, 1_000, 1_048_576)),
+    ("backscroll", "MOST_BYTES"): tuple(dict.fromkeys(EXTRAS, most) for most in (10, 100, 1_048_576)),
+    ("backscroll", "PAGE_EVENTS"): (1, 2, 5),
+    ("backscroll", "PAGE_BYTES"): (1, 300, 262_144),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
     "RING_EVENTS": (1, 3, 256),

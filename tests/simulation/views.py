@@ -96,6 +96,8 @@ class View:
         if before is not None and before.epoch == epoch:  # it goes on, or begins again
             last, lines = max(last, before.last), before.lines
         cut = frame.get("cut", ())
+        is_known = has is not None and has[0] == epoch and 0 < has[1] < IMPOSSIBLE
+        self.claim(not (cut and is_known) or self.doubtful or self.is_lenient, "lines after its position are left out")
         self.back = Back(epoch, last, {kind: None if kind in cut else last for kind in EXTRAS}, lines)
 
     def _wanted(self, asked: Request | None) -> frozenset[EventKind]:

@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporting import Job, Reporter, reported
+from tests.jobs.records import row
 from tests.jobs.reporting.reported import stored
 
 pytestmark = pytest.mark.django_db
@@ -92,3 +94,17 @@ def test_reported__refuses_generators() -> None:
     for function in (items, aitems):
         with pytest.raises(TypeError, match="generator"):
             reported(function)
+
+
+def test_reported__tells_a_kind_unless_the_job_has_one(job: ProcessingJobLifecycle) -> None:
+    @reported
+    def work(report: Reporter) -> None:
+        """Do nothing."""
+
+    work(job)
+    assert row("job-1")["kind"].endswith("test_reported__tells_a_kind_unless_the_job_has_one.<locals>.work")
+    work(ProcessingJobLifecycle.create("job-2", kind="imports"))
+    assert row("job-2")["kind"] == "imports"
+    ProcessingJobLifecycle.create("job-3", kind="imports")
+    reported(kind="exports")(work.__wrapped__)("job-3")  # type: ignore[attr-defined]
+    assert row("job-3")["kind"] == "exports"

@@ -222,3 +222,17 @@ def test_report__costs_its_caller_no_query(make_job: Any, django_assert_num_quer
     with Reporter(make_job(), total=9) as report, django_assert_num_queries(0):
         report.report(current=1, stage="one")
         report.log("a line")
+
+
+def test_reporter__tells_what_is_to_be_done(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job, unit="rows", kind="imports", plan={"load": 1, "save": 3}, size=1_200):
+        pass
+    done = stored()
+    assert (done.kind, done.plan, done.size) == ("imports", [["load", 1], ["save", 3]], 1_200.0)
+
+
+@pytest.mark.parametrize("nonsense", [float("nan"), "x", -1, {"x": 0}, [1]], ids=repr)
+def test_reporter__what_can_not_be_told_fails_no_work(job: ProcessingJobLifecycle, nonsense: Any) -> None:
+    with Reporter(job, kind=nonsense, plan=nonsense, size=nonsense):
+        pass
+    assert (stored().status, stored().plan, stored().size) == ("completed", [], None)

@@ -113,10 +113,14 @@ class World:
     def heads(self, job_ids: Any) -> Any:
         return dict.fromkeys(job_ids, Head(self.job.epoch, self.job.seq, self.job.updated_at, None, True, ""))
 
-    def last_events(self, job_id: str, span: Any, kind: str, most: int, characters: int) -> list[Any]:
+    def last_begin(self, *_: Any) -> None:
+        return None
+
+    def first_events(self, job_id: str, span: Any, kind: str, most: int, size: int) -> tuple[list[Any], int]:
         lines = [event for event in self.log if event.kind == kind and span.after < event.seq <= span.upto]
-        lines = [event for event in lines if event.epoch == span.epoch][-most:]
-        return [_stored(event) for event in reversed(lines)]
+        lines = [event for event in lines if event.epoch == span.epoch]
+        upto = span.upto if len(lines) <= most else lines[most].seq - 1
+        return [_stored(event) for event in lines[:most]], upto
 
     def events_between(self, spans: Any) -> Any:
         (span,) = spans.values()
@@ -125,7 +129,7 @@ class World:
 
 
 def _stored(event: Event) -> Any:
-    return mock.Mock(spec_set=JobEvent, as_event=lambda _: event)
+    return mock.Mock(spec_set=JobEvent, seq=event.seq, as_event=lambda _: event)
 
 
 class Counter:

@@ -33,7 +33,8 @@ def _add(kinds: str, text: str) -> None:
         else JobEvent(seq=seq, kind="tick", **common)
         for seq, kind in enumerate(kinds, job.seq + 1)
     )
-    ProcessingJob.objects.filter(pk=JOB).update(seq=job.seq + len(kinds))
+    shown = {"updated_at": common["timestamp"]} if "t" in kinds else {}  # else a sweep takes the log for another
+    ProcessingJob.objects.filter(pk=JOB).update(seq=job.seq + len(kinds), **shown)
 
 
 add = run(_add)
@@ -43,13 +44,13 @@ add = run(_add)
 def asked(monkeypatch) -> Iterator[list[Any]]:
     """Which spans lines are read of."""
     made: list[Any] = []
-    last_events = selectors.last_events
+    first_events = selectors.first_events
 
     def noted(job_id: str, span: Any, *args: Any) -> Any:
         made.append(span[1:])
-        return last_events(job_id, span, *args)
+        return first_events(job_id, span, *args)
 
-    monkeypatch.setattr(selectors, "last_events", noted)
+    monkeypatch.setattr(selectors, "first_events", noted)
     return made
 
 
@@ -158,10 +159,12 @@ async def test_lines_before__whatever_is_written_meanwhile_comes_once(ring, monk
     job = ProcessingJobLifecycle(JOB)
     await job.amark_started()
     in_thread = reads.in_thread
+    is_overtaken: list[bool] = []
 
     async def overtaken(function: Any, *args: Any) -> Any:
         answer = await in_thread(function, *args)
-        if function is backscroll._frames:
+        if function is backscroll._page and not is_overtaken:
+            is_overtaken.append(True)
             for step in range(4):
                 await job.amark_progress(step)
                 await job.alog("meanwhile")
@@ -194,7 +197,7 @@ async def test_lines_before__many_go_at_the_sockets_speed(settings):
 
 
 async def test_lines_before__of_many_jobs_are_read_one_after_the_other_as_the_socket_takes_them(asked):
-    """However many a client asks for at once, the lines of one fill the memory."""
+    """However many a client asks for at once, a page of one of them fills the memory."""
     await a_job()
     await add("l" * 100, "m" * 1_000)
     for number in range(5):
@@ -204,7 +207,7 @@ async def test_lines_before__of_many_jobs_are_read_one_after_the_other_as_the_so
         coming = asyncio.gather(watch(watcher, logs=True), *others)  # type: ignore[arg-type]
         await eventually(lambda: watcher.chunks)
         await asyncio.sleep(0.05)
-        assert len(asked) == 1
+        assert len(asked) <= 1
         while not coming.done():
             watcher.empty(room=1)
             await asyncio.sleep(0.001)
@@ -358,7 +361,7 @@ async def test_output_before__beside_lines_in_the_order_in_which_it_was_written(
 
 
 async def test_output_before__the_last_part_on_a_chunks_boundary_and_that_there_was_more(monkeypatch):
-    monkeypatch.setitem(backscroll.MOST_BYTES, "output", 2_000)
+    monkeypatch.setitem(backscroll.MOST_BYTES, "output", 1_099)
     job = await a_job()
     for number in range(20):
         await job.aoutput(str(number % 10) * 100)
@@ -367,7 +370,7 @@ async def test_output_before__the_last_part_on_a_chunks_boundary_and_that_there_
     begun, *chunks, snapshot = watcher.frames
     assert begun["cut"] == ["output"]
     assert [chunk["seq"] for chunk in chunks] == list(range(22 - len(chunks), 22))
-    assert 5 < len(chunks) < 20
+    assert len(chunks) == 10
     assert chunks[0]["offset"] == 100 * (20 - len(chunks)), "so much is left out"
     assert snapshot["seq"] == 21
 
@@ -379,7 +382,7 @@ async def test_output_before__as_much_as_may_be_and_no_more():
     async with watchers() as [watcher]:
         await watch(watcher, output=True)
     chunks = [frame for frame in watcher.frames if frame["type"] == "output"]
-    assert len(chunks) == 63
+    assert len(chunks) == 64
     assert watcher.frames[0]["cut"] == ["output"]
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from jobs.states import EventKind
 from progress.broker import layers
-from progress.delivery import chunks, log_reader, pages, reads
+from progress.delivery import backscroll, chunks, log_reader, pages, reads
 from progress.delivery import hub as hub_module
 from progress.delivery.hub import Hub
 from progress.delivery.sqlite_changes import DataVersion
@@ -30,7 +30,7 @@ from progress.protocol.position import Position
 from tests.progress.delivery.interleaving_world import JOB, Counter, World
 from tests.progress.watching import Watcher
 
-SELECTORS = "get_jobs", "heads", "events_between", "last_events"
+SELECTORS = "get_jobs", "heads", "events_between", "last_begin", "first_events"
 WAIT_SECONDS = 3.0  # for what must come by itself
 
 
@@ -97,6 +97,7 @@ async def scenario(chance: random.Random, *, has_layer: bool) -> None:
         mock.patch.object(log_reader, "ROUND_EVENTS", chance.randint(1, 4)),
         mock.patch.object(log_reader, "GATHER_SECONDS", 0.0),
         mock.patch.object(pages, "PAGE_EVENTS", chance.randint(1, 4)),
+        mock.patch.object(backscroll, "PAGE_EVENTS", chance.randint(1, 4)),
         mock.patch.object(chunks, "CHUNK_BYTES", chance.choice([1, 400, 32_768])),
         mock.patch.object(DataVersion, "of_database", return_value=Counter(world)),
         mock.patch.object(layers, "configured", return_value=None),

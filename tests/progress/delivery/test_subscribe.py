@@ -27,7 +27,7 @@ async def test_answer__is_made_once_for_all_who_resume_from_the_same_event(no_sw
     async with watchers() as [watcher]:
         await watch(watcher, since)
         watched = hubs.current().jobs[JOB]
-        answers = [watched._answer(await watched.missed_since(since), frozenset()) for _ in range(2)]
+        answers = [watched._answers.of(await watched.missed_since(since), frozenset()) for _ in range(2)]
         assert answers[0] is answers[1]
 
 
@@ -178,7 +178,7 @@ async def test_answer__of_who_was_stopped_is_no_other_ones(no_sweep):
         snapshot = watched._window.snapshot(recovered=True)
         with watched.subscribing():
             for wanted in (events, [events[0], snapshot], events):
-                answer = watched._answer(wanted, frozenset())
+                answer = watched._answers.of(wanted, frozenset())
                 assert [frame for chunk in answer for frame in chunk.frames] == wanted
 
 
