@@ -33,13 +33,15 @@ SELECTORS = (
 BOUNDS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("pages", "PAGE_EVENTS"): (2, 5),
     ("log_reader", "ROUND_EVENTS"): (2, 7),
-    ("log_reader", "TURNS"): (1, 2),
     ("chunks", "CHUNK_BYTES"): (300, 1_000),
     ("window", "WINDOW_BYTES"): (1_000, 10_000),
     ("backscroll", "MOST_EVENTS"): tuple(dict.fromkeys(EXTRAS, most) for most in (2, 10, 1_000)),
     ("backscroll", "MOST_BYTES"): tuple(dict.fromkeys(EXTRAS, most) for most in (10, 100, 1_048_576)),
+}
+PAGES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("backscroll", "PAGE_EVENTS"): (1, 2, 5),
     ("backscroll", "PAGE_BYTES"): (1, 300, 262_144),
+    ("log_reader", "TURNS"): (1, 2),
 }
 SETTINGS: dict[str, tuple[float, ...]] = {
     "RING_EVENTS": (1, 3, 256),
@@ -86,8 +88,9 @@ def modules() -> dict[str, ModuleType]:
 @contextmanager
 def around(world: World) -> Iterator[None]:
     """Put a world around the read path."""
-    chance = world.chance("settings")
+    chance, of_pages = world.chance("settings"), world.chance("pages")
     bounds = {key: chance.choice(sizes) for key, sizes in BOUNDS.items()}
+    bounds |= {key: of_pages.choice(sizes) for key, sizes in PAGES.items()}
     settings = {f"PROGRESS_{name}": chance.choice(sizes) for name, sizes in SETTINGS.items()}
     patched = [*_patches(world)]
     if chance.random() < 0.5:
