@@ -22,9 +22,13 @@ View = tuple[list[str], list[str]]  # jobs that a viewer sees, and those that th
 
 
 def read_recent(rights: Rights, name: FeedName) -> tuple[list[str], Changes]:
-    """Return the entries of the most recent jobs that somebody may see, oldest first, and the last change of each."""
+    """Return the entries of the most recent jobs that somebody may see, oldest first, and the last change of each.
+
+    Of one that can't be shown there is neither: what nobody was shown does not leave a list either.
+    """
     jobs = recent(rights, name, conf.FEED_JOBS)
-    return list(_entries(reversed(jobs)).values()), _changes_of(jobs)
+    entries = _entries(reversed(jobs))
+    return list(entries.values()), _changes_of(job for job in jobs if job.pk in entries)
 
 
 def read_changes(seconds: float, sent: Changes) -> tuple[Changes, list[str]]:

@@ -112,7 +112,8 @@ class Client:
         before = self.since and self.since["seq"]
         async with asyncio.timeout(WAIT_SECONDS):
             while (frame := await received(socket))["type"] != "snapshot":
-                self.event(frame)
+                if frame["type"] != "heartbeat":  # one comes at any time, each 25 s
+                    self.event(frame)
         if frame["recovered"]:
             assert self.since == {"epoch": frame["epoch"], "seq": frame["seq"]}
             assert self.message == frame["message"]
@@ -147,6 +148,7 @@ class Client:
             self.line = frame["seq"]
             return
         assert self.since is not None
+        assert "seq" in frame, frame
         assert frame["seq"] == self.since["seq"] + 1, "none missing, none twice"
         self.since["seq"] += 1
         if frame["type"] == "log":

@@ -42,7 +42,7 @@ BY_REPORTER = (
     + """
 with Reporter(job, total=reports) as report:
     for number in range(reports):
-        time.sleep(0.002)
+        time.sleep(0.01)  # for which its thread may write a tick
         report.advance()
 print(json.dumps([]))
 """

@@ -116,7 +116,7 @@ def _frees_nothing(pop: Any) -> Any:
     def popped(self: Any) -> Any:
         size = self._size
         frame = pop(self)
-        self._size = size
+        self._size = 4 * size  # much more, since few outboxes are filled twice
         return frame
 
     return popped

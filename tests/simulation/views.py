@@ -128,6 +128,8 @@ class View:
         wants = self._wanted(asked)
         if frame["recovered"] or self.is_lenient or self.doubtful or not wants:
             return
+        if back is None and self.is_live and not self.wants:
+            return  # one that was unasked, of the subscription before
         self.claim(back is not None and back.epoch == frame["epoch"], "a snapshot without the log lines before it")
         assert back is not None
         for kind in wants:

@@ -110,6 +110,17 @@ async def test_feed__a_bad_row_is_not_read_again_at_each_question_of_access(unhe
     assert {job_id for frame in told(watcher) for job_id, _ in frame} == {"job-1"}
 
 
+async def test_feed__a_bad_row_that_nobody_was_shown_leaves_no_list(no_sweep):
+    await a_job()
+    await a_job("bad")
+    await run(ProcessingJob.objects.filter(pk="bad").update)(progress=float("inf"))
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        await run(ProcessingJob.objects.filter(pk__in=["bad", "job-1"]).update)(public=False)
+        await hubs.current().guard.check()
+        assert [frame["subject"] for frame in watcher.frames if frame["type"] == "error"] == ["job-1"]
+
+
 async def test_feed__a_row_that_can_not_be_shown_is_left_out(no_sweep, logged):
     job, bad = await a_job(), await a_job("bad")
     await run(ProcessingJob.objects.filter(pk="bad").update)(progress=float("inf"))
