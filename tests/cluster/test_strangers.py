@@ -191,6 +191,7 @@ def test_coming_and_going__leaves_nothing_behind(served: Served, request_: bytes
     assert memory(served) - before < BOUND / 5
 
 
+@pytest.mark.slow
 def test_messages__wait_in_the_client_while_the_database_is_silent(make_site: MakeSite) -> None:
     site: Site = make_site("postgres")
     site.worker(CREATE)
