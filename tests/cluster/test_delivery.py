@@ -224,6 +224,7 @@ async def test_rolled_back_transaction__is_shown_to_nobody(site: Site) -> None:
         assert follower.seqs == [2, 3, 4]
 
 
+@pytest.mark.slow
 async def test_two_servers__each_shows_the_same(site: Site) -> None:
     site.worker(CREATE)
     servers = [site.serve(), site.serve()]
