@@ -41,6 +41,7 @@ def test_health__is_told_to_whoever_asks_by_whatever_name(make_site: MakeSite, k
     assert asked(served, "/healthz/")[0] == asked(served, "/")[0] == 400  # Django's, of a host that is not allowed
 
 
+@pytest.mark.slow
 def test_ready__not_while_the_database_is_silent_and_healthy_all_the_same(postgres_site: Site) -> None:
     served = postgres_site.serve()
     assert asked(served, "/readyz") == (200, "OK\n")

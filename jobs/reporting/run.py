@@ -13,7 +13,7 @@ from django.db import Error
 from ..batch import Pending, log_decision, output_decision, progress_decision
 from ..database import UNAVAILABLE, connection_to_write
 from ..decisions import Deferred
-from ..exceptions import JobCancelled, JobError
+from ..exceptions import InvalidTransition, JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..progress_report import report_seconds
 from .endings import LEFT, end_of_left
@@ -201,8 +201,13 @@ class Run:
         self._look()
         return isinstance(error, Error)
 
+    def _drop(self, error: BaseException) -> None:
+        """Write no more what was refused; but lines, which were refused with a count only, if the job is over."""
+        keeps_lines = isinstance(error, InvalidTransition)
+        self._waiting = [each for each in self._waiting if keeps_lines and each.entry[0] in LINES]
+
     def _refused(self, error: Exception) -> None:
-        self._waiting.clear()
+        self._drop(error)
         if not isinstance(error, JobError):
             logger.error("A report of job %r was not recorded.", self.lifecycle.job_id, exc_info=error)
             return
@@ -261,8 +266,8 @@ class Run:
                 del self._waiting[: max(1, len(reports))]
         except Error:
             raise
-        except BaseException:
-            self._waiting.clear()
+        except BaseException as error:
+            self._drop(error)
             raise
         if has_any:
             self.has_begun.set()

@@ -75,6 +75,7 @@ async def watching(stack: AsyncExitStack, served: Served, name: str, key: str) -
     return socket
 
 
+@pytest.mark.slow
 async def test_access__withdrawn_ends_on_every_server_and_disturbs_nobody(site: Site) -> None:
     keys = dict(zip((*LOSE, STAYS), site.worker(SIGN_IN, *LOSE, STAYS).split(), strict=True))
     sockets: dict[str, list[ClientConnection]] = {name: [] for name in keys}

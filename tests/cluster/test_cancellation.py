@@ -6,6 +6,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.installation import Site
@@ -64,6 +65,7 @@ async def test_unanswered__is_told_once_though_each_server_looks(site: Site) -> 
     assert [event["status"] for event in site.events("job-1")].count("in_progress") == 3
 
 
+@pytest.mark.slow
 def test_housekeeping__once_records_it(sqlite_site: Site) -> None:
     sqlite_site.worker(ASKED + LONG_AGO)
     for _ in range(2):

@@ -78,6 +78,7 @@ async def test_full_speed__no_event_is_lost(site: Site) -> None:
     assert shown == logged
 
 
+@pytest.mark.slow
 async def test_latency__worker_to_socket_takes_under_30_ms(site: Site) -> None:
     site.worker(CREATE)
     served = site.serve()
@@ -95,6 +96,7 @@ async def test_latency__worker_to_socket_takes_under_30_ms(site: Site) -> None:
     pytest.fail(f"the medians of {ROUNDS} rounds are {medians} s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", first_quick(["postgres+redis", "sqlite+redis"]))
 async def test_redis_restart__every_watcher_ends_right_without_a_reconnect(
     backend: str, make_site: object, redis_server: RedisServer
@@ -222,6 +224,7 @@ async def test_rolled_back_transaction__is_shown_to_nobody(site: Site) -> None:
         assert follower.seqs == [2, 3, 4]
 
 
+@pytest.mark.slow
 async def test_two_servers__each_shows_the_same(site: Site) -> None:
     site.worker(CREATE)
     servers = [site.serve(), site.serve()]

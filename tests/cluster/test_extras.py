@@ -72,8 +72,15 @@ class Reader:
         self.is_over |= frame.get("status") == "completed"
 
 
-@pytest.mark.parametrize(("kind", "wanted", "known"), [("log", "logs", 1_000), ("output", "output", BEFORE)])
-@pytest.mark.parametrize("backend", ["sqlite", "postgres+redis"])
+@pytest.mark.parametrize(
+    ("backend", "kind", "wanted", "known"),
+    [
+        ("sqlite", "log", "logs", 1_000),
+        ("postgres+redis", "output", "output", BEFORE),
+        pytest.param("postgres+redis", "log", "logs", 1_000, marks=pytest.mark.slow),
+        pytest.param("sqlite", "output", "output", BEFORE, marks=pytest.mark.slow),
+    ],
+)
 async def test_late__what_was_said_last_and_all_that_follows(
     backend: str, kind: str, wanted: str, known: int, make_site: MakeSite
 ) -> None:

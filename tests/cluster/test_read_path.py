@@ -7,6 +7,7 @@ import urllib.request
 from typing import Any
 
 import psycopg
+import pytest
 import redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -41,6 +42,7 @@ async def answer(socket: ClientConnection, seconds: float = WAIT_SECONDS, **mess
         return json.loads(await socket.recv())
 
 
+@pytest.mark.slow
 async def test_postgres__that_is_silent_keeps_nobody_waiting_and_heals(postgres_site: Site) -> None:
     postgres_site.worker(CREATE, "job-123", "other")
     served = postgres_site.serve()

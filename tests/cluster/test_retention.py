@@ -56,6 +56,7 @@ async def told_of(socket: ClientConnection) -> Any:
     return frame["subject"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", first_quick(["postgres+redis", "sqlite"]))
 async def test_delete__watchers_of_every_server_are_told_and_the_rows_go(make_site: MakeSite, backend: str) -> None:
     site = make_site(backend)

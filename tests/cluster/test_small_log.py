@@ -162,6 +162,7 @@ class Client:
         self.since, self.message = {"epoch": frame["epoch"], "seq": frame["seq"]}, frame["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("backend", first_quick(["sqlite", "postgres", "postgres+redis"]))
 async def test_compaction__beside_clients_that_resume(backend: str, make_site: MakeSite) -> None:

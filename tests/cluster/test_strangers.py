@@ -179,7 +179,8 @@ def test_body__that_never_ends_leaves_nothing_behind(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000000\r\n\r\n", UPGRADE], ids=["POST", "WebSocket"]
+    "request_",
+    first_quick({"POST": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000000\r\n\r\n", "WebSocket": UPGRADE}),
 )
 def test_coming_and_going__leaves_nothing_behind(served: Served, request_: bytes) -> None:
     """Neither for a second, as with Daphne, nor until Python looks for what is in a circle: both have others wait."""
@@ -191,6 +192,7 @@ def test_coming_and_going__leaves_nothing_behind(served: Served, request_: bytes
     assert memory(served) - before < BOUND / 5
 
 
+@pytest.mark.slow
 def test_messages__wait_in_the_client_while_the_database_is_silent(make_site: MakeSite) -> None:
     site: Site = make_site("postgres")
     site.worker(CREATE)
@@ -207,6 +209,7 @@ def test_messages__wait_in_the_client_while_the_database_is_silent(make_site: Ma
         assert memory(served) - before < BOUND
 
 
+@pytest.mark.slow
 def test_budget__is_that_of_the_address_and_outlives_its_sockets(make_site: MakeSite) -> None:
     served = make_site("sqlite").serve(PROGRESS_MAX_CLIENT_MESSAGES_PER_SECOND="10")
     began = time.monotonic()

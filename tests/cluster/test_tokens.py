@@ -41,6 +41,7 @@ async def shows_snapshot(site_url: str, token: str) -> ClientConnection:
     return socket
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgres+redis", marks=pytest.mark.slow)])
 async def test_revocation__ends_on_every_server_and_disturbs_nobody(make_site: MakeSite, backend: str) -> None:
     site: Site = make_site(backend)

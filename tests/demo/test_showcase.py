@@ -156,6 +156,7 @@ def test_showcase__reader_that_goes_away_ends_it(showcase: Start, sqlite_site: S
     assert sqlite_site.job(job_id)["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_showcase__death_of_the_worker_is_said(showcase: Start, sqlite_site: Site, slow: list[str]) -> None:
     process = showcase("--port", str(free_port()), *slow)
     job_id = read_until(process, r"http://").rstrip("/\n").rpartition("/")[2]

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conftest import MakeSite
+from tests.sampling import first_quick
 
 MAKE = """
 from jobs.lifecycle import ProcessingJobLifecycle
@@ -28,7 +29,7 @@ child.mark_progress(40)
 """
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+@pytest.mark.parametrize("backend", first_quick(["sqlite", "postgres"]))
 def test_parent__is_told_by_other_processes(make_site: MakeSite, backend: str) -> None:
     site = make_site(backend)
     site.worker(MAKE)

@@ -116,6 +116,7 @@ def test_watch_job__prints_output_as_it_is_and_nothing_that_controls_a_terminal(
     assert printed.splitlines()[-4:] == ["in progress · 50 % · one", "It works", " [2Jö", "completed · 100 % · Done"]
 
 
+@pytest.mark.slow
 def test_watch_job__goes_on_through_a_crash_of_the_server(serve: Served, watch: Any) -> None:
     serve.site.worker(MAKE, "public", "mark_queued")
     process = watch()

@@ -383,3 +383,15 @@ def test_lines__before_an_end_that_the_work_has_marked_are_kept(job: ProcessingJ
         report.lifecycle.mark_failed("Not today")
     assert [each.message for each in events("log", "output")] == ["the last words", "and more"]
     assert stored().message == "Not today"
+
+
+def test_lines__that_are_written_with_a_count_which_comes_too_late_are_kept(job: ProcessingJobLifecycle) -> None:
+    with Reporter(job, total=9) as report:
+        thread = ReportThread.of_this_process()
+        thread.remove(report._run)  # so that it writes when it is told to
+        report.advance()
+        report.log("the last words")
+        report.lifecycle.mark_failed("Not today")
+        thread.call(report._run.write_beside).result(WAIT_SECONDS)
+    assert [each.message for each in events("log")] == ["the last words"]
+    assert stored().message == "Not today"

@@ -199,7 +199,7 @@ def a_position(world: World, client: Client) -> Position:
     return Position(client.epoch, seq)
 
 
-@pytest.mark.parametrize("has_layer", [True, False])
+@pytest.mark.parametrize("has_layer", [True, pytest.param(False, marks=pytest.mark.slow)])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), ring=st.integers(1, 6), replay=st.integers(0, 40))
 def test_subscribe__at_any_moment_the_client_ends_with_what_the_log_says(has_layer, seed, ring, replay):

@@ -131,6 +131,7 @@ async def read_to_the_end(reader: ClientConnection) -> int:
     return reader.close_code
 
 
+@pytest.mark.slow
 async def test_slow_reader__learns_its_code_when_it_reads_again(sqlite_site: Site) -> None:
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
     # Without a deadline, so that only the bound of the outbox can close it.
@@ -142,6 +143,7 @@ async def test_slow_reader__learns_its_code_when_it_reads_again(sqlite_site: Sit
         assert await read_to_the_end(reader) == 4008
 
 
+@pytest.mark.slow
 async def test_unix_socket__slow_readers_are_bounded_and_get_the_code(sqlite_site: Site, unix_path: str) -> None:
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("job-123", public=True)')
     served = sqlite_site.serve("-u", unix_path, DJANGO_LOG_LEVEL="DEBUG")
