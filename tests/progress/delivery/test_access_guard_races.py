@@ -285,6 +285,7 @@ class Slow(ModelBackend):
 async def test_backend__that_is_slow_is_asked_about_fewer_at_a_time(monkeypatch):
     monkeypatch.setattr(reads, "READ_SECONDS", 0.8)
     monkeypatch.setattr(questions, "SLOW_SECONDS", 0.4)
+    monkeypatch.setattr(questions, "QUICK_SECONDS", 0.01)  # a few at a time stay a few
     users = [await a_user(f"user-{number}") for number in range(20)]
     known = {Proof("token", user.pk, "", backend=f"{__name__}.Slow"): user for user in users}
     asking = questions.Questions(recheck)
