@@ -9,14 +9,15 @@ from jobs.reporting import run
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sqlite: is about SQLite; test_on_postgres.py leaves it out")
     config.addinivalue_line("markers", "postgres: needs DATABASE_URL to name a PostgreSQL; test_on_postgres.py runs it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if connection.vendor != "postgresql":
-        others = [item for item in items if item.get_closest_marker("postgres")]
-        items[:] = [item for item in items if item not in others]
-        config.hook.pytest_deselected(items=others)
+    elsewhere = "postgres" if connection.vendor != "postgresql" else "sqlite"
+    others = [item for item in items if item.get_closest_marker(elsewhere)]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(autouse=True)

@@ -151,7 +151,7 @@ def test_log__says_how_many_lines_are_left_out(job: ProcessingJobLifecycle, monk
     assert lines[-1] == "(95 lines are left out here: they came faster than they could be stored)"
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.sqlite
 def test_locked_database__holds_up_no_work(job: ProcessingJobLifecycle) -> None:
     name = connection.settings_dict["NAME"]
     with Reporter(job, total=1_000) as report, closing(sqlite3.connect(name, isolation_level=None)) as other:

@@ -201,7 +201,7 @@ def test_flush__that_the_thread_has_no_time_for_fails_no_work(job: ProcessingJob
         assert completed.wait(WAIT_SECONDS)
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.sqlite
 def test_loop__that_is_left_in_a_transaction_that_lets_nobody_write_waits_for_nobody(
     job: ProcessingJobLifecycle, monkeypatch: Any
 ) -> None:
@@ -216,7 +216,7 @@ def test_loop__that_is_left_in_a_transaction_that_lets_nobody_write_waits_for_no
         assert failed.wait(WAIT_SECONDS)
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.sqlite
 @pytest.mark.parametrize("mode", [None, "deferred"])
 def test_transactions__that_do_not_wait_for_their_turn_are_failed_by_no_report(
     job: ProcessingJobLifecycle, monkeypatch: Any, mode: str | None
