@@ -1,15 +1,12 @@
-"""Changes of several jobs, written together: all that is pending of a job or nothing, and no job hinders another."""
+"""Changes of several jobs, written together."""
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
+from django.db import connection
 
 from jobs import changes
 from jobs.batch import Pending, log_decision, progress_decision, write_together
@@ -20,9 +17,9 @@ from jobs.models import ProcessingJob
 from jobs.retention import trimming
 from tests.jobs.batches import pending, said
 from tests.jobs.records import assert_whole, log, row
-from tests.jobs.test_conflicts import Deadlock
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
 
 JOBS = 4
 
@@ -45,22 +42,6 @@ def statements() -> Iterator[list[str]]:
 
     with connection.execute_wrapper(wrapper):
         yield seen
-
-
-@contextlib.contextmanager
-def failing(word: str, *errors: Exception) -> Iterator[list[str]]:
-    """Raise errors in turn at statements that have a word in them; tell which were tried."""
-    left, tried = list(errors), []
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if word in sql:
-            tried.append(sql)
-            if left:
-                raise left.pop(0)
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield tried
 
 
 def test_together__each_job_has_its_changes_in_order(running: Any, committed: list[Any], statements: list[str]) -> None:
@@ -131,9 +112,6 @@ def test_together__a_change_of_status_has_a_statement_of_its_own(running: Any) -
     assert row("job-0")["status"] == running[0].job.status == "completed"
     for lifecycle in running:
         assert_whole(lifecycle.job_id)
-
-
-# Somebody else
 
 
 def test_conflict__in_the_middle_hinders_no_other(running: Any, committed: list[Any], statements: list[str]) -> None:
@@ -221,143 +199,6 @@ def test_bug__in_one_decision_is_that_jobs_own(running: Any) -> None:
     assert [answer is None for answer in answers] == [True, False, True]
     assert said(running[0]) == said(running[2]) == ["a"]
     assert said(running[1]) == []
-
-
-# Trouble
-
-
-@pytest.mark.parametrize("word", ["UPDATE", "INSERT"])
-def test_error__of_the_joint_statement_each_is_written_alone(running: Any, committed: list[Any], word: str) -> None:
-    with failing(word, IntegrityError("of one of them")):
-        assert write_together([pending(lifecycle, 10, "a") for lifecycle in running]) == [None] * JOBS
-    for lifecycle in running:
-        assert said(lifecycle) == [10, "a"]
-        assert_whole(lifecycle.job_id)
-    assert len(committed) == 2 * JOBS
-
-
-def test_locked__a_database_is_waited_for_once(running: Any, committed: list[Any]) -> None:
-    batch = [pending(lifecycle, 10, "a") for lifecycle in running]
-    with failing("INSERT", *[OperationalError("database is locked")] * 9) as tried:
-        answers = write_together(batch)
-    assert len(tried) == 1
-    assert [str(answer) for answer in answers] == ["database is locked"] * JOBS
-    assert committed == []
-    assert write_together(batch) == [None] * JOBS
-    for lifecycle in running:
-        assert said(lifecycle) == [10, "a"]
-        assert_whole(lifecycle.job_id)
-
-
-def test_deadlock__whose_victim_was_ours_is_repeated(running: Any, committed: list[Any]) -> None:
-    error = OperationalError("deadlock detected")
-    error.__cause__ = Deadlock("deadlock detected")
-    with failing("INSERT", error, error) as tried:
-        assert write_together([pending(lifecycle, 10, "a") for lifecycle in running]) == [None] * JOBS
-    assert len(tried) == 3
-    assert len(committed) == 2 * JOBS
-
-
-@pytest.mark.postgres
-def test_locked__a_row_hinders_no_other_and_is_answered_for(running: Any, committed: list[Any]) -> None:
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with transaction.atomic():
-            ProcessingJob.objects.select_for_update().get(pk="job-1")
-            held.set()
-            release.wait(20)
-        connection.close()
-
-    batch = [pending(lifecycle, 10, "a") for lifecycle in running]
-    with ThreadPoolExecutor(1) as pool, connection.cursor() as cursor:
-        done = pool.submit(hold)
-        try:
-            assert held.wait(10)
-            cursor.execute("SET lock_timeout = '100ms'")
-            answers = write_together(batch)
-            written = {event.job_id for event in committed}
-        finally:
-            cursor.execute("RESET lock_timeout")
-            release.set()
-            done.result()
-    assert [type(answer) for answer in answers] == [type(None), OperationalError, type(None), type(None)]
-    assert written == {"job-0", "job-2", "job-3"}
-    assert write_together(batch) == [None] * JOBS
-    for lifecycle in running:
-        assert said(lifecycle) == [10, "a"]
-        assert_whole(lifecycle.job_id)
-
-
-@pytest.mark.parametrize("shared", [True, False], ids=["one object", "an object each"])
-def test_threads__write_the_same_jobs_in_any_order(running: Any, committed: list[Any], shared: bool) -> None:
-    def work(name: str) -> Callable[[], list[Any]]:
-        own = running if shared else [ProcessingJobLifecycle(lifecycle.job_id) for lifecycle in running]
-
-        def run() -> list[Any]:
-            try:
-                order = own if name in "ac" else own[::-1]
-                return [
-                    write_together([pending(lifecycle, f"{name} {n}", "x", n) for lifecycle in order])
-                    for n in range(15)
-                ]
-            finally:
-                connections.close_all()
-
-        return run
-
-    with ThreadPoolExecutor(3) as pool:
-        answers = [one.result(50) for one in [pool.submit(work(name)) for name in "abc"]]
-    assert answers == [[[None] * JOBS] * 15] * 3
-    for lifecycle in running:
-        words = said(lifecycle)
-        for name in "abc":
-            assert [word for word in words if str(word).startswith(name)] == [f"{name} {n}" for n in range(15)]
-        assert len(words) == 3 * 15 * 3
-        assert_whole(lifecycle.job_id)
-    assert len({(event.job_id, event.seq) for event in committed}) == len(committed) == JOBS * 3 * 15 * 3
-
-
-# Within a transaction of the caller's
-
-
-def test_within__told_when_it_commits(running: Any, committed: list[Any]) -> None:
-    with transaction.atomic():
-        assert write_together([pending(lifecycle, 10, "a") for lifecycle in running]) == [None] * JOBS
-        assert committed == []
-    for lifecycle in running:
-        assert said(lifecycle) == [10, "a"]
-        assert_whole(lifecycle.job_id)
-    assert len(committed) == 2 * JOBS
-
-
-def test_within__rolled_back_it_may_be_handed_in_again(running: Any, committed: list[Any]) -> None:
-    batch = [pending(lifecycle, 10, "a") for lifecycle in running]
-    with contextlib.suppress(KeyError), transaction.atomic():
-        write_together(batch)
-        raise KeyError
-    assert committed == []
-    assert write_together(batch) == [None] * JOBS
-    assert said(running[0]) == [10, "a"]
-    assert_whole(running[0].job_id)
-
-
-def test_within__what_is_refused_leaves_the_rest(running: Any) -> None:
-    ProcessingJobLifecycle(running[1].job_id).mark_failed()
-    with transaction.atomic():
-        answers = write_together([pending(lifecycle, "a", 10) for lifecycle in running])
-    assert [type(answer) for answer in answers] == [type(None), InvalidTransition, type(None), type(None)]
-    assert said(running[1]) == [0]
-    assert said(running[2]) == ["a", 10]
-
-
-def test_within__an_error_of_the_database_is_the_callers(running: Any) -> None:
-    with failing("INSERT", OperationalError("database is locked")), pytest.raises(Error), transaction.atomic():
-        write_together([pending(lifecycle, 10, "a") for lifecycle in running])
-    assert said(running[0]) == []
-
-
-# What follows from it
 
 
 @pytest.mark.parametrize(("lines", "trims"), [(497, []), (498, [500]), (700, [702]), (998, [1000, 1000])])

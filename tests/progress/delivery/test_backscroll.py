@@ -1,4 +1,4 @@
-"""What a client gets of a log that it has not followed: its last lines, in order, then whatever comes."""
+"""The log lines before a snapshot: which they are."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,16 +9,14 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs import selectors
-from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import backscroll, hubs, reads
 from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
 from tests.jobs.bad_rows import UNREADABLE
-from tests.progress.delivery.test_replay import slow_watcher
 from tests.progress.hubs import JOB, a_job, swept, watch
-from tests.progress.watching import Watcher, eventually, run, watchers
+from tests.progress.watching import Watcher, run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -179,84 +177,6 @@ async def test_lines_before__whatever_is_written_meanwhile_comes_once(ring, monk
     assert comes.frames[-1]["seq"] == 12
 
 
-async def test_lines_before__many_go_at_the_sockets_speed(settings):
-    settings.PROGRESS_OUTBOX_BYTES = 100_000
-    await a_job()
-    await add("l" * 500, "m" * 1_000)
-    async with slow_watcher() as watcher:
-        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
-        written = 0
-        while not coming.done():
-            await eventually(lambda: len(watcher.chunks) > written or coming.done())  # noqa: B023
-            written = len(watcher.chunks)
-            watcher.empty(room=1)
-        await coming
-        assert watcher.codes == []
-        assert watcher.count('"type":"log"') == 500
-        assert watcher.count('"type":"snapshot"') == 1
-
-
-async def test_lines_before__of_many_jobs_are_read_one_after_the_other_as_the_socket_takes_them(asked):
-    """However many a client asks for at once, a page of one of them fills the memory."""
-    await a_job()
-    await add("l" * 100, "m" * 1_000)
-    for number in range(5):
-        await (await ProcessingJobLifecycle.acreate(f"other-{number}", public=True)).alog("a line")
-    async with slow_watcher() as watcher:
-        others = [watch(watcher, job_id=f"other-{number}", logs=True) for number in range(5)]  # type: ignore[arg-type]
-        coming = asyncio.gather(watch(watcher, logs=True), *others)  # type: ignore[arg-type]
-        await eventually(lambda: watcher.chunks)
-        await asyncio.sleep(0.05)
-        assert len(asked) <= 1
-        while not coming.done():
-            watcher.empty(room=1)
-            await asyncio.sleep(0.001)
-        await coming
-        assert len(asked) == 6
-        assert watcher.count('"type":"log"') == 105
-        assert watcher.count('"type":"snapshot"') == 6
-        assert not watcher.connection.turn.locked()
-
-
-async def test_lines_before__who_leaves_in_their_midst_has_no_turn_any_more():
-    await a_job()
-    await add("l" * 100, "m" * 1_000)
-    async with slow_watcher() as watcher:
-        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
-        await eventually(lambda: watcher.chunks)
-        assert watcher.connection.turn.locked()
-        hubs.current().leave(watcher.connection)
-        await coming
-        assert not watcher.connection.turn.locked()
-
-
-async def test_lines_before__access_that_ends_meanwhile_ends_them(settings, monkeypatch):
-    settings.PROGRESS_ACCESS_SECONDS = 0.02
-    await a_job()
-    await add("l" * 500, "m" * 1_000)
-    async with slow_watcher() as watcher:
-        coming = asyncio.ensure_future(watch(watcher, logs=True))  # type: ignore[arg-type]
-        await eventually(lambda: watcher.chunks)
-        monkeypatch.setattr(AccessPolicy, "may_view", lambda *_: False)
-        await asyncio.sleep(0.03)
-        while not coming.done():
-            watcher.empty(room=1)
-            await asyncio.sleep(0.001)
-        with pytest.raises(Refused, match="Job not found"):
-            await coming
-        assert watcher.count('"type":"log"') < 500
-
-
-async def test_lines_before__of_a_job_that_may_not_be_seen_nobody_reads(asked):
-    await ProcessingJobLifecycle.acreate(JOB)
-    await add("lll", "")
-    async with watchers() as [watcher]:
-        with pytest.raises(Refused, match="Job not found"):
-            await watch(watcher, logs=True)
-        assert got(watcher) == []
-    assert asked == []
-
-
 async def test_lines__of_whom_is_brought_to_a_snapshot_are_all_there(unheard, no_sweep, settings):
     """Too much was missed to be read event by event."""
     settings.PROGRESS_REPLAY_EVENTS = 3
@@ -323,92 +243,3 @@ async def test_lines_before__a_row_that_cannot_be_read_is_unavailable():
         with pytest.raises(Refused, match="can't be read now"):
             await watch(watcher, logs=True)
         assert hubs.current().jobs == {}
-
-
-async def test_output_before__beside_lines_in_the_order_in_which_it_was_written(no_sweep):
-    job = await a_job()
-    for number in range(3):
-        await job.aoutput(f"{number}", name="answer")
-        await job.alog("a line")
-    async with watchers(4) as [both, lines, output, plain]:
-        await watch(both, logs=True, output=True)
-        await watch(lines, logs=True)
-        await watch(output, output=True)
-        await watch(plain)
-        await job.aoutput("live")
-        await job.alog("live")
-        await job.amark_started()
-        for each in (both, lines, output, plain):
-            await each.until_seq(10)
-
-    def seen(watcher: Watcher) -> list[Any]:
-        return [frame["seq"] if "seq" in frame and frame["type"] != "snapshot" else 0 for frame in watcher.frames]
-
-    assert seen(both) == [0, 2, 3, 4, 5, 6, 7, 0, 8, 9, 10]
-    assert seen(lines) == [0, 3, 5, 7, 0, 9, 10]
-    assert seen(output) == [0, 2, 4, 6, 0, 8, 10]
-    assert seen(plain) == [0, 10]
-    chunk = output.frames[2]
-    assert {**chunk, "timestamp": ""} == {
-        "type": "output",
-        "subject": JOB,
-        "seq": 4,
-        "timestamp": "",
-        "name": "answer",
-        "offset": 1,
-        "text": "1",
-    }
-
-
-async def test_output_before__the_last_part_on_a_chunks_boundary_and_that_there_was_more(monkeypatch):
-    monkeypatch.setitem(backscroll.MOST_BYTES, "output", 1_099)
-    job = await a_job()
-    for number in range(20):
-        await job.aoutput(str(number % 10) * 100)
-    async with watchers() as [watcher]:
-        await watch(watcher, output=True, logs=True)
-    begun, *chunks, snapshot = watcher.frames
-    assert begun["cut"] == ["output"]
-    assert [chunk["seq"] for chunk in chunks] == list(range(22 - len(chunks), 22))
-    assert len(chunks) == 10
-    assert chunks[0]["offset"] == 100 * (20 - len(chunks)), "so much is left out"
-    assert snapshot["seq"] == 21
-
-
-async def test_output_before__as_much_as_may_be_and_no_more():
-    job = await a_job()
-    for _ in range(70):
-        await job.aoutput("x" * 65_536)
-    async with watchers() as [watcher]:
-        await watch(watcher, output=True)
-    chunks = [frame for frame in watcher.frames if frame["type"] == "output"]
-    assert len(chunks) == 64
-    assert watcher.frames[0]["cut"] == ["output"]
-
-
-async def test_output__after_a_lost_connection_is_whole():
-    job = await a_job()
-    for number in range(5):
-        await job.aoutput(str(number))
-    async with watchers() as [watcher]:
-        await watch(watcher, Position(job.job.epoch, 3), output=True)
-    assert [(frame["type"], frame["seq"]) for frame in watcher.frames] == [
-        *(("output", seq) for seq in (4, 5, 6)),
-        ("snapshot", 6),
-    ]
-    assert watcher.frames[-1]["recovered"] is True
-
-
-async def test_output__to_who_is_slow_is_never_superseded(no_sweep):
-    job = await a_job(ticks=1)
-    async with slow_watcher() as watcher:
-        watcher.empty(room=2)
-        await watch(watcher, output=True)  # type: ignore[arg-type]
-        for number in range(5):
-            await job.amark_progress(number)
-            await job.aoutput("part")
-        while watcher.count('"type":"output"') < 5:
-            watcher.empty(room=1)
-            await asyncio.sleep(0.001)
-        assert watcher.codes == []
-        assert watcher.count('"type":"progress"') < 5
