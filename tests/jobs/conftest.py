@@ -1,11 +1,16 @@
 """The tests of the jobs run on SQLite, and those that can on PostgreSQL as well: `test_on_postgres.py`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection, connections
 
+from jobs import children
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporting import run
+from tests.jobs.batches import JOBS
+from tests.jobs.related import Make
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,3 +47,34 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     warnings: list[str] = []
     monkeypatch.setattr(run.logger, "warning", lambda words, *arguments: warnings.append(words % arguments))
     return warnings
+
+
+@pytest.fixture
+def running(make_job: Any, committed: list[Any]) -> list[ProcessingJobLifecycle]:
+    lifecycles = [make_job(f"job-{number}", status="in_progress") for number in range(JOBS)]
+    del committed[:]
+    return lifecycles
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """The statements of this thread's connection."""
+    seen: list[str] = []
+
+    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        seen.append(sql.split()[0])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(wrapper):
+        yield seen
+
+
+@pytest.fixture
+def parent(make_job: Make) -> ProcessingJobLifecycle:
+    return make_job("parent", status="in_progress")
+
+
+@pytest.fixture
+def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks but for what is looked at at once."""
+    monkeypatch.setattr(children.soon, "mark", lambda *_: None)

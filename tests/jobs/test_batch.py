@@ -1,12 +1,10 @@
 """Changes of several jobs, written together."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import connection
 
 from jobs import changes
 from jobs.batch import Pending, log_decision, progress_decision, write_together
@@ -15,33 +13,10 @@ from jobs.exceptions import InvalidTransition, InvalidValue, JobNotFound, StaleA
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.retention import trimming
-from tests.jobs.batches import pending, said
+from tests.jobs.batches import JOBS, pending, said
 from tests.jobs.records import assert_whole, log, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-JOBS = 4
-
-
-@pytest.fixture
-def running(make_job: Any, committed: list[Any]) -> list[ProcessingJobLifecycle]:
-    lifecycles = [make_job(f"job-{number}", status="in_progress") for number in range(JOBS)]
-    del committed[:]
-    return lifecycles
-
-
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """The statements of this thread's connection."""
-    seen: list[str] = []
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        seen.append(sql.split()[0])
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield seen
 
 
 def test_together__each_job_has_its_changes_in_order(running: Any, committed: list[Any], statements: list[str]) -> None:

@@ -1,8 +1,7 @@
 """Changes of several jobs, written together while the database refuses, or others hold what they need."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,50 +11,11 @@ from django.db import IntegrityError, OperationalError, connection, connections,
 from jobs.batch import write_together
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
-from tests.jobs.batches import pending, said
+from tests.jobs.batches import JOBS, failing, pending, said
 from tests.jobs.records import assert_whole
 from tests.jobs.test_conflicts import Deadlock
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-JOBS = 4
-
-
-@pytest.fixture
-def running(make_job: Any, committed: list[Any]) -> list[ProcessingJobLifecycle]:
-    lifecycles = [make_job(f"job-{number}", status="in_progress") for number in range(JOBS)]
-    del committed[:]
-    return lifecycles
-
-
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """The statements of this thread's connection."""
-    seen: list[str] = []
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        seen.append(sql.split()[0])
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield seen
-
-
-@contextlib.contextmanager
-def failing(word: str, *errors: Exception) -> Iterator[list[str]]:
-    """Raise errors in turn at statements that have a word in them; tell which were tried."""
-    left, tried = list(errors), []
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if word in sql:
-            tried.append(sql)
-            if left:
-                raise left.pop(0)
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield tried
 
 
 @pytest.mark.parametrize("word", ["UPDATE", "INSERT"])

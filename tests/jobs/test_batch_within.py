@@ -1,58 +1,18 @@
 """Changes of several jobs, written together within a transaction of the caller's."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import Error, OperationalError, connection, transaction
+from django.db import Error, OperationalError, transaction
 
 from jobs.batch import write_together
 from jobs.exceptions import InvalidTransition
 from jobs.lifecycle import ProcessingJobLifecycle
-from tests.jobs.batches import pending, said
+from tests.jobs.batches import JOBS, failing, pending, said
 from tests.jobs.records import assert_whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-JOBS = 4
-
-
-@pytest.fixture
-def running(make_job: Any, committed: list[Any]) -> list[ProcessingJobLifecycle]:
-    lifecycles = [make_job(f"job-{number}", status="in_progress") for number in range(JOBS)]
-    del committed[:]
-    return lifecycles
-
-
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """The statements of this thread's connection."""
-    seen: list[str] = []
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        seen.append(sql.split()[0])
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield seen
-
-
-@contextlib.contextmanager
-def failing(word: str, *errors: Exception) -> Iterator[list[str]]:
-    """Raise errors in turn at statements that have a word in them; tell which were tried."""
-    left, tried = list(errors), []
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if word in sql:
-            tried.append(sql)
-            if left:
-                raise left.pop(0)
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(wrapper):
-        yield tried
 
 
 def test_within__told_when_it_commits(running: Any, committed: list[Any]) -> None:

@@ -1,6 +1,5 @@
 """How far a parent is by its children."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -9,30 +8,9 @@ from jobs import changes, children
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from tests.jobs.records import assert_whole, row
+from tests.jobs.related import Make, settled
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-Make = Callable[..., ProcessingJobLifecycle]
-
-
-@pytest.fixture
-def parent(make_job: Make) -> ProcessingJobLifecycle:
-    return make_job("parent", status="in_progress")
-
-
-@pytest.fixture
-def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks but for what is looked at at once."""
-    monkeypatch.setattr(children.soon, "mark", lambda *_: None)
-
-
-def settled() -> float | None:
-    """Return how far the parent is, once all that is marked was looked at."""
-    children.soon.finish()
-    assert_whole("parent")
-    progress: float | None = row("parent")["progress"]
-    return progress
 
 
 @pytest.mark.usefixtures("parent")

@@ -1,6 +1,5 @@
 """What a look at children reads and writes, and what it makes of rows that make no sense."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,27 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import children
-from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from tests.jobs.records import assert_whole, row
+from tests.jobs.records import row
+from tests.jobs.related import Make, settled
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-Make = Callable[..., ProcessingJobLifecycle]
-
-
-@pytest.fixture
-def parent(make_job: Make) -> ProcessingJobLifecycle:
-    return make_job("parent", status="in_progress")
-
-
-def settled() -> float | None:
-    """Return how far the parent is, once all that is marked was looked at."""
-    children.soon.finish()
-    assert_whole("parent")
-    progress: float | None = row("parent")["progress"]
-    return progress
 
 
 @pytest.mark.usefixtures("parent")

@@ -1,7 +1,6 @@
 """Children that end at once, while their parent is held, or while the database is away."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,31 +11,10 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.reporting import Reporter
 from tests.jobs.records import assert_whole, row
+from tests.jobs.related import Make, settled
 from tests.jobs.test_races import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-Make = Callable[..., ProcessingJobLifecycle]
-
-
-@pytest.fixture
-def parent(make_job: Make) -> ProcessingJobLifecycle:
-    return make_job("parent", status="in_progress")
-
-
-@pytest.fixture
-def _unmarked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks but for what is looked at at once."""
-    monkeypatch.setattr(children.soon, "mark", lambda *_: None)
-
-
-def settled() -> float | None:
-    """Return how far the parent is, once all that is marked was looked at."""
-    children.soon.finish()
-    assert_whole("parent")
-    progress: float | None = row("parent")["progress"]
-    return progress
 
 
 @pytest.mark.usefixtures("parent", "_unmarked")

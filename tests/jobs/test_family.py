@@ -1,6 +1,5 @@
 """What else a parent and its children are to each other: made, cancelled, deleted, shown in the admin."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,25 +12,10 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobAction, ProcessingJob
 from jobs.reporting import Reporter
 from tests.jobs.admin_pages import LIST, detail, page, staff
-from tests.jobs.records import assert_whole, row
+from tests.jobs.records import row
+from tests.jobs.related import Make, settled
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-Make = Callable[..., ProcessingJobLifecycle]
-
-
-@pytest.fixture
-def parent(make_job: Make) -> ProcessingJobLifecycle:
-    return make_job("parent", status="in_progress")
-
-
-def settled() -> float | None:
-    """Return how far the parent is, once all that is marked was looked at."""
-    children.soon.finish()
-    assert_whole("parent")
-    progress: float | None = row("parent")["progress"]
-    return progress
 
 
 def test_create__a_child_has_its_parents_owner_and_visibility_unless_it_is_given_its_own(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,20 +14,9 @@ from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.reporting import Reporter, asynchronous, atrack
-from tests.jobs.reporting.reported import stored
-from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
+from tests.jobs.reporting.reported import WAIT_SECONDS, ended, numbers, stored, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def numbers(count: int) -> AsyncIterator[int]:
-    for number in range(count):
-        await asyncio.sleep(0)
-        yield number
-
-
-async def ended(event: threading.Event) -> bool:
-    return await asyncio.to_thread(event.wait, WAIT_SECONDS)
 
 
 def test_block__completes_on_exit(job: ProcessingJobLifecycle) -> None:

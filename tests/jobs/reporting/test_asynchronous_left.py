@@ -12,14 +12,9 @@ import pytest
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.reporting import Reporter, atrack
 from tests.installation import Site
-from tests.jobs.reporting.reported import stored
-from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
+from tests.jobs.reporting.reported import WAIT_SECONDS, ended, stored, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def ended(event: threading.Event) -> bool:
-    return await asyncio.to_thread(event.wait, WAIT_SECONDS)
 
 
 def test_loop__that_is_left_after_its_event_loop_has_ended(job: ProcessingJobLifecycle) -> None:

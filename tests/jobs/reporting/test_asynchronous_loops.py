@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,20 +11,9 @@ import pytest
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.reporting import Job, atrack
-from tests.jobs.reporting.reported import MakeJob, stored
-from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
+from tests.jobs.reporting.reported import WAIT_SECONDS, MakeJob, ended, numbers, stored, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def numbers(count: int) -> AsyncIterator[int]:
-    for number in range(count):
-        await asyncio.sleep(0)
-        yield number
-
-
-async def ended(event: threading.Event) -> bool:
-    return await asyncio.to_thread(event.wait, WAIT_SECONDS)
 
 
 def test_loop__completes_with_its_last_item(make_job: MakeJob) -> None:

@@ -16,8 +16,7 @@ from jobs.reporting import Reporter
 from jobs.reporting.logs import JobLogHandler
 from jobs.signals import job_event_committed
 from tests.installation import ROOT, Site
-from tests.jobs.reporting.reported import MakeJob
-from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
+from tests.jobs.reporting.reported import WAIT_SECONDS, MakeJob, told
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent
 from jobs.reporting import Reporter, notes, report_thread
 from jobs.reporting.report_thread import ReportThread
-from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
+from tests.jobs.reporting.reported import WAIT_SECONDS, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

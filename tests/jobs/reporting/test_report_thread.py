@@ -16,36 +16,12 @@ from django.test.utils import CaptureQueriesContext
 
 from jobs.exceptions import JobNotFound, StaleAttempt
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import JobEvent
 from jobs.reporting import Reporter, notes, report_thread, track
 from jobs.reporting.report_thread import ReportThread
-from jobs.signals import job_event_committed
 from tests.jobs.records import row
-from tests.jobs.reporting.reported import stored
+from tests.jobs.reporting.reported import WAIT_SECONDS, events, stored, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-WAIT_SECONDS = 10.0
-
-
-@contextmanager
-def told(**wanted: Any) -> Iterator[threading.Event]:
-    """Yield what is set once an event has been committed whose fields or metadata are these."""
-    has_come = threading.Event()
-
-    def receive(event: Any, **_: Any) -> None:
-        if all(getattr(event, name, event.metadata.get(name)) == value for name, value in wanted.items()):
-            has_come.set()
-
-    job_event_committed.connect(receive)
-    try:
-        yield has_come
-    finally:
-        job_event_committed.disconnect(receive)
-
-
-def events(*kinds: str) -> list[Any]:
-    return list(JobEvent.objects.filter(kind__in=kinds).order_by("seq"))
 
 
 def test_report__shows_while_the_work_goes_on(job: ProcessingJobLifecycle) -> None:

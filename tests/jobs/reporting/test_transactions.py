@@ -17,8 +17,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.progress_report import report_seconds
 from jobs.reporting import Reporter, synchronous, track
-from tests.jobs.reporting.reported import stored
-from tests.jobs.reporting.test_report_thread import WAIT_SECONDS, told
+from tests.jobs.reporting.reported import WAIT_SECONDS, stored, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

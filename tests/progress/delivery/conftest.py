@@ -96,3 +96,17 @@ async def alone(settings, monkeypatch):
     yield made, watcher
     running.cancel()
     watcher.connection.lost()
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[Any]:
+    """Which spans lines are read of."""
+    made: list[Any] = []
+    first_events = selectors.first_events
+
+    def noted(job_id: str, span: Any, *args: Any) -> Any:
+        made.append(span[1:])
+        return first_events(job_id, span, *args)
+
+    monkeypatch.setattr(selectors, "first_events", noted)
+    return made

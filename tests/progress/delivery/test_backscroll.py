@@ -1,60 +1,22 @@
 """The log lines before a snapshot: which they are."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
-from jobs import selectors
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import backscroll, hubs, reads
 from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
 from tests.jobs.bad_rows import UNREADABLE
+from tests.progress.delivery.lines import add, got
 from tests.progress.hubs import JOB, a_job, swept, watch
-from tests.progress.watching import Watcher, run, watchers
+from tests.progress.watching import run, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def _add(kinds: str, text: str) -> None:
-    """Add events: a line for each ``l``, a tick for each ``t``."""
-    job = ProcessingJob.objects.get(pk=JOB)
-    common: dict[str, Any] = {"job": job, "status": job.status, "progress": 1.0, "timestamp": timezone.now()}
-    JobEvent.objects.bulk_create(
-        JobEvent(seq=seq, kind="log", message=f"{text}{seq}", metadata={"level": "info"}, **common)
-        if kind == "l"
-        else JobEvent(seq=seq, kind="tick", **common)
-        for seq, kind in enumerate(kinds, job.seq + 1)
-    )
-    shown = {"updated_at": common["timestamp"]} if "t" in kinds else {}  # else a sweep takes the log for another
-    ProcessingJob.objects.filter(pk=JOB).update(seq=job.seq + len(kinds), **shown)
-
-
-add = run(_add)
-
-
-@pytest.fixture
-def asked(monkeypatch) -> Iterator[list[Any]]:
-    """Which spans lines are read of."""
-    made: list[Any] = []
-    first_events = selectors.first_events
-
-    def noted(job_id: str, span: Any, *args: Any) -> Any:
-        made.append(span[1:])
-        return first_events(job_id, span, *args)
-
-    monkeypatch.setattr(selectors, "first_events", noted)
-    return made
-
-
-def got(watcher: Watcher) -> list[Any]:
-    """Return what came: of lines and states the position, of the rest the type."""
-    return [frame["seq"] if frame["type"] in ("log", "progress") else frame["type"] for frame in watcher.frames]
 
 
 async def test_lines_before__in_order_then_the_snapshot_then_what_comes(no_sweep):

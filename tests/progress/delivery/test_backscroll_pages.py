@@ -15,7 +15,7 @@ from progress.delivery.backscroll import Page
 from progress.protocol.exceptions import Refused
 from progress.protocol.frames import Frame
 from progress.protocol.position import Position
-from tests.progress.delivery.test_backscroll import add, asked, got
+from tests.progress.delivery.lines import add, got
 from tests.progress.delivery.test_replay import Slow, slow_watcher
 from tests.progress.hubs import JOB, a_job, swept, watch
 from tests.progress.watching import eventually, run, watchers

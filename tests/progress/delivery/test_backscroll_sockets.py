@@ -1,59 +1,19 @@
 """The log lines before a snapshot, as sockets take them, and as far as who asks may see them."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from django.utils import timezone
 
-from jobs import selectors
 from jobs.access import AccessPolicy
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import hubs
 from progress.protocol.exceptions import Refused
+from tests.progress.delivery.lines import add, got
 from tests.progress.delivery.test_replay import slow_watcher
 from tests.progress.hubs import JOB, a_job, watch
-from tests.progress.watching import Watcher, eventually, run, watchers
+from tests.progress.watching import eventually, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def _add(kinds: str, text: str) -> None:
-    """Add events: a line for each ``l``, a tick for each ``t``."""
-    job = ProcessingJob.objects.get(pk=JOB)
-    common: dict[str, Any] = {"job": job, "status": job.status, "progress": 1.0, "timestamp": timezone.now()}
-    JobEvent.objects.bulk_create(
-        JobEvent(seq=seq, kind="log", message=f"{text}{seq}", metadata={"level": "info"}, **common)
-        if kind == "l"
-        else JobEvent(seq=seq, kind="tick", **common)
-        for seq, kind in enumerate(kinds, job.seq + 1)
-    )
-    shown = {"updated_at": common["timestamp"]} if "t" in kinds else {}  # else a sweep takes the log for another
-    ProcessingJob.objects.filter(pk=JOB).update(seq=job.seq + len(kinds), **shown)
-
-
-add = run(_add)
-
-
-@pytest.fixture
-def asked(monkeypatch) -> Iterator[list[Any]]:
-    """Which spans lines are read of."""
-    made: list[Any] = []
-    first_events = selectors.first_events
-
-    def noted(job_id: str, span: Any, *args: Any) -> Any:
-        made.append(span[1:])
-        return first_events(job_id, span, *args)
-
-    monkeypatch.setattr(selectors, "first_events", noted)
-    return made
-
-
-def got(watcher: Watcher) -> list[Any]:
-    """Return what came: of lines and states the position, of the rest the type."""
-    return [frame["seq"] if frame["type"] in ("log", "progress") else frame["type"] for frame in watcher.frames]
 
 
 async def test_lines_before__many_go_at_the_sockets_speed(settings):
