@@ -20,7 +20,6 @@ from tests.progress.delivery.test_replay import Slow, slow_watcher
 from tests.progress.hubs import JOB, a_job, swept, watch
 from tests.progress.watching import eventually, run, watchers
 
-__all__ = ["asked"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BEHIND = 20_000  # events that a live watcher did not hear of
