@@ -59,12 +59,14 @@ class AttemptWriter:
 
     def why_stop(self, job: ProcessingJob | None) -> JobError | None:
         """Return why this attempt is to stop, by the job's row as it is now, which is None if it is gone."""
-        if self._attempt is None:
+        pending = self._uncommitted(connection_to_write())
+        attempt = self._attempt if pending is None else pending.attempt
+        if attempt is None:
             return None  # it has not begun
         if job is None:
             return JobNotFound(self.job_id)
-        if attempt_of(job) != self._attempt:
-            return StaleAttempt(self.job_id, self._attempt[1], job.attempt)
+        if attempt_of(job) != attempt:
+            return StaleAttempt(self.job_id, attempt[1], job.attempt)
         is_asked = job.cancel_requested_at is not None and not job.is_finished
         return JobCancelled(self.job_id) if is_asked else None
 

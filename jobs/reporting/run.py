@@ -6,19 +6,18 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import takewhile
-from typing import NamedTuple
 
 from django.db import Error
 
-from ..batch import Pending, log_decision, output_decision, progress_decision
-from ..database import UNAVAILABLE, connection_to_write
-from ..decisions import Deferred
+from ..batch import Pending
+from ..database import UNAVAILABLE, connection_to_write, jobs_as_written
 from ..exceptions import InvalidTransition, JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..progress_report import report_seconds
 from .endings import LEFT, end_of_left
 from .entries import Entry
 from .notes import Notes
+from .waiting import LINES, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -26,32 +25,6 @@ BACKOFF_SECONDS = 1.0  # without reports after the database did not answer: each
 PERSIST_SECONDS = 300.0  # for which it is tried to record a job's start and end
 PERSIST_PAUSE_SECONDS = 1.0  # between two of these tries
 MOST_WAITING = 1_000  # entries that were taken and are not written: until then no more are taken
-
-LINES = ("log", "output")
-DECISIONS: dict[str, Callable[..., Deferred]] = {
-    "mark_progress": progress_decision,
-    "log": log_decision,
-    "output": output_decision,
-}
-
-
-class Waiting(NamedTuple):
-    """What was noted, and for a report how it is written: once, however often that is tried."""
-
-    entry: Entry
-    decision: Deferred | None
-
-    @classmethod
-    def of(cls, entry: Entry) -> "Waiting":
-        """Return what is to be written of an entry."""
-        name, arguments = entry
-        return cls(entry, DECISIONS[name](**arguments) if name in DECISIONS else None)
-
-    @property
-    def is_superseded(self) -> bool:
-        """Whether a later report may take its place: it is a tick, and surely not written."""
-        name, arguments = self.entry
-        return name == "mark_progress" and "stage" not in arguments and not (self.decision and self.decision.sent)
 
 
 class Run:
@@ -126,22 +99,36 @@ class Run:
             JobCancelled: Somebody asked for the job to be cancelled.
 
         """
-        self.write(waits=waits)
+        if not self.write(waits=waits):
+            self._ask()
         if self.lifecycle.cancel_requested:
             raise JobCancelled(self.lifecycle.job_id)
 
-    def write(self, *, waits: bool = False) -> None:
-        """Write what is noted; without ``waits`` only if no other thread does. A silent database delays it.
+    def _ask(self) -> None:
+        """Ask whether to stop, where nothing was written that would have told."""
+        if time.monotonic() < self._backoff_until:
+            return
+        why = self.lifecycle.why_stop(jobs_as_written().filter(pk=self.lifecycle.job_id).first())
+        if why is not None:
+            raise why
+
+    def write(self, *, waits: bool = False) -> bool:
+        """Write what is noted; return whether that was anything. A silent database delays it.
+
+        Args:
+            waits: Whether to wait for another thread that is writing.
 
         Raises:
             Error: Of the caller's transaction, which is broken now.
 
         """
         if not self._writing.acquire(blocking=waits):
-            return
+            return False
+        has_written = False
         self._writer = threading.get_ident()
         try:
             while time.monotonic() >= self._backoff_until and self._write():
+                has_written = True
                 if not self.has_entries:  # of another thread, meanwhile
                     break
         except Error as error:
@@ -152,6 +139,7 @@ class Run:
         finally:
             self._writer = None
             self._writing.release()
+        return has_written
 
     def write_last(self) -> None:
         """Write what is noted, once no other thread does, trying again while the database does not answer."""

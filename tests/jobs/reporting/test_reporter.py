@@ -90,6 +90,28 @@ def test_reporter__cancellation_ends_the_block_and_goes_no_further(job: Processi
     assert not reached
 
 
+@pytest.mark.usefixtures("_every_report")
+def test_reporter__cancellation_is_heard_of_by_who_counts_nothing_new(job: ProcessingJobLifecycle) -> None:
+    """Also where no thread asks, as here: the code is within a test's transaction."""
+    with Reporter("job-1", total=9) as report:
+        report.advance()
+        ProcessingJobLifecycle("job-1").request_cancel()
+        report.advance(0)
+        raise AssertionError("it goes on")
+    assert stored().status == "cancelled"
+
+
+@pytest.mark.usefixtures("_every_report")
+def test_reporter__a_job_that_is_anothers_by_now_stops_who_counts_nothing_new(job: ProcessingJobLifecycle) -> None:
+    def work() -> None:
+        with Reporter("job-1", total=9) as report:
+            ProcessingJobLifecycle("job-1").mark_queued()
+            report.advance(0)
+
+    with pytest.raises(StaleAttempt):
+        work()
+
+
 def test_reporter__cancellation_that_comes_after_the_work_is_too_late(job: ProcessingJobLifecycle) -> None:
     with Reporter("job-1", total=2) as report:
         report.advance(2)
