@@ -8,7 +8,7 @@ import itertools
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -115,6 +115,28 @@ def _is_conflict(error: Error) -> bool:
     if isinstance(cause, sqlite3.Error):  # what was read is no longer so; another writer is waited for by SQLite itself
         return getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY_SNAPSHOT
     return getattr(cause, "sqlstate", None) in CONFLICTS
+
+
+def writers_wait(settings_of: Mapping[str, Any]) -> bool:
+    """Return whether writers of an SQLite database wait for each other, by its settings.
+
+    In Django's default mode, a transaction that has read before it writes is refused at once if anybody else has
+    written meanwhile.
+    """
+    mode = settings_of.get("OPTIONS", {}).get("transaction_mode") or "DEFERRED"
+    return bool(mode.upper() != "DEFERRED")
+
+
+@checks.register()
+def check_transaction_mode(**_: Any) -> list[checks.CheckMessage]:
+    """Check at start that those who write jobs to SQLite wait for each other."""
+    alias = database_alias()
+    database = settings.DATABASES.get(alias, {})
+    if not database.get("ENGINE", "").endswith("sqlite3") or writers_wait(database):
+        return []
+    words = f"Writers of the database {alias!r} do not wait for each other: they fail with «database is locked»."
+    hint = "Set its OPTIONS to {'transaction_mode': 'IMMEDIATE'}; until then, jobs write their own reports."
+    return [checks.Warning(words, hint=hint, id="jobs.W001")]
 
 
 @checks.register()

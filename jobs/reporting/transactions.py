@@ -15,7 +15,7 @@ from typing import Any
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..database import connection_to_write, jobs_as_written
+from ..database import connection_to_write, jobs_as_written, writers_wait
 from ..exceptions import JobError
 from .report_thread import ReportThread
 from .run import Run
@@ -28,20 +28,13 @@ LOOK_SECONDS = 2.0  # which the report thread may take to look for a job
 def can_be_written_beside(job_id: str, thread: ReportThread) -> bool:
     """Return whether the report thread can write a job now, whatever transaction is open here."""
     connection: Any = connection_to_write()
-    if connection.vendor == "sqlite" and (connection.in_atomic_block or not _waits_its_turn(connection)):
-        return False
+    if connection.vendor == "sqlite":
+        # Where writers do not wait, what the thread writes would make the caller's own transactions fail.
+        is_alone = connection.in_atomic_block or connection.is_in_memory_db()
+        return writers_wait(connection.settings_dict) and not is_alone
     if not connection.in_atomic_block:
         return True
     return not _is_of_test(connection) and _is_committed(job_id, thread)
-
-
-def _waits_its_turn(connection: Any) -> bool:
-    """Return whether SQLite has one writer wait for another: in Django's default mode, the caller's code would fail.
-
-    A deferred transaction that has read before it writes is refused at once if anybody else writes meanwhile.
-    """
-    mode = connection.settings_dict["OPTIONS"].get("transaction_mode") or "DEFERRED"
-    return mode.upper() != "DEFERRED" and not connection.is_in_memory_db()
 
 
 def _is_committed(job_id: str, thread: ReportThread) -> bool:

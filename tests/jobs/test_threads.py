@@ -33,6 +33,15 @@ def test_check__a_database_without_autocommit_is_named(settings: Any) -> None:
         settings.DATABASES["default"]["AUTOCOMMIT"] = True
 
 
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("options", "found"), [({"transaction_mode": "IMMEDIATE"}, []), ({}, ["jobs.W001"])])
+def test_check__an_sqlite_whose_writers_do_not_wait_is_named(monkeypatch: Any, options: Any, found: list[str]) -> None:
+    from django.conf import settings
+
+    monkeypatch.setitem(settings.DATABASES["default"], "OPTIONS", options)
+    assert [message.id for message in run_checks() if message.id == "jobs.W001"] == found
+
+
 async def test_pool__has_as_many_threads_as_the_setting_says(settings: Any) -> None:
     import asyncio
 

@@ -39,7 +39,8 @@ ROOT_URLCONF = "host.urls"
 ASGI_APPLICATION = "host.asgi.application"
 ABSOLUTE_URL_OVERRIDES = {"work.processingjob": lambda job: reverse("progress:job", args=[job.pk])}
 AUTH_USER_MODEL = "accounts.Member"
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+OPTIONS = {"transaction_mode": "IMMEDIATE"}  # as docs/deployment.md says
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "OPTIONS": OPTIONS}}
 STATIC_URL = "static/"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
