@@ -1,7 +1,7 @@
 """A loop whose job shows how far it is: `track` takes no more of an item's time than tqdm does.
 
 An empty loop over a million numbers, bare, with tqdm that prints into nowhere, and with `track`, in turn: the time that
-an item takes more than bare. The job is stored in SQLite, and reports ten times a second.
+an item takes more than bare. The job is stored in SQLite, and reports four times a second.
 """
 
 import json

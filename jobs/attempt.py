@@ -25,12 +25,14 @@ from .actions import Action
 from .changes import Change
 from .children import tell_parents
 from .committed import Attempt, Committed, attempt_of
-from .database import connection_to_write, with_retries
+from .database import connection_to_write, jobs_as_written, with_retries
 from .decisions import Decision, Sent, lost
 from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError, JobNotFound, StaleAttempt
 from .models import JobEvent, ProcessingJob
 from .rate import Rate
 from .writes import Write, announce, write, write_all, writes_in_one_statement
+
+STOP_FIELDS = ("epoch", "attempt", "status", "cancel_requested_at")  # what `AttemptWriter.why_stop` looks at
 
 
 class AttemptWriter:
@@ -70,6 +72,10 @@ class AttemptWriter:
         is_asked = job.cancel_requested_at is not None and not job.is_finished
         return JobCancelled(self.job_id) if is_asked else None
 
+    def asked_to_stop(self) -> JobError | None:
+        """Read whether this attempt is to stop, and return why."""
+        return self.why_stop(jobs_as_written().only(*STOP_FIELDS).filter(pk=self.job_id).order_by().first())
+
     @property
     def job(self) -> ProcessingJob:
         """The job as this object last read or wrote it.
@@ -101,6 +107,8 @@ class AttemptWriter:
 
     def write(self, decisions: Sequence[Decision]) -> None:
         """Write changes in order, each decided on what the ones before have left: all in one transaction, or none."""
+        if not decisions:
+            return
         own: list[Sent] = []
         try:
             writes = with_retries(partial(self._write_once, decisions, own))

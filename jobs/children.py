@@ -112,7 +112,8 @@ def roll_up(parent_ids: Collection[str], *, waits: bool = False) -> list[str]:
 def _roll_up(parent_ids: list[str], waits: bool, connection: BaseDatabaseWrapper) -> list[str]:
     with transaction.atomic(using=connection.alias):
         parents = _locked(connection, parent_ids, waits)
-        found, now = shares(connection.alias, list(parents)), database.now(connection)
+        moving = [pk for pk, parent in parents.items() if not parent.is_finished]
+        found, now = shares(connection.alias, moving), database.now(connection)
         writes = []
         for parent in parents.values():
             share = found.get(parent.pk, Share(0, 0.0))

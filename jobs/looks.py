@@ -46,8 +46,13 @@ class Looks:
         with self._lock:
             self._marked.update(ids)
             if self._thread is None and self._marked:
-                self._thread = threading.Thread(target=self._run, name="job-looks", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="job-looks", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # at a limit, or as the process ends
+                    logger.warning("Jobs are looked at later: %s", error)
+                    return
+                self._thread = thread
 
     def finish(self) -> None:
         """Look a last time at what is marked, and end; what is marked after that is looked at by another thread."""

@@ -26,6 +26,10 @@ class AsyncBlock(Block):
     def flush(self) -> None:
         """Write now what is not written yet."""
 
+    @abstractmethod
+    def advance(self) -> None:
+        """Count one more unit as done."""
+
     async def aflush(self) -> None:
         """Do what `flush` does, without blocking the event loop."""
         await in_thread(self.flush)
@@ -88,11 +92,6 @@ class AsyncBlock(Block):
         """Yield the items of an ``async for``, and count each as done once the next is asked for."""
         return _Counted(items, self)
 
-    def _count_one(self) -> None:
-        self._notes.advance(1)
-        if self._notes.must_pause:
-            self._run.pause()
-
 
 class _Counted(AsyncIterator[T]):
     """Items, counted. No generator: one that is left early lives on until its event loop closes it."""
@@ -104,7 +103,7 @@ class _Counted(AsyncIterator[T]):
 
     async def __anext__(self) -> T:
         if not self._is_first:
-            self._block._count_one()
+            self._block.advance()
         self._is_first = False
         if isinstance(self._items, AsyncIterator):
             return await anext(self._items)

@@ -6,7 +6,6 @@ from typing import Any
 from django.db import Error
 
 from .. import changes, validation
-from ..database import jobs_as_written
 from ..exceptions import InvalidValue, JobCancelled
 from ..lifecycle import ProcessingJobLifecycle
 from .entries import Entry
@@ -67,10 +66,9 @@ def _why_left(left: GeneratorExit, notes: Notes, unit: str, handled: int) -> Bas
 def _is_to_be_cancelled(lifecycle: ProcessingJobLifecycle) -> bool:
     """Return whether somebody has asked for that by now."""
     try:
-        job = jobs_as_written().filter(pk=lifecycle.job_id).first()
+        return isinstance(lifecycle.asked_to_stop(), JobCancelled)
     except Error:
         return lifecycle.cancel_requested
-    return isinstance(lifecycle.why_stop(job), JobCancelled)
 
 
 def _storable(notes: Notes, result: Any) -> Any:

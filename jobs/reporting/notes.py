@@ -218,8 +218,7 @@ class Notes:
     def take(self) -> list[Entry]:
         """Take out what is to be written."""
         with self.lock:
-            if self._tick or self.current != self._taken:
-                self._close_tick()
+            self._close_tick()
             if self._left_out:
                 words = f"({self._left_out:,} lines are left out here: they came faster than they could be stored)"
                 self._left_out = 0

@@ -10,17 +10,18 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from django.core import mail
 from django.db import Error, connections
 
+from ..attempt import STOP_FIELDS
 from ..batch import write_together
-from ..changes import CHILD_JOBS
 from ..children import soon
 from ..database import connection_to_write, jobs_as_written
+from ..models import ProcessingJob
 from ..progress_report import report_seconds
 from .run import Run
 
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+PARENT_SECONDS = 5.0  # between two looks at the children of those that have some, though nobody told
 ASK_SECONDS = 0.5  # between two questions whether somebody wants a job to stop that reports nothing
 LINGER_SECONDS = 5.0  # after the last run: another may begin
 EXIT_SECONDS = 5.0  # for which the end of the process waits for what is to be written
@@ -62,6 +64,7 @@ class ReportThread:
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._news = threading.Condition()
         self._wake_at = float("inf")  # before the next tick
+        self._parents_at = float("-inf")
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._prepared: Any = None  # the driver's connection, once it is as it should be
@@ -192,17 +195,25 @@ class ReportThread:
 
     def _ask(self) -> None:
         """Tell the runs that somebody wants them to stop, or that are over, without waiting for their next report."""
-        runs = {run.lifecycle.job_id: run for run in list(self._runs) if not run.is_ending}
+        runs = [run for run in list(self._runs) if not run.is_ending]
         try:
-            jobs = jobs_as_written().in_bulk(list(runs))
+            jobs = jobs_as_written().only(*STOP_FIELDS).in_bulk({run.lifecycle.job_id for run in runs})
+            parents = self._parents(jobs)
         except Error as error:
             logger.debug("Whether jobs are to stop can't be asked now: %s", error)
             return
-        for job_id, run in runs.items():
-            if (why := run.lifecycle.why_stop(jobs.get(job_id))) is not None:
+        for run in runs:
+            if (why := run.lifecycle.why_stop(jobs.get(run.lifecycle.job_id))) is not None:
                 run.stop(why)
-        # Whoever wrote a child may have died before it could tell.
-        soon.mark(*(pk for pk, job in jobs.items() if isinstance(job.metadata, dict) and CHILD_JOBS in job.metadata))
+        soon.mark(*parents)
+
+    def _parents(self, job_ids: Collection[str]) -> list[str]:
+        """Return those that have children, now and then: whoever wrote one may have died before it could tell."""
+        if time.monotonic() < self._parents_at:
+            return []
+        self._parents_at = time.monotonic() + PARENT_SECONDS
+        children = ProcessingJob.objects.using(connection_to_write().alias).filter(parent__in=job_ids).order_by()
+        return [parent for parent in children.values_list("parent", flat=True).distinct() if parent is not None]
 
     def finish(self) -> None:
         """Write what is to be written before the process ends, and end."""

@@ -10,7 +10,7 @@ from itertools import takewhile
 from django.db import Error
 
 from ..batch import Pending
-from ..database import UNAVAILABLE, connection_to_write, jobs_as_written
+from ..database import UNAVAILABLE, connection_to_write
 from ..exceptions import InvalidTransition, JobCancelled, JobError
 from ..lifecycle import ProcessingJobLifecycle
 from ..progress_report import report_seconds
@@ -108,7 +108,11 @@ class Run:
         """Ask whether to stop, where nothing was written that would have told."""
         if time.monotonic() < self._backoff_until:
             return
-        why = self.lifecycle.why_stop(jobs_as_written().filter(pk=self.lifecycle.job_id).first())
+        try:
+            why = self.lifecycle.asked_to_stop()
+        except Error as error:
+            self._back_off(error)
+            return
         if why is not None:
             raise why
 
@@ -132,10 +136,7 @@ class Run:
                 if not self.has_entries:  # of another thread, meanwhile
                     break
         except Error as error:
-            if connection_to_write().in_atomic_block:
-                raise
-            self._back_off()
-            logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
+            self._back_off(error)
         finally:
             self._writer = None
             self._writing.release()
@@ -159,7 +160,8 @@ class Run:
     def write_beside(self) -> None:
         """Write what is noted."""
         try:
-            self.write()
+            if not self.write() and not self.is_beside:  # else the report thread asks about all runs together
+                self._ask()
         except Exception as error:
             self._refused(error)
         self._look()
@@ -182,7 +184,7 @@ class Run:
         if error is None:
             self._waiting.clear()
         elif isinstance(error, Error):
-            self._back_off()
+            self._rest()  # of which the report thread tells, once for all
         else:
             self._refused(error)
         self._writing.release()
@@ -269,7 +271,14 @@ class Run:
             self._waiting.pop()
         self._waiting += map(Waiting.of, self.notes.take())
 
-    def _back_off(self) -> None:
+    def _back_off(self, error: Error) -> None:
+        """Leave the database alone for a while. Within the caller's transaction, which is broken now, raise instead."""
+        if connection_to_write().in_atomic_block:
+            raise error
+        self._rest()
+        logger.warning("Job %r can't report now (%s); it goes on.", self.lifecycle.job_id, error)
+
+    def _rest(self) -> None:
         self._backoff_until = time.monotonic() + BACKOFF_SECONDS
 
     def after_fork(self) -> None:

@@ -130,12 +130,11 @@ class AccessGuard:
             if identity is not before:
                 changed[key] = identity
         if changed:
-            await self._change(connections, identities, changed)
+            await self._change(connections, changed)  # while `identities` keeps them: no other has the id of one
 
     async def _change(
         self,
         connections: Collection[Connection],
-        identities: Mapping[int, Identity],  # which keeps them, so that no other has the id of one
         changed: Mapping[int, Identity | None],
     ) -> None:
         for turn in batched(connections, CONNECTIONS_A_TURN):

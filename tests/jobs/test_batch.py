@@ -69,6 +69,11 @@ def test_together__nothing_is_nothing(running: Any, statements: list[str]) -> No
     assert statements == []
 
 
+def test_write__of_nothing_is_nothing(running: Any, committed: list[Any]) -> None:
+    running[0].write([])
+    assert not committed
+
+
 def test_together__one_job_takes_what_its_lifecycle_takes(running: Any, statements: list[str]) -> None:
     del statements[:]
     write_together([pending(running[0], 10)])

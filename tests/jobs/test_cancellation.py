@@ -122,6 +122,7 @@ def test_record__of_a_new_attempt_that_was_asked_as_well_waits_for_that(asked: A
 
     monkeypatch.setattr(ProcessingJobLifecycle, "mark_cancel_unanswered", too_late)
     record_unanswered()
+    assert row("job-1")["attempt"] == 2
     assert not is_recorded("job-1")
 
 

@@ -10,8 +10,10 @@ from jobs import children, looks
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.reporting import Reporter
+from jobs.reporting.report_thread import ReportThread
 from tests.jobs.records import assert_whole, row
 from tests.jobs.related import Make, settled
+from tests.jobs.reporting.reported import WAIT_SECONDS, told
 from tests.jobs.test_races import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,9 +110,9 @@ def test_look__fails_while_the_database_is_away_and_is_repeated(
         return roll_up(*arguments, **options)
 
     monkeypatch.setattr(children, "roll_up", failing)
-    child.mark_progress(30)
-    while row("parent")["progress"] != 30:
-        pass
+    with told(job_id="parent", progress=30) as shown:
+        child.mark_progress(30)
+        assert shown.wait(WAIT_SECONDS)
     assert_whole("parent")
 
 
@@ -125,5 +127,6 @@ def test_reporter__of_the_parent_looks_for_what_nobody_told(make_job: Make, monk
             patched.setattr(children, "moved", lambda *_, **__: None)
             one.mark_started()
             one.mark_completed()
-        while row("parent")["progress"] != 50:
-            pass
+        with told(job_id="parent", progress=50) as shown:
+            monkeypatch.setattr(ReportThread.of_this_process(), "_parents_at", 0.0)  # it is time
+            assert shown.wait(WAIT_SECONDS)

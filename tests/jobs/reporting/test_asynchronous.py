@@ -13,7 +13,7 @@ from django.db import transaction
 from jobs.exceptions import JobCancelled
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from jobs.reporting import Reporter, asynchronous, atrack
+from jobs.reporting import Reporter, asynchronous, atrack, synchronous
 from tests.jobs.reporting.reported import WAIT_SECONDS, ended, numbers, stored, told
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -92,6 +92,22 @@ def test_block__cancellation_of_the_job_ends_it_and_goes_no_further(job: Process
         return "behind"
 
     assert asyncio.run(asyncio.wait_for(work(), WAIT_SECONDS)) == "behind"
+    assert stored().status == "cancelled"
+
+
+def test_block__that_writes_its_own_reports_hears_of_a_cancellation_though_it_counts_nothing_new(
+    job: ProcessingJobLifecycle, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(synchronous, "can_be_written_beside", lambda *_: False)
+
+    async def work() -> None:
+        async with Reporter(job, total=9) as report:
+            await ProcessingJobLifecycle("job-1").arequest_cancel()
+            while True:
+                await asyncio.sleep(0.01)
+                report.advance(0)
+
+    asyncio.run(asyncio.wait_for(work(), WAIT_SECONDS))
     assert stored().status == "cancelled"
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,9 +45,9 @@ def test_current_reporter__of_loops_that_end_in_another_order(make_job: MakeJob)
 
 @pytest.mark.django_db(transaction=True)
 def test_current_reporter__that_was_left_elsewhere(make_job: MakeJob) -> None:
-    items: list[Iterator[int]] = [track([1, 2], make_job())]
-    next(items[0])
-    leaving = threading.Thread(target=items.clear)
+    report = Reporter(make_job())  # which is kept, so that it is not since it is gone
+    report.__enter__()
+    leaving = threading.Thread(target=report.__exit__, args=(None, None, None))
     leaving.start()
     leaving.join()
     assert current_reporter() is None

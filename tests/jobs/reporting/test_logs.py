@@ -68,10 +68,11 @@ def test_records__are_lines_with_their_levels(job: ProcessingJobLifecycle) -> No
 @pytest.mark.usefixtures("handler")
 def test_records__without_a_reporter_go_nowhere(job: ProcessingJobLifecycle) -> None:
     logger.warning("before")
-    with Reporter(job):
+    with Reporter(job) as report:
         pass
     logger.warning("behind")
     assert lines() == []
+    assert report._notes.take() == []
 
 
 @pytest.mark.usefixtures("handler")

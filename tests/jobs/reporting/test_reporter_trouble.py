@@ -224,6 +224,20 @@ def test_report__in_the_callers_transaction_its_errors_are_raised(make_job: Any,
         report.report(current=1)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_flush__with_nothing_new_is_as_patient_with_a_database_that_does_not_answer(
+    make_job: Any, warned: list[str]
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("no answer")
+
+    with Reporter(make_job("job-1")) as report:
+        with connection.execute_wrapper(away):
+            report.flush()
+        assert warned == ["Job 'job-1' can't report now (no answer); it goes on."]
+    assert row("job-1")["status"] == "completed"
+
+
 def test_persist__ends_after_its_time_with_pauses_between(make_job: Any, monkeypatch: Any) -> None:
     clock, pauses = 0.0, []
 

@@ -9,7 +9,7 @@ from progress.delivery import backscroll
 from progress.protocol.position import Position
 from tests.progress.delivery.test_replay import slow_watcher
 from tests.progress.hubs import JOB, a_job, watch
-from tests.progress.watching import Watcher, watchers
+from tests.progress.watching import WAIT_SECONDS, Watcher, watchers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,8 +96,9 @@ async def test_output__to_who_is_slow_is_never_superseded(no_sweep):
         for number in range(5):
             await job.amark_progress(number)
             await job.aoutput("part")
-        while watcher.count('"type":"output"') < 5:
-            watcher.empty(room=1)
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while watcher.count('"type":"output"') < 5:
+                watcher.empty(room=1)
+                await asyncio.sleep(0.001)
         assert watcher.codes == []
         assert watcher.count('"type":"progress"') < 5
