@@ -9,7 +9,6 @@ import contextlib
 import json
 import statistics
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from benchmarks import onlookers, site
 from benchmarks.options import Options
@@ -169,9 +168,4 @@ def _talk(place: Site, served: Served, how: str, job_id: str, seconds: int) -> t
     wanted = {QUIET: (0, 0), LINES: (steps, 0), TEXT: (0, steps * 100)}[how]
     if (seen["count"], seen["characters"]) != wanted or seen["lost"] or seen["different"] != 1 or not seen["in_order"]:
         raise RuntimeError(f"{how}: not all was sent to all: {seen}")
-    return took, p99, _memory(served)
-
-
-def _memory(served: Served) -> float:
-    fields = Path(f"/proc/{served.pid}/status").read_text().splitlines()
-    return int(next(line for line in fields if line.startswith("VmRSS")).split()[1]) / 1024
+    return took, p99, site.memory(served)

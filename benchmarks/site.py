@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import payload
 from benchmarks.results import Result
-from tests.installation import Site
+from tests.installation import Served, Site
 from tests.servers import find_redis, running_postgres
 
 SETTINGS = {
@@ -77,3 +77,9 @@ def redis_and_postgres(result: Result) -> Iterator[tuple[str, str] | None]:
             yield None
         else:
             yield redis_url, database_url
+
+
+def memory(served: Served) -> float:
+    """Return a server's resident memory, in MiB."""
+    fields = Path(f"/proc/{served.pid}/status").read_text().splitlines()
+    return int(next(line for line in fields if line.startswith("VmRSS")).split()[1]) / 1024

@@ -10,7 +10,6 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlencode
 
 from benchmarks import onlookers, pruning, site
@@ -160,12 +159,12 @@ class _Scene:
         self._note("compaction, rows left", 100 * left / self.events)
 
     def _delete(self, job_id: str) -> None:
-        before, most = self._memory(), 0.0
+        before, most = site.memory(self.served), 0.0
         with onlookers.there(f"{self.served.ws_url}/progress/ws/{job_id}", OWN_WATCHERS) as crowd:
             began = time.time()
             self._post(f"/admin/jobs/processingjob/{job_id}/delete/")
             for _ in range(40):
-                most = max(most, self._memory())
+                most = max(most, site.memory(self.served))
                 time.sleep(0.1)
             gone = crowd.seen()["gone_at"]
         if not all(gone):
@@ -184,8 +183,3 @@ class _Scene:
         if status != 302:
             raise RuntimeError(f"the admin answered {status}")
         connection.close()
-
-    def _memory(self) -> float:
-        """Return the server's resident memory, in MiB."""
-        fields = Path(f"/proc/{self.served.pid}/status").read_text().splitlines()
-        return int(next(line for line in fields if line.startswith("VmRSS")).split()[1]) / 1024

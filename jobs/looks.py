@@ -8,8 +8,9 @@ import weakref
 from collections.abc import Callable, Collection
 from typing import ClassVar
 
-from django.core import mail
 from django.db import connections
+
+from .threads import is_in_tests
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Looks:
         except Exception as error:  # of a database that does not answer, say
             logger.warning("Jobs are looked at later: %s", error)
             self._again = marked
-        if hasattr(mail, "outbox"):  # in Django's tests, which drop the database while the thread lives
+        if is_in_tests():
             connections.close_all()
 
 

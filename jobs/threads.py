@@ -55,9 +55,14 @@ class ThreadPool:
         self._executor = None
 
 
+def is_in_tests() -> bool:
+    """Return whether these are Django's tests, which drop the database while threads live that keep a connection."""
+    return hasattr(mail, "outbox")  # which is there in tests only
+
+
 def keep_connections() -> None:
-    """Have this thread keep its connections; not in Django's tests, which drop the database while the thread lives."""
-    if not hasattr(mail, "outbox"):  # which is there in tests only
+    """Have this thread keep its connections; not in tests."""
+    if not is_in_tests():
         for connection in connections.all():
             kept = {"CONN_MAX_AGE": KEEP_SECONDS, "CONN_HEALTH_CHECKS": True}
             connection.settings_dict = {**connection.settings_dict, **kept}

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from django.core import mail
 from django.db import Error, connections
 
 from ..attempt import STOP_FIELDS
@@ -23,6 +22,7 @@ from ..children import soon
 from ..database import connection_to_write, jobs_as_written
 from ..models import ProcessingJob
 from ..progress_report import report_seconds
+from ..threads import is_in_tests
 from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class ReportThread:
                     self._ask()
             except Exception:
                 logger.exception("Reports of jobs are late.")
-            if hasattr(mail, "outbox"):  # in Django's tests, which drop the database while the thread lives
+            if is_in_tests():
                 connections.close_all()
         connections.close_all()
 
