@@ -16,6 +16,8 @@ from .states import EXTRAS
 
 # What an update finds the job by: its stream, its attempt, and that nobody has written since.
 POSITION = ("id", "epoch", "attempt", "seq")
+PLAIN = {models.CharField: str, models.TextField: str, models.FloatField: float}  # what is stored as it is
+SHARED = dict, datetime  # what takes longest to prepare
 EVENT_FIELDS = ("job", "seq", "kind", "status", "progress", "message", "metadata", "timestamp")
 
 
@@ -61,8 +63,9 @@ def write(connection: BaseDatabaseWrapper, prepared: Write) -> bool:
     """
     before, names = prepared.before, tuple(prepared.fields)
     position = (before.pk, before.epoch, before.attempt, before.seq)
-    update = _prepared(connection, ProcessingJob, (*names, *POSITION), (*prepared.fields.values(), *position))
-    insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(prepared.event))
+    shared: dict[int, Any] = {}
+    update = _prepared(connection, ProcessingJob, (*names, *POSITION), (*prepared.fields.values(), *position), shared)
+    insert = _prepared(connection, JobEvent, EVENT_FIELDS, _values(prepared.event), shared)
     if writes_in_one_statement(connection):
         return _execute(connection, _single_statement(connection.alias, names), update + insert) == 1
     with connection.cursor() as cursor:  # one for both, since Django's are not free
@@ -190,16 +193,46 @@ def _prepared_column(
 
 
 def _prepared(
-    connection: BaseDatabaseWrapper, model: type[models.Model], names: tuple[str, ...], values: tuple[Any, ...]
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    names: tuple[str, ...],
+    values: tuple[Any, ...],
+    shared: dict[int, Any],
 ) -> list[Any]:
-    """Return values as the fields of a model store them."""
-    fields = _fields(model, names)
-    return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
+    """Return values as the fields of a model store them.
+
+    Args:
+        connection: Where they are stored.
+        model: The model.
+        names: The fields.
+        values: A value of each.
+        shared: What was prepared before of the same change, by the ids of the values, which the job and its event have
+            in common.
+
+    """
+    prepared = []
+    for field, plain, value in zip(_fields(model, names), _plain_types(model, names), values, strict=True):
+        if type(value) is plain:
+            prepared.append(value)
+        elif type(value) not in SHARED:
+            prepared.append(field.get_db_prep_save(value, connection))
+        else:
+            if id(value) not in shared:
+                shared[id(value)] = field.get_db_prep_save(value, connection)
+            prepared.append(shared[id(value)])
+    return prepared
 
 
 @cache
 def _fields(model: type[models.Model], names: tuple[str, ...]) -> "tuple[models.Field[Any, Any], ...]":
     return tuple(model._meta.get_field(name) for name in names)  # type: ignore[misc]  # none is a relation from afar
+
+
+@cache
+def _plain_types(model: type[models.Model], names: tuple[str, ...]) -> tuple[type | None, ...]:
+    """Return of each field the type of values that any database stores as they are."""
+    fields = [getattr(field, "target_field", field) for field in _fields(model, names)]
+    return tuple(PLAIN.get(type(field)) for field in fields)
 
 
 @cache

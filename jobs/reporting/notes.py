@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 MAX_WAITING = 16 * 1024 * 1024  # characters of stages and log lines that wait; what comes then is left out
 GATHER_SECONDS = 0.1  # after the first of some log lines, so that they are written together
+MANY = 250  # entries that are written without waiting for more: who else writes to SQLite waits meanwhile
 ENTRY_SIZE = 200  # characters that an entry counts for besides its text
 
 
@@ -180,10 +181,9 @@ class Notes:
                 return
             if "stage" in self._tick:
                 self._close_tick()
-            is_first = not self._entries
             self.add("log", {"text": line, "level": level}, len(line))
-        if is_first:
-            self.wake(GATHER_SECONDS)
+            number = len(self._entries)
+        self._wake_for(number)
 
     def output(self, text: str, name: str) -> None:
         """Take a text for one of the streams of output, of any length."""
@@ -196,10 +196,14 @@ class Notes:
                     continue
                 if "stage" in self._tick:
                     self._close_tick()
-                is_first = not self._entries
                 self.add("output", {"text": part, "name": name}, len(part))
-            if is_first:
-                self.wake(GATHER_SECONDS)
+                number = len(self._entries)
+            self._wake_for(number)
+
+    def _wake_for(self, number: int) -> None:
+        """Have so many entries written soon after the first of them, and at once when there are many."""
+        if number in (1, MANY):
+            self.wake(GATHER_SECONDS if number == 1 else 0)
 
     def add(self, name: str, arguments: dict[str, Any], size: int = 0) -> None:
         """Take what nothing later supersedes: a method of the lifecycle, and its arguments."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROUND_EVENTS = 1_000  # read from the log in one round
+ROUND_EVENTS = 250  # read from the log in one round: whoever watches another job waits for it
 GATHER_SECONDS = 0.005  # after a round, so that the next reads for many; after a pause, a round begins at once
 TURNS = 2  # of the threads for reads, for who reads a backscroll: who watches live finds another
 TIMER_SECONDS = 1e-6  # by which a timer may come early
