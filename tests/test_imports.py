@@ -31,6 +31,8 @@ PURE = [
     "jobs.reporting.stages",
     "jobs.retention.curve",
     "jobs.states",
+    "progress.client.time_left",
+    "progress.client.usual",
     "progress.protocol.codes",
     "progress.protocol.exceptions",
     "progress.protocol.commands",
