@@ -46,7 +46,7 @@ def then_words(stalled: dict[str, Any], now: datetime | None = None) -> str:
     then = stalled.get("then")
     if then == "leave":
         return "If the worker stays silent, nothing is done by itself."
-    if then not in HAPPENS:
+    if not isinstance(then, str) or then not in HAPPENS:
         return ""
     at, attempt, of = moment(stalled.get("at")), number(stalled.get("attempt")), number(stalled.get("of"))
     when = f" at {moment_words(at, now)}" if at else ""

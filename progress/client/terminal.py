@@ -7,30 +7,16 @@ from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from .bar import bar_text
+from .bar import bar_row
 from .connection import ConnectionState, Frame, ServerUnreachable, Token, WatchRefused, watch
 from .server_clock import ServerClock
 from .silence import stalled_of, then_words
 from .timing import Timing, Told, kept_of
-from .words import (
-    amounts,
-    connection_words,
-    left_in_words,
-    left_out,
-    percent,
-    plain,
-    plain_output,
-    quiet_words,
-    status_words,
-)
+from .words import connection_words, left_out, percent, plain, plain_output, quiet_words, status_words
 
-COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_progress": "cyan"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
-MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
 MAX_PARTIAL = 1_000  # characters of a line of output that waits for its end; a longer one is broken
 
@@ -241,7 +227,8 @@ class BarDisplay:
         partial = [Text(self.partial)] if self.partial else []
         told = self.timing.of(self.latest, self.clock.now(), is_live=not self.trouble)
         then = [Text(told.then, style="yellow")] if told.then else []
-        return Group(*partial, self._title(), self._bar(self.latest, told), self._activity(self.latest), *then)
+        row = bar_row(self.latest, told, options=self.console.options, is_live=not self.trouble)
+        return Group(*partial, self._title(), row, self._activity(self.latest, told), *then)
 
     def _title(self) -> Text:
         assert self.latest is not None
@@ -250,28 +237,7 @@ class BarDisplay:
         title.append(plain(self.name) or job_id, style="bold")
         return title.append(f"  {job_id}", style="dim") if self.name else title
 
-    def _bar(self, frame: Frame, told: Told) -> Table:
-        is_silent = bool(told.silence or told.then)
-        colour = "yellow" if is_silent else COLOURS.get(frame["status"], "white")
-        colour = "bright_black" if self.trouble else colour
-        width = max(10, min(MAX_BAR, self.console.width - 58))
-        bar: RenderableType
-        if frame["progress"] is None and frame["status"] == "in_progress" and not self.trouble and not is_silent:
-            bar = ProgressBar(pulse=True, width=width)
-        else:
-            ascii_only = self.console.options.ascii_only
-            bar = bar_text(frame["progress"] or 0, width, colour, usual=told.usual_percent, ascii_only=ascii_only)
-        facts = " · ".join(filter(None, (amounts(frame), told.usual)))
-        left = Text(left_in_words(told), style="yellow" if is_silent else "")
-        row = Table.grid(padding=(0, 2, 0, 0))
-        for ratio in (None, None, None, None, 1):
-            row.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
-        row.add_row(
-            Text(status_words(frame), style=colour), bar, Text(f"{percent(frame):>6}"), left, Text(facts, "dim")
-        )
-        return row
-
-    def _activity(self, frame: Frame) -> Text:
+    def _activity(self, frame: Frame, told: Told) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
         is_told = "max_silence" in frame or stalled_of(frame)  # when to speak of silence
         if frame["status"] == "in_progress" and not is_told and (quiet := quiet_words(frame, self.clock.now())):
@@ -282,4 +248,6 @@ class BarDisplay:
         if frame["status"] == "in_progress" and (stage := frame["metadata"].get("stage")):
             line.append(plain(stage), style="cyan")
             line.append("  ")
+        if told.usual:
+            line.append(f"{told.usual}  ", style="dim")
         return line.append(plain(frame["message"] or error or ""), style="red" if error else "")

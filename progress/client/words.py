@@ -36,7 +36,7 @@ def status_words(frame: Frame) -> str:
     facts = frame["metadata"]
     attempt = facts.get("attempt", 1)
     words: str = "stalled" if stalled_of(frame) else frame["status"].replace("_", " ")
-    if words == "in progress" == "in_progress" and facts.get("cancel_requested"):
+    if words == "in progress" and facts.get("cancel_requested"):
         words = "cancelling — the worker has not answered" if facts.get("cancel_unanswered") else "cancelling"
     return words if attempt == 1 else f"{words} (attempt {attempt})"
 

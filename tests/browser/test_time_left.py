@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.conftest import Step
-from tests.browser.helpers import LIVE, start_job
+from tests.browser.helpers import LIVE, SECONDS, start_job
 from tests.browser.test_element import EMBED
 from tests.installation import Served
 from tests.sampling import first_quick
@@ -98,10 +98,10 @@ def test_job_page__no_report_in_place_of_the_time_left_and_nothing_is_called_liv
     page: Page, told: Told, serve: Served, worker: Step
 ) -> None:
     start_job(worker, name="Import")
-    running(told, silent=20)
+    running(told, silent=22)
     page.goto(f"{serve.url}/jobs/job-1/")
     expect(part(page, "connection")).to_have_text(LIVE)
-    expect(part(page, "left")).to_have_text(SILENT)
+    expect(part(page, "left")).to_have_text(SILENT, timeout=20 * SECONDS)
     expect(part(page, "connection")).to_have_text("connected")
     expect(part(page, "announcement")).to_have_text("Import: In progress, no report")
     before = part(page, "left").inner_text()

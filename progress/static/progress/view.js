@@ -56,7 +56,7 @@ export function write(element, text) {
 }
 
 export function renderConnection(root, element, state, detail) {
-  root.dataset.connection = state;
+  if (root.dataset.connection !== state) root.dataset.connection = state;
   write(element, format.connectionWords(state, detail));
 }
 

@@ -136,11 +136,11 @@ def learned(seq: int = 1, **fields: Any) -> dict[str, Any]:
 
 
 def test_bar__time_left_that_is_learned_with_what_earlier_runs_took() -> None:
-    title, line, _ = at(122, learned())
+    title, line, activity = at(122, learned(message="row 7"))
     assert title == "Import  job-1"
-    assert line.endswith("61 %  1:40 left  30,512 of 50,000 rows · the last 12 runs took 3:40–4:30")
-    assert "━" * 10 + "┃" in line
-    assert line.index("┃") - line.index("━") == 19, "at 48 % of 40, while it is at 61 %"
+    assert line.endswith("61 %  1:40 left  30,512 of 50,000 rows")
+    assert "━" * 19 + "┃" + "━" * 4 + "─" in line, "at 48 % of 40, while it is at 61 %"
+    assert activity == "the last 12 runs took 3:40–4:30  row 7"
 
 
 def test_bar__of_ascii_alone() -> None:
@@ -155,10 +155,13 @@ def test_bar__never_cuts_the_percentage_nor_the_time_left(width: int) -> None:
     assert all(len(line) <= width for line in lines)
     assert "61 %  1:40 left" in lines[1]
     assert "61 %  no report for 34 s" in at(154, learned(), width=width)[1]
+    again = at(154, learned(metadata={**LEARNED, "attempt": 2, "stalled": STALLED}), width=width)
+    assert again[1].startswith("stalled (attempt 2)  ")
+    assert "61 %  no report for 34 s" in again[1]
 
 
 def test_bar__job_that_says_nothing_for_longer_than_its_kind_may() -> None:
-    assert "1:15 left" in at(149, learned())[1]
+    assert "1:10 left" in at(149, learned())[1]
     told = at(154, learned())
     assert "in progress" in told[1]
     assert "no report for 34 s" in told[1]
@@ -188,8 +191,8 @@ def test_bar__stalled_says_since_when_and_what_will_happen() -> None:
 def test_bar__event_keeps_what_the_snapshot_said() -> None:
     after = progress(2, progress=62.0, timestamp="2026-01-01T00:02:01Z", metadata={**LEARNED, "attempt": 1})
     before = learned(metadata={**LEARNED, "attempt": 1})
-    assert "the last 12 runs took" in at(122, before, after)[1]
-    assert "the last 12 runs took" not in at(122, before, after | {"metadata": {"attempt": 2}})[1]
+    assert "the last 12 runs took" in at(122, before, after)[2]
+    assert "the last 12 runs took" not in at(122, before, after | {"metadata": {"attempt": 2}})[2]
 
 
 def test_bar__lost_connection_leaves_no_time_left() -> None:
