@@ -31,8 +31,6 @@ PURE = [
     "jobs.reporting.stages",
     "jobs.retention.curve",
     "jobs.states",
-    "progress.client.time_left",
-    "progress.client.usual",
     "progress.protocol.codes",
     "progress.protocol.exceptions",
     "progress.protocol.commands",
@@ -44,6 +42,8 @@ PURE = [
     "progress.delivery.chunks",
     "progress.delivery.outbox",
     "progress.delivery.window",
+    "progress.client.time_left",
+    "progress.client.usual",
 ]
 HARMLESS = {  # all that they may import
     *(
