@@ -71,6 +71,7 @@ def _shown(job: "ProcessingJob") -> dict[str, Any] | None:
         "job": job,
         "entry": entry,
         "status": _status(job),
+        "trouble": "stalled" if _is_stalled(job) else "",
         "percent": "" if job.progress is None else f"{math.floor(job.progress)}%",
         "is_indeterminate": job.progress is None and job.status == "in_progress",
         "stage": _text(job, "stage"),
@@ -80,9 +81,16 @@ def _shown(job: "ProcessingJob") -> dict[str, Any] | None:
 
 def _status(job: "ProcessingJob") -> str:
     """Return the status in words."""
+    if _is_stalled(job):
+        return "Stalled"
     if job.is_finished or not job.cancel_requested_at:
         return str(job.get_status_display())
     return "Cancelling — the worker has not answered" if job.cancel_unanswered_at else "Cancelling"
+
+
+def _is_stalled(job: "ProcessingJob") -> bool:
+    """Return whether the job runs, but its worker gives no sign of life."""
+    return job.status == "in_progress" and isinstance(job.metadata.get("stalled"), dict)
 
 
 def _text(job: "ProcessingJob", key: str) -> str:

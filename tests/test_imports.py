@@ -42,6 +42,8 @@ PURE = [
     "progress.delivery.chunks",
     "progress.delivery.outbox",
     "progress.delivery.window",
+    "progress.client.time_left",
+    "progress.client.usual",
 ]
 HARMLESS = {  # all that they may import
     *(

@@ -12,13 +12,15 @@ import json
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+
+from .server_clock import ServerClock
 
 Frame = dict[str, Any]  # as decoded from its JSON, with the fields of docs/protocol.md
 Token = str | Callable[[], str]
@@ -69,6 +71,7 @@ class ConnectionState:
         reason: Why the connection was lost, in words.
         delay: Seconds until the next try.
         as_of: When the last frame arrived; None before the first.
+        clock: The server's time, as far as it has told it.
 
     """
 
@@ -76,6 +79,7 @@ class ConnectionState:
     reason: str = ""
     delay: float = 0.0
     as_of: datetime | None = None
+    clock: ServerClock = field(default_factory=ServerClock, compare=False)
 
 
 def backoff_delay(failures: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
@@ -151,7 +155,7 @@ async def watch(
 
     """
     notify = on_state_change or (lambda _: None)
-    cursor = Cursor(job_id)
+    cursor, clock = Cursor(job_id), ServerClock()
     extras = {name: True for name, wanted in (("logs", logs), ("output", output)) if wanted}
     as_of: datetime | None = None
     failures = 0
@@ -162,15 +166,17 @@ async def watch(
                 _connect(url, cursor, token, extras) as socket,
                 aclosing(_frames(socket, job_id, heartbeat_seconds + GRACE_SECONDS)) as frames,
             ):
+                clock.reset()
                 await _subscribe(socket, cursor, extras)
                 async for frame in frames:
                     as_of = datetime.now(UTC)
+                    clock.hear(frame)
                     if not cursor.accept(frame):
                         continue
                     failures = 0
                     if not is_current and frame["type"] == "snapshot":
                         is_current = True
-                        notify(ConnectionState(connected=True, as_of=as_of))
+                        notify(ConnectionState(connected=True, as_of=as_of, clock=clock))
                     yield frame
                     # During recovery this may be an old end, which a retry has undone since.
                     if is_current and not forever and frame.get("status") in TERMINAL:
@@ -182,7 +188,7 @@ async def watch(
             raise ServerUnreachable(reason) from lost
         delay = backoff_delay(failures)
         failures += 1
-        notify(ConnectionState(connected=False, reason=reason, delay=delay, as_of=as_of))
+        notify(ConnectionState(connected=False, reason=reason, delay=delay, as_of=as_of, clock=clock))
         await asyncio.sleep(delay)
 
 
@@ -228,6 +234,7 @@ async def _subscribe(socket: ClientConnection, cursor: Cursor, extras: dict[str,
     if extras:
         since = {"since": cursor.since()} if cursor.epoch else {}
         await socket.send(json.dumps({"type": "subscribe", "job_id": cursor.job_id, **extras, **since}))
+    await socket.send(json.dumps({"type": "ping"}))  # the answer has the server's time
 
 
 async def _frames(socket: ClientConnection, job_id: str, silence: float) -> AsyncGenerator[Frame, None]:

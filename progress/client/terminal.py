@@ -7,16 +7,16 @@ from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from .bar import bar_row
 from .connection import ConnectionState, Frame, ServerUnreachable, Token, WatchRefused, watch
-from .words import amounts, connection_words, left_out, percent, plain, plain_output, quiet_words, status_words
+from .server_clock import ServerClock
+from .silence import stalled_of, then_words
+from .timing import Timing, Told, kept_of
+from .words import connection_words, left_out, percent, plain, plain_output, quiet_words, status_words
 
-COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow", "in_progress": "cyan"}
 LEVELS = {"warning": "yellow", "error": "red", "critical": "red"}
-MAX_BAR = 40  # characters
 REFRESH_PER_SECOND = 10
 MAX_PARTIAL = 1_000  # characters of a line of output that waits for its end; a longer one is broken
 
@@ -144,7 +144,8 @@ class LineDisplay(nullcontext[None]):
             return None
         self.shown = words, stage
         shown = stage if frame["status"] == "in_progress" else None
-        known = (words, percent(frame), shown, frame["message"])
+        stalled = stalled_of(frame)
+        known = (words, percent(frame), shown, frame["message"], then_words(stalled) if stalled else "")
         return self._line(" · ".join(filter(None, map(plain, filter(None, known)))))
 
     def state_changed(self, state: ConnectionState) -> None:
@@ -175,6 +176,8 @@ class BarDisplay:
         self.name = ""
         self.trouble = ""
         self.partial = ""  # a line of output that is not complete yet
+        self.clock = ServerClock()
+        self.timing = Timing()
         self.live = Live(
             get_renderable=self.render, console=console, refresh_per_second=REFRESH_PER_SECOND, vertical_overflow="crop"
         )
@@ -189,6 +192,8 @@ class BarDisplay:
 
     def frame_received(self, frame: Frame) -> None:
         """Show the frame at the next refresh; a log line at once, above the bar."""
+        if self.latest and frame["type"] in ("log", "output"):
+            self.latest = {**self.latest, "heard_at": frame["timestamp"]}
         if frame["type"] in ("backscroll", "output"):
             self._output(plain_output(frame.get("text", "")))
             for words in left_out(frame):
@@ -200,7 +205,7 @@ class BarDisplay:
             self.console.print(line)
             return
         self.name = frame.get("name") or self.name
-        self.latest = frame
+        self.latest = kept_of(self.latest, frame)
 
     def _output(self, text: str) -> None:
         """Print whole lines above the bar; what is left of the last one is shown above it meanwhile."""
@@ -213,13 +218,17 @@ class BarDisplay:
     def state_changed(self, state: ConnectionState) -> None:
         """Show in place of the message that the connection was lost, and of what time the bar is."""
         self.trouble = "" if state.connected else connection_words(state)
+        self.clock = state.clock
 
     def render(self) -> RenderableType:
         """Return what is shown now."""
         if self.latest is None:
             return Text(self.trouble or "connecting …", style="dim")
         partial = [Text(self.partial)] if self.partial else []
-        return Group(*partial, self._title(), self._bar(self.latest), self._activity(self.latest))
+        told = self.timing.of(self.latest, self.clock.now(), is_live=not self.trouble)
+        then = [Text(told.then, style="yellow")] if told.then else []
+        row = bar_row(self.latest, told, options=self.console.options, is_live=not self.trouble)
+        return Group(*partial, self._title(), row, self._activity(self.latest, told), *then)
 
     def _title(self) -> Text:
         assert self.latest is not None
@@ -228,29 +237,10 @@ class BarDisplay:
         title.append(plain(self.name) or job_id, style="bold")
         return title.append(f"  {job_id}", style="dim") if self.name else title
 
-    def _bar(self, frame: Frame) -> Table:
-        colour = "bright_black" if self.trouble else COLOURS.get(frame["status"], "white")
-        known = frame["progress"] is not None
-        running = frame["status"] == "in_progress"
-        bar = ProgressBar(
-            total=100,
-            completed=frame["progress"] or 0,
-            pulse=not known and running and not self.trouble,
-            width=max(10, min(MAX_BAR, self.console.width - 58)),
-            complete_style=colour,
-            finished_style=colour,
-        )
-        row = Table.grid(padding=(0, 2, 0, 0))
-        for ratio in (None, None, None, 1):
-            row.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
-        row.add_row(
-            Text(status_words(frame), style=colour), bar, Text(f"{percent(frame):>6}"), Text(amounts(frame), "dim")
-        )
-        return row
-
-    def _activity(self, frame: Frame) -> Text:
+    def _activity(self, frame: Frame, told: Told) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
-        if frame["status"] == "in_progress" and (quiet := quiet_words(frame)):
+        is_told = "max_silence" in frame or stalled_of(frame)  # when to speak of silence
+        if frame["status"] == "in_progress" and not is_told and (quiet := quiet_words(frame, self.clock.now())):
             line.append(f"{quiet}  ", style="yellow")
         if self.trouble:
             return line.append(self.trouble, style="yellow")
@@ -258,4 +248,6 @@ class BarDisplay:
         if frame["status"] == "in_progress" and (stage := frame["metadata"].get("stage")):
             line.append(plain(stage), style="cyan")
             line.append("  ")
+        if told.usual:
+            line.append(f"{told.usual}  ", style="dim")
         return line.append(plain(frame["message"] or error or ""), style="red" if error else "")

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from rich.filesize import decimal
 
 from .connection import ConnectionState, Frame
+from .silence import stalled_of
+from .time_left import number
+from .timing import Told
 
-MAX_COUNT = 1e18  # what the lifecycle stores at most
 LEFT_OUT = {"log": "… earlier lines are left out", "output": "… earlier output is left out"}
 CUT = "… the rest of the output is left out"
 QUIET_SECONDS = 10.0  # without a report, after which the time since the last one is shown
@@ -33,8 +35,8 @@ def status_words(frame: Frame) -> str:
     """Return the status in words, with the number of the attempt after the first."""
     facts = frame["metadata"]
     attempt = facts.get("attempt", 1)
-    words: str = frame["status"].replace("_", " ")
-    if frame["status"] == "in_progress" and facts.get("cancel_requested"):
+    words: str = "stalled" if stalled_of(frame) else frame["status"].replace("_", " ")
+    if words == "in progress" and facts.get("cancel_requested"):
         words = "cancelling — the worker has not answered" if facts.get("cancel_unanswered") else "cancelling"
     return words if attempt == 1 else f"{words} (attempt {attempt})"
 
@@ -45,19 +47,25 @@ def percent(frame: Frame) -> str:
 
 
 def amounts(frame: Frame) -> str:
-    """Return what is known of the amount done, the total, the speed and the time left."""
+    """Return what is known of the amount done, the total and the speed."""
     facts = frame["metadata"]
     unit = plain(facts.get("unit", ""))
-    current, total, rate, eta = (_number(facts.get(key)) for key in ("current", "total", "rate", "eta_seconds"))
+    current, total, rate = (_amount(facts.get(key)) for key in ("current", "total", "rate"))
     parts = []
     if current is not None:
-        parts.append(_count(current, unit) if total is None else f"{_count(current, unit)} of {_count(total, unit)}")
-    if frame["status"] == "in_progress":
-        if rate:
-            parts.append(f"{_count(rate, unit)}/s")
-        if eta is not None and eta < timedelta.max.total_seconds():
-            parts.append(f"{timedelta(seconds=round(eta))} left")
+        done = _count(current, unit if total is None or unit == "bytes" else "")
+        parts.append(done if total is None else f"{done} of {_count(total, unit)}")
+    if frame["status"] == "in_progress" and rate and not stalled_of(frame):
+        parts.append(f"{_count(rate, unit)}/s")
     return " · ".join(parts)
+
+
+def left_in_words(told: Told) -> str:
+    """Return the time left, or what is said in its place."""
+    seconds = told.seconds_left
+    if seconds is not None and 0 <= seconds < timedelta.max.total_seconds():
+        return f"{timedelta(seconds=round(seconds))} left"
+    return told.silence or told.left
 
 
 def quiet_words(frame: Frame, now: datetime | None = None) -> str:
@@ -75,10 +83,9 @@ def connection_words(state: ConnectionState) -> str:
     return f"reconnecting, as of {state.as_of.astimezone():%H:%M:%S} ({plain(state.reason)})"
 
 
-def _number(value: object) -> float | None:
-    """Return the value if it is a number that can be shown, else None: metadata may hold anything."""
-    known = isinstance(value, int | float) and 0 <= value <= MAX_COUNT
-    return value if known else None  # type: ignore[return-value]
+def _amount(value: object) -> float | None:
+    known = number(value)
+    return known if known is not None and known >= 0 else None
 
 
 def _count(number: float, unit: str) -> str:

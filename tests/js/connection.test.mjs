@@ -9,6 +9,7 @@ import { FakePage, World } from "./fakes.mjs";
 const HERE = { protocol: "http:", host: "example.org:8000" };
 const SNAPSHOT = { type: "snapshot", job_id: "job-1", seq: 7, epoch: "e1", metadata: {}, recovered: false };
 const HEARTBEAT = { type: "heartbeat" };
+const PING = { type: "ping" };
 
 /** A started connection that watches job-1, and all that it did from there on. */
 function watching(options = {}) {
@@ -68,12 +69,26 @@ test("resume: the URL carries epoch and seq, and is made anew for each try", () 
   assert.equal(world.sockets[1].url, "ws://example.org:8000/progress/ws/job-1?epoch=e1&seq=9");
 });
 
-test("greeting: sent on each opening", () => {
-  const { world } = live({ greeting: () => [{ type: "subscribe", feed: "all" }] });
+test("greeting: sent on each opening, and the time asked for", () => {
+  const greeting = [{ type: "subscribe", feed: "all" }];
+  const { world } = live({ greeting: () => greeting });
   world.socket.drop(4001);
   world.pass(0.5);
   world.socket.accept();
-  for (const socket of world.sockets) assert.deepEqual(socket.sent, [{ type: "subscribe", feed: "all" }]);
+  for (const socket of world.sockets) assert.deepEqual(socket.sent, [...greeting, PING]);
+});
+
+test("clock: the server's time from its answer on, and anew with each connection", () => {
+  const { world, connection } = live();
+  const told = "2026-01-01T12:00:00.000000Z";
+  assert.equal(connection.clock.now(), null);
+  world.socket.deliver({ type: "pong", timestamp: told });
+  world.pass(20);
+  assert.equal(connection.clock.now(), Date.parse(told) + 20_000);
+  world.socket.drop(4001);
+  world.pass(0.5);
+  world.socket.accept();
+  assert.equal(connection.clock.now(), null);
 });
 
 test("reconnecting: says as of when the page is true", () => {
@@ -212,7 +227,7 @@ test("visible: a connection that looks alive has 5 seconds to prove it", () => {
   const page = new FakePage();
   wakeWithPage(connection, page);
   page.show("visible");
-  assert.deepEqual(world.socket.sent, [{ type: "ping" }]);
+  assert.deepEqual(world.socket.sent, [PING, PING]);
   world.socket.deliver({ type: "pong" });
   world.pass(10);
   assert.deepEqual(names(), ["live"]);
@@ -234,7 +249,7 @@ test("offline: the connection has to prove itself", () => {
   const page = new FakePage();
   wakeWithPage(connection, page);
   page.dispatchEvent(new Event("offline"));
-  assert.deepEqual(world.socket.sent, [{ type: "ping" }]);
+  assert.deepEqual(world.socket.sent, [PING, PING]);
 });
 
 test("wakeWithPage: stops when asked to", () => {

@@ -8,6 +8,7 @@ export class World {
     this.environment = {
       open: (url) => this.#opened(new FakeSocket(url)),
       now: () => this.seconds * 1000,
+      ticks: () => this.seconds * 1000,
       setTimeout: (call, seconds) => this.#timer({ call, at: this.seconds + seconds }),
       clearTimeout: (timer) => this.timers.delete(timer),
       random: () => 0,

@@ -56,17 +56,22 @@ test("status: in words, also while a cancellation waits", () => {
   equal(format.statusWords({ status: "in_progress", metadata: unanswered }), "Cancelling — the worker has not answered");
   equal(format.statusWords({ status: "completed", metadata: unanswered }), "Completed");
   equal(format.statusWords({ status: "cancelled", metadata: { cancel_requested: true } }), "Cancelled");
+  equal(format.statusWords({ status: "in_progress", metadata: { ...unanswered, stalled: {} } }), "Stalled");
+  equal(format.statusWords({ status: "failed", metadata: { stalled: {} } }), "Failed");
+  equal(format.statusWords({ status: "in_progress", metadata: { stalled: null } }), "In progress");
 });
 
 test("title: the percentage while it runs, else the status; an id where there is no name", () => {
   const job = { job_id: "job-1", name: "Import", status: "in_progress", progress: 42.7, metadata: {} };
   equal(format.titleWords(job), "42% · Import");
   equal(format.titleWords({ ...job, progress: null }), "In progress · Import");
+  equal(format.titleWords({ ...job, metadata: { stalled: {} } }), "Stalled · Import");
   equal(format.titleWords({ ...job, status: "failed", name: "" }), "Failed · job-1");
 });
 
 test("connection: never silent about what is on the page", () => {
   equal(format.connectionWords("live"), "live");
+  equal(format.connectionWords("live", { isSilent: true }), "connected");
   equal(format.connectionWords("reconnecting", { asOf: new Date(2026, 0, 1, 12, 3, 7) }), "reconnecting, as of 12:03:07");
   equal(format.connectionWords("reconnecting"), "reconnecting");
   equal(format.connectionWords("stopped", { code: 4504 }), "this job is no longer here, or not for you");

@@ -8,6 +8,7 @@ const LOCATION = { protocol: "http:", host: "example.org" };
 const JOB = { job_id: "job-1", status: "in_progress", progress: 10, message: "", timestamp: "2026-01-01T00:00:00Z", metadata: {} };
 const SNAPSHOT = { ...JOB, type: "snapshot", name: "Import", seq: 7, epoch: "e1", recovered: false };
 const LISTED = { type: "feed", subject: "all", jobs: [{ ...JOB, name: "Import", seq: 5, epoch: "e1", created_at: JOB.timestamp }] };
+const PING = { type: "ping" };
 const notFound = (subject) => ({ type: "error", code: "job_not_found", temporary: false, subject });
 const UNAVAILABLE = { type: "error", code: "unavailable", temporary: true, subject: "job-1" };
 
@@ -159,7 +160,7 @@ const sent = ({ world }) => {
 test("with a token: it is shown before the job is asked for, and is in no URL", () => {
   const all = watching({ token: "T" });
   assert.equal(all.world.socket.url, "ws://example.org/progress/ws");
-  assert.deepEqual(sent(all), [{ type: "auth", token: "T" }, { type: "subscribe", job_id: "job-1" }]);
+  assert.deepEqual(sent(all), [{ type: "auth", token: "T" }, { type: "subscribe", job_id: "job-1" }, PING]);
 });
 
 test("with a token: each reconnect shows it again, and resumes", () => {
@@ -167,7 +168,7 @@ test("with a token: each reconnect shows it again, and resumes", () => {
   all.world.socket.drop(1006);
   all.world.pass(30);
   const since = { epoch: "e1", seq: 7 };
-  assert.deepEqual(sent(all), [{ type: "auth", token: "T" }, { type: "subscribe", job_id: "job-1", since }]);
+  assert.deepEqual(sent(all), [{ type: "auth", token: "T" }, { type: "subscribe", job_id: "job-1", since }, PING]);
 });
 
 test("with a token: one that is refused is not shown again", () => {

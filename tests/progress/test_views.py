@@ -78,6 +78,17 @@ def test_pages__say_whether_a_cancellation_is_answered(client: Client, steps: tu
         assert f">{words}<" in client.get(page).text
 
 
+def test_pages__say_that_a_job_is_stalled(client: Client) -> None:
+    ProcessingJobLifecycle.create("job-1", public=True).mark_started()
+    spoil("job-1", {"metadata": '{"stalled": {"since": "2026-01-01T00:00:00Z", "then": "leave"}}'})
+    for page in "/", "/jobs/job-1/":
+        assert ">Stalled<" in client.get(page).text
+        assert 'data-trouble="stalled"' in client.get(page).text
+    spoil("job-1", {"metadata": '{"stalled": "no"}'})
+    for page in "/", "/jobs/job-1/":
+        assert "data-trouble" not in client.get(page).text
+
+
 @of_each_kind
 def test_job_list__a_bad_row_harms_itself_only(client: Client, bad: dict[str, Any]) -> None:
     for name in ("job-1", "bad", "job-2"):

@@ -1,6 +1,7 @@
 /** A WebSocket that reconnects with backoff, notices a dead connection, and stops after a final close code. */
 
 import { backoffSeconds, GRACE_SECONDS, isAnswer, isFinal } from "./policy.js";
+import { ServerClock } from "./server-clock.js";
 
 const OPEN = 1; // WebSocket.OPEN
 const OPENING_SECONDS = 10; // only on a network that drops packets does a handshake take longer
@@ -10,6 +11,7 @@ const PROBE_SECONDS = 5; // how long the server may take to answer after the net
 export const BROWSER = {
   open: (url) => new WebSocket(url),
   now: () => Date.now(),
+  ticks: () => performance.now(),
   setTimeout: (call, seconds) => setTimeout(call, seconds * 1000),
   clearTimeout: (timer) => clearTimeout(timer),
   random: Math.random,
@@ -37,6 +39,7 @@ export class Connection {
   }) {
     Object.assign(this, { url, greeting, onFrame, onState, secondsLeft });
     this.environment = { ...BROWSER, ...environment };
+    this.clock = new ServerClock(this.environment.ticks);
     this.silenceSeconds = heartbeatSeconds + GRACE_SECONDS;
     this.state = "stopped";
     this.failures = 0; // tries in a row without an answer
@@ -91,13 +94,16 @@ export class Connection {
 
   #opened() {
     this.#expectFrameWithin(this.silenceSeconds);
+    this.clock.reset();
     for (const message of this.greeting()) this.send(message);
+    this.send({ type: "ping" }); // the answer has the server's time; a heartbeat may be long in coming
   }
 
   #received(text) {
     const frame = parsed(text);
     if (frame === null) return;
     this.#expectFrameWithin(this.silenceSeconds);
+    this.clock.hear(frame);
     if (isAnswer(frame)) {
       this.failures = 0; // not for an error, which may precede a refusal: that has to go on backing off
       this.hasBeenLive = true;

@@ -1,9 +1,16 @@
 /** The state of each job, folded from the frames of the wire protocol. Pure: no I/O, no DOM. */
 
 const FINISHED = new Set(["completed", "failed", "cancelled"]);
+const OF_ATTEMPT = ["started_at", "usual"]; // what a snapshot and a feed's entry may say beside the state
+const ABOUT = [...OF_ATTEMPT, "max_silence"];
 
 export function isFinished(job) {
   return FINISHED.has(job.status);
+}
+
+/** Return what the server says of a job whose worker gives no sign of life, or null. */
+export function stalledOf({ status, metadata: { stalled } }) {
+  return status === "in_progress" && typeof stalled === "object" && stalled !== null ? stalled : null;
 }
 
 /**
@@ -39,13 +46,15 @@ export function positionOf(job) {
 function replace(jobs, frame) {
   const known = jobs.get(frame.job_id);
   const createdAt = known?.epoch === frame.epoch ? known.created_at : null;
-  return put(jobs, { ...stateIn(frame), name: frame.name ?? "", epoch: frame.epoch, created_at: createdAt });
+  return put(jobs, { ...wholeIn(frame), created_at: createdAt });
 }
 
 function advance(jobs, frame) {
   const known = jobs.get(frame.job_id) ?? { name: "", epoch: null, created_at: null, seq: 0 };
   if (frame.seq <= known.seq) return jobs;
-  return put(jobs, { ...known, ...stateIn(frame) });
+  const kept = { ...known };
+  if (frame.metadata.attempt !== known.metadata?.attempt) OF_ATTEMPT.forEach((field) => delete kept[field]);
+  return put(jobs, { ...kept, ...stateIn(frame) });
 }
 
 /** A log line or output only moves the position; otherwise it would be replayed after each reconnection. */
@@ -67,7 +76,7 @@ function list(jobs, entry) {
   const known = jobs.get(entry.job_id);
   const createdAt = entry.created_at ?? null;
   if (!known || supersedes(entry, known)) {
-    return put(jobs, { ...stateIn(entry), name: entry.name ?? "", epoch: entry.epoch, created_at: createdAt });
+    return put(jobs, { ...wholeIn(entry), created_at: createdAt });
   }
   const sameStream = entry.epoch === known.epoch;
   return sameStream && known.created_at !== createdAt ? put(jobs, { ...known, created_at: createdAt }) : jobs;
@@ -76,6 +85,11 @@ function list(jobs, entry) {
 /** Seqs compare within a stream only. Of two streams the later one wins; ISO times in UTC sort as text. */
 function supersedes(entry, known) {
   return entry.epoch === known.epoch ? entry.seq > known.seq : entry.timestamp >= known.timestamp;
+}
+
+function wholeIn(frame) {
+  const about = ABOUT.filter((field) => field in frame).map((field) => [field, frame[field]]);
+  return { ...stateIn(frame), name: frame.name ?? "", epoch: frame.epoch, ...Object.fromEntries(about) };
 }
 
 function stateIn({ job_id, status, progress, message, timestamp, metadata, seq }) {

@@ -1,5 +1,6 @@
 /** Numbers, times and states in words for people. Pure. */
 
+import { stalledOf } from "./fold.js";
 import { JOB_NOT_FOUND, NOT_AUTHENTICATED } from "./policy.js";
 
 const STATUS = {
@@ -12,8 +13,9 @@ const STATUS = {
 };
 const BYTES = ["B", "KB", "MB", "GB", "TB", "PB"];
 
-/** Return a status in words; «Cancelling» while the job runs on after it was asked to stop, or nobody knows whether. */
+/** Return a status in words; «Stalled» while the worker gives no sign of life, «Cancelling» while the job runs on after it was asked to stop, or nobody knows whether. */
 export function statusWords(job) {
+  if (stalledOf(job)) return "Stalled";
   if (job.status === "in_progress" && job.metadata.cancel_unanswered) return "Cancelling — the worker has not answered";
   if (job.status === "in_progress" && job.metadata.cancel_requested) return "Cancelling";
   return STATUS[job.status] ?? job.status;
@@ -73,9 +75,12 @@ export function momentWords(date, now = new Date()) {
   return `${day}, ${clockWords(date).slice(0, 5)}`;
 }
 
-/** Return the state of the connection in words; while it is down, with the time of what the page shows. */
-export function connectionWords(state, { asOf = null, code = null, isKnown = true } = {}) {
-  if (state === "live") return "live";
+/**
+ * Return the state of the connection in words; while it is down, with the time of what the page shows. Of a job that
+ * does not report, nothing that is shown is live.
+ */
+export function connectionWords(state, { asOf = null, code = null, isKnown = true, isSilent = false } = {}) {
+  if (state === "live") return isSilent ? "connected" : "live";
   if (state === "connecting") return "connecting";
   if (state === "waiting") return "waiting for the job";
   if (state === "stopped" && code === JOB_NOT_FOUND) {
@@ -86,9 +91,10 @@ export function connectionWords(state, { asOf = null, code = null, isKnown = tru
   return asOf ? `reconnecting, as of ${clockWords(asOf)}` : "reconnecting";
 }
 
-/** Return the title of the browser's tab; the progress comes first, since tabs are narrow. */
+/** Return the title of the browser's tab; the progress comes first, since tabs are narrow, or that nothing goes on. */
 export function titleWords(job) {
-  const lead = job.status === "in_progress" ? percentWords(job) || statusWords(job) : statusWords(job);
+  const isMoving = job.status === "in_progress" && !stalledOf(job);
+  const lead = (isMoving && percentWords(job)) || statusWords(job);
   return `${lead} · ${nameWords(job)}`;
 }
 

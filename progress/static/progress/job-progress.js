@@ -15,13 +15,14 @@
 
 import { wakeWithPage } from "./connection.js";
 import { JobWatch } from "./job-watch.js";
-import { clearJob, partsOf, renderConnection, renderJob, soon, write } from "./view.js";
-import { nameWords, statusWords } from "./format.js";
+import { spokenWords, Timing } from "./timing.js";
+import { clearJob, partsOf, renderConnection, renderJob, soon, TICK_SECONDS, write } from "./view.js";
+import { nameWords } from "./format.js";
 
 const OWN_PARTS = [
   ["strong", "name"], ["span", "status"], ["progress", "bar"], ["span", "percent"], ["span", "stage"],
-  ["span", "message"], ["span", "done"], ["span", "rate"], ["span", "left"], ["span", "attempt"],
-  ["span", "error"], ["span", "connection"],
+  ["span", "message"], ["span", "done"], ["span", "rate"], ["span", "left"], ["span", "usual"], ["span", "usual-now"],
+  ["span", "then"], ["span", "attempt"], ["span", "error"], ["span", "connection"],
 ];
 
 class JobProgress extends HTMLElement {
@@ -31,7 +32,10 @@ class JobProgress extends HTMLElement {
 
   #watch = null;
   #stopWaking = () => {};
-  #shownStatus = null;
+  #ticking = null;
+  #timing = new Timing();
+  #connection = { state: "connecting", detail: {} };
+  #spoken = null;
   #renderSoon = soon(() => this.#render());
 
   connectedCallback() {
@@ -72,11 +76,13 @@ class JobProgress extends HTMLElement {
     if (this.#watch.isStarted) return;
     this.#watch.start();
     this.#stopWaking = wakeWithPage(this.#watch.connection);
+    this.#ticking = setInterval(() => this.#render(), TICK_SECONDS * 1000);
   }
 
   #stop() {
     if (!this.#watch?.isStarted) return;
     this.#stopWaking();
+    clearInterval(this.#ticking);
     this.#watch.stop();
   }
 
@@ -89,7 +95,8 @@ class JobProgress extends HTMLElement {
     const { shown } = this.dataset;
     const frame = this.#takeState();
     this.#watch = this.#makeWatch(jobId, shown === jobId ? { isShown: true } : { frame });
-    this.#shownStatus = null;
+    this.#timing = new Timing();
+    this.#spoken = null;
     if (shown ? shown !== jobId : frame && !this.job) this.#clear();
   }
 
@@ -121,7 +128,8 @@ class JobProgress extends HTMLElement {
 
   /** Hide the bar while the job is unknown and may never come: it would promise too much. */
   #showConnection(state, detail) {
-    renderConnection(this, this.parts.connection, state, detail);
+    this.#connection = { state, detail };
+    this.#render();
     const isNothing = !detail.isKnown && (state === "waiting" || state === "stopped");
     if (this.parts.bar) this.parts.bar.hidden = isNothing;
   }
@@ -132,10 +140,19 @@ class JobProgress extends HTMLElement {
   }
 
   #render() {
-    if (!this.job) return;
-    renderJob(this, this.parts, this.job);
+    const { state, detail } = this.#connection;
+    const isSilent = this.job ? this.#renderJob() : false;
+    renderConnection(this, this.parts.connection, state, { ...detail, isSilent });
+  }
+
+  /** Show the job, and return whether it is one that does not report. */
+  #renderJob() {
+    const { clock, state } = this.#watch.connection;
+    const told = this.#timing.of(this.job, clock.now(), state === "live");
+    renderJob(this, this.parts, this.job, told);
     if (this.dataset.shown !== this.job.job_id) this.dataset.shown = this.job.job_id;
-    this.#announce();
+    this.#announce(told);
+    return told.trouble !== "";
   }
 
   #clear() {
@@ -143,13 +160,13 @@ class JobProgress extends HTMLElement {
     delete this.dataset.shown;
   }
 
-  /** Announce changes of status to screen readers, but not each tick. */
-  #announce() {
-    const status = statusWords(this.job);
-    if (this.#shownStatus !== null && this.#shownStatus !== status) {
-      write(this.parts.announcement, `${nameWords(this.job)}: ${status}`);
+  /** Announce to screen readers a change of status, and that something is wrong or right again, but not each tick. */
+  #announce(told) {
+    const spoken = spokenWords(this.job, told);
+    if (this.#spoken !== null && this.#spoken !== spoken) {
+      write(this.parts.announcement, `${nameWords(this.job)}: ${spoken}`);
     }
-    this.#shownStatus = status;
+    this.#spoken = spoken;
   }
 }
 

@@ -7,8 +7,10 @@ import pytest
 from rich.console import Console
 
 from progress.client.connection import ConnectionState, ServerUnreachable, WatchRefused
+from progress.client.server_clock import ServerClock
 from progress.client.terminal import BarDisplay, Exit, JsonDisplay, LineDisplay, explain
-from progress.client.words import CUT, amounts, plain, plain_output, quiet_words
+from progress.client.timing import Told
+from progress.client.words import CUT, amounts, left_in_words, plain, plain_output, quiet_words
 from tests.progress.scripted_server import backscroll, log, output, progress, snapshot
 
 
@@ -100,6 +102,116 @@ def test_bar__lost_connection_hides_no_quiet_job() -> None:
 def test_quiet_words__of_a_job_that_reported_so_long_ago(seconds: float, words: str) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     assert quiet_words(snapshot(1), now) == words
+
+
+USUAL = {"runs": 12, "seconds": [220.0, 245.0, 270.0], "curve": [*range(3, 96, 3), 100]}
+STALLED = {"since": "2026-01-01T00:02:00Z", "then": "leave"}
+LEARNED = {
+    "current": 30_512,
+    "total": 50_000,
+    "unit": "rows",
+    "eta_seconds": 101,
+    "time_left": {"low": 80, "high": 130},
+}
+
+
+def at(seconds: float, *frames: dict[str, Any], width: int = 120, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of a bar that were given these frames, by the server's clock, five minutes off ours."""
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding), width=width, force_terminal=False)
+    display = BarDisplay(console)
+    told = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat()
+    clock = ServerClock()
+    clock.hear({"type": "pong", "timestamp": told})
+    display.state_changed(ConnectionState(True, clock=clock))
+    for frame in frames:
+        display.frame_received(frame)
+    with console.capture() as capture:
+        console.print(display.render())
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def learned(seq: int = 1, **fields: Any) -> dict[str, Any]:
+    known = {"started_at": "2026-01-01T00:00:00Z", "timestamp": "2026-01-01T00:02:00Z", "usual": USUAL}
+    return snapshot(seq, **{"progress": 61.0, "max_silence": 30, "metadata": LEARNED, **known, **fields})
+
+
+def test_bar__time_left_that_is_learned_with_what_earlier_runs_took() -> None:
+    title, line, activity = at(122, learned(message="row 7"))
+    assert title == "Import  job-1"
+    assert line.endswith("61 %  1:40 left  30,512 of 50,000 rows")
+    assert "━" * 19 + "┃" + "━" * 4 + "─" in line, "at 48 % of 40, while it is at 61 %"
+    assert activity == "the last 12 runs took 3:40–4:30  row 7"
+
+
+def test_bar__of_ascii_alone() -> None:
+    line = at(122, learned(), encoding="ascii")[1]
+    assert "#" * 19 + "|" + "#" * 4 + "-" * 16 in line
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_bar__never_cuts_the_percentage_nor_the_time_left(width: int) -> None:
+    lines = at(122, learned(message="long " * 50), width=width)
+    assert len(lines) == 3
+    assert all(len(line) <= width for line in lines)
+    assert "61 %  1:40 left" in lines[1]
+    assert "61 %  no report for 34 s" in at(154, learned(), width=width)[1]
+    again = at(154, learned(metadata={**LEARNED, "attempt": 2, "stalled": STALLED}), width=width)
+    assert again[1].startswith("stalled (attempt 2)  ")
+    assert "61 %  no report for 34 s" in again[1]
+
+
+def test_bar__job_that_says_nothing_for_longer_than_its_kind_may() -> None:
+    assert "1:10 left" in at(149, learned())[1]
+    told = at(154, learned())
+    assert "in progress" in told[1]
+    assert "no report for 34 s" in told[1]
+    assert "left" not in told[1]
+    assert "last report" not in "".join(told)
+
+
+def test_bar__log_line_is_a_report() -> None:
+    heard = log(2, timestamp="2026-01-01T00:02:10Z")
+    assert "no report" not in "".join(at(149, learned(), heard))
+    assert "no report for 30 s" in "".join(at(160, learned(), heard))
+
+
+def test_bar__longer_than_usual_in_place_of_the_time_left() -> None:
+    assert "longer than usual" in at(271, learned(timestamp="2026-01-01T00:04:30Z"))[1]
+
+
+def test_bar__stalled_says_since_when_and_what_will_happen() -> None:
+    lines = at(154, learned(metadata={**LEARNED, "rate": 9, "stalled": STALLED}))
+    assert lines[1].startswith("stalled  ")
+    assert "no report for 34 s" in lines[1]
+    assert "rows/s" not in lines[1]
+    assert lines[3] == "If the worker stays silent, nothing is done by itself."
+    assert "stalled" not in "".join(at(155, learned(metadata={**LEARNED, "stalled": STALLED}), learned(2)))
+
+
+def test_bar__event_keeps_what_the_snapshot_said() -> None:
+    after = progress(2, progress=62.0, timestamp="2026-01-01T00:02:01Z", metadata={**LEARNED, "attempt": 1})
+    before = learned(metadata={**LEARNED, "attempt": 1})
+    assert "the last 12 runs took" in at(122, before, after)[2]
+    assert "the last 12 runs took" not in at(122, before, after | {"metadata": {"attempt": 2}})[2]
+
+
+def test_bar__lost_connection_leaves_no_time_left() -> None:
+    shown = bar(learned(), state=ConnectionState(False, "no server answers", 1, datetime.now(UTC)))
+    assert "reconnecting" in shown
+    assert " left" not in shown
+
+
+def test_lines__stalled_and_what_will_happen() -> None:
+    shown = lines(
+        snapshot(1, progress=10.0),
+        progress(2, progress=10.0, metadata={"stalled": STALLED}),
+        progress(3, progress=11.0),
+    )
+    assert shown == [
+        "in progress · 10 %",
+        "stalled · 10 % · If the worker stays silent, nothing is done by itself.",
+        "in progress · 11 %",
+    ]
 
 
 def test_bar__fits_a_narrow_terminal() -> None:
@@ -199,16 +311,30 @@ def test_json__is_one_frame_a_line() -> None:
     [
         ({}, ""),
         ({"current": 3}, "3"),
-        ({"current": 3, "total": 4, "unit": "files"}, "3 files of 4 files"),
+        ({"current": 3, "total": 4, "unit": "files"}, "3 of 4 files"),
         ({"rate": 0.25, "unit": "files"}, "0.2 files/s"),
-        ({"eta_seconds": 3725.4}, "1:02:05 left"),
-        ({"current": "a", "total": 4, "rate": [], "eta_seconds": None, "unit": {}}, ""),
-        ({"current": 3, "total": "b", "rate": -1, "eta_seconds": 1e17, "unit": 5}, "3 5"),
-        ({"current": 10**400, "total": 10**400, "rate": 10**400, "eta_seconds": 10**400}, ""),
+        ({"rate": 0.25, "unit": "files", "stalled": {"then": "leave"}}, ""),
+        ({"current": "a", "total": 4, "rate": [], "unit": {}}, ""),
+        ({"current": 3, "total": "b", "rate": -1, "unit": 5}, "3 5"),
+        ({"current": 10**400, "total": 10**400, "rate": 10**400}, ""),
     ],
 )
 def test_amounts__say_what_is_known(facts: dict[str, Any], words: str) -> None:
     assert amounts(progress(1, metadata=facts)) == words
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (Told(), ""),
+        (Told(seconds_left=3725.4), "1:02:05 left"),
+        (Told(seconds_left=1e17), ""),
+        (Told(left="about 4 min"), "about 4 min"),
+        (Told(silence="no report for 34 s"), "no report for 34 s"),
+    ],
+)
+def test_left_in_words__or_what_is_said_in_its_place(told: Told, words: str) -> None:
+    assert left_in_words(told) == words
 
 
 @pytest.mark.parametrize(
