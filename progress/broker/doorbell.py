@@ -21,6 +21,7 @@ from .notifier import Notifier
 
 logger = logging.getLogger(__name__)
 
+COMMIT_SECONDS = 20e-6  # less than a commit takes: what comes sooner after a ring is of the same, and was rung for
 LOOK_SECONDS = 1.0  # between two looks at who wants to hear: a new server hears no sooner
 
 
@@ -30,14 +31,17 @@ class Doorbell:
     def __init__(self) -> None:
         self.notifier = Notifier()
         self._lock = threading.RLock()  # also a signal's handler may ring
-        self._looked_at = float("-inf")
+        self._rung_at = self._looked_at = float("-inf")
         self._links: dict[str, socket.socket] = {}  # to the bells of others, by their names
         self._notifies = False
 
     def ring(self) -> None:
         """Have the other servers look soon. Called in a worker's thread: it takes microseconds, and raises nothing."""
+        now = time.monotonic()
+        if now - self._rung_at < COMMIT_SECONDS:
+            return
+        self._rung_at = now
         with self._lock:  # or another thread might close a socket, and a third get its number for something else
-            now = time.monotonic()
             if now - self._looked_at >= LOOK_SECONDS:
                 self._looked_at = now
                 self._look()
@@ -47,7 +51,7 @@ class Doorbell:
                 except BlockingIOError:
                     continue  # it was rung so often that it hears this as well
                 except OSError:  # nobody hears it any more
-                    self._links.pop(name).close()
+                    self._links.pop(name, link).close()
         if self._notifies:
             self.notifier.ring()
 

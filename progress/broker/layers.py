@@ -21,7 +21,7 @@ def configured() -> Any:
 
 def are_configured() -> bool:
     """Return whether the settings name such a layer, without importing it."""
-    backend = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {}).get("BACKEND", "")
+    backend = (getattr(settings, "CHANNEL_LAYERS", None) or {}).get("default", {}).get("BACKEND", "")
     return backend not in ("", "channels.layers.InMemoryChannelLayer")
 
 

@@ -30,6 +30,7 @@ async def hear(ring: Ring) -> None:
     while hearing is not None:
         try:
             await hearing(ring)
+            return
         except Exception as error:  # of the file system, the driver, or what is between it and the database
             if repr(error) != said:
                 said = repr(error)
@@ -62,6 +63,9 @@ async def _hear_notifications(connection: Any, ring: Ring) -> None:
     del parameters["cursor_factory"]  # which is for connections that block
     listening = await connection.Database.AsyncConnection.connect(**parameters)
     try:
+        if await _is_pooled(listening):
+            logger.info("The doorbell is not heard through a pooler of connections: news come with the sweeps.")
+            return
         await listening.execute(f"LISTEN {CHANNEL}")
         while True:
             await _readable(listening.fileno())
@@ -71,6 +75,15 @@ async def _hear_notifications(connection: Any, ring: Ring) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
     finally:
         await listening.close()
+
+
+async def _is_pooled(listening: Any) -> bool:
+    """Return whether a pooler, as pgbouncer, stands between us and the database: it says that it is another process.
+
+    It may lend the database's connection to others, who would then be sent what we listen for, and keep it.
+    """
+    (process,) = await (await listening.execute("SELECT pg_backend_pid()")).fetchone()
+    return bool(process != listening.info.backend_pid)
 
 
 def _is_rung(connection: Any) -> bool:

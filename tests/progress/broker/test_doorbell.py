@@ -27,6 +27,7 @@ def database(tmp_path, monkeypatch):
 def worker(monkeypatch) -> Iterator[Doorbell]:
     """A process that rings, and looks each time at who wants to hear."""
     monkeypatch.setattr(doorbell, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(doorbell, "COMMIT_SECONDS", 0.0)
     made = Doorbell()
     yield made
     made.forget()
@@ -79,6 +80,17 @@ def test_ring__between_two_looks_a_server_goes(database, worker, monkeypatch):
     monkeypatch.setattr(doorbell, "LOOK_SECONDS", 1000.0)
     worker.ring()
     assert not worker._links, "what nobody hears is let go of"
+
+
+def test_ring__once_for_all_events_of_a_commit(database, worker, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(doorbell.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(doorbell, "COMMIT_SECONDS", 20e-6)
+    with server(database) as bell:
+        for _ in range(1_000):
+            worker.ring()
+            now[0] += 5e-6
+        assert 100 <= heard(bell) <= 250
 
 
 def test_ring__looks_for_servers_once_a_second(database, monkeypatch):
@@ -180,6 +192,7 @@ def test_ring__where_there_are_no_unix_sockets(database, worker, monkeypatch):
 
 
 def test_fork__the_child_rings_with_sockets_of_its_own(database, monkeypatch):
+    monkeypatch.setattr(doorbell, "COMMIT_SECONDS", 0.0)
     monkeypatch.setattr(doorbell, "_doorbell", Doorbell())
     with server(database) as bell:
         doorbell.ring(None)

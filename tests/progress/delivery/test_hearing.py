@@ -219,6 +219,16 @@ async def test_hear__where_nobody_answers(postgres, monkeypatch, logged):
     assert rings.count == 0
 
 
+async def test_hear__through_a_pooler_nothing_is_listened_for(postgres, monkeypatch, logged):
+    """Which says of itself that it is another process."""
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
+    async with asyncio.timeout(WAIT_SECONDS):
+        await hear(Rings())
+    with psycopg.connect(postgres, autocommit=True) as other:
+        assert listeners(other) == []
+    assert "pooler" in logged.of("progress.delivery.hearing")[0]
+
+
 async def test_hear__of_a_driver_that_can_not(postgres, monkeypatch):
     """psycopg 2."""
     connection = hearing.connections["default"]
