@@ -39,7 +39,7 @@ async def hear(ring: Ring) -> None:
 
 
 def _way_to_hear() -> Callable[[Ring], Awaitable[None]] | None:
-    connection = connections[database_alias()]
+    connection: Any = connections[database_alias()]
     if is_in_tests():  # a test's database is this process's own, and can't be dropped while somebody is connected
         return None
     if connection.vendor == "postgresql" and hasattr(connection.Database, "AsyncConnection"):  # psycopg 3

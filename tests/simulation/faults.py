@@ -246,6 +246,7 @@ FAULTS: dict[str, Fault] = {
     "ring": Fault(
         "who rings the doorbell all the time keeps sweeps away",
         {"progress.delivery.log_reader:LogReader.ring": _counts_as_a_sweep},
+        ("postgres",),
     ),
     "new guests": Fault(
         "a feed does not show what its user may see newly",

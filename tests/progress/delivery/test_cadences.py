@@ -185,7 +185,8 @@ AT_ONCE = 0.015  # seconds: a round, after the one before
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 def test_ring__has_the_log_compared_at_once(database, monkeypatch, settings, backend):
-    settings.PROGRESS_POLL_SECONDS = settings.PROGRESS_SWEEP_SECONDS = 1.0
+    settings.PROGRESS_POLL_SECONDS = FOREVER
+    settings.PROGRESS_SWEEP_SECONDS = 1.0
     if backend == "postgres":
         monkeypatch.setattr(DataVersion, "of_database", lambda: None)
     write = database.write
