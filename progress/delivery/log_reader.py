@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 ROUND_EVENTS = 1_000  # read from the log in one round
 GATHER_SECONDS = 0.005  # after a round, so that the next reads for many; after a pause, a round begins at once
 TURNS = 2  # of the threads for reads, for who reads a backscroll: who watches live finds another
-# Of the watched jobs, by sweeps that somebody has rung for: with so many that such sweeps would take more than TODO of
-# the time, only those come that would come without.
+# Jobs that are read by sweeps which somebody has rung for: a tenth of the time, at 10 µs each. With very many watched
+# jobs there are only the sweeps that come anyway.
 RUNG_JOBS_A_SECOND = 10_000
 TIMER_SECONDS = 1e-6  # by which a timer may come early
 
