@@ -60,7 +60,7 @@ async def _hear_bell(file: str, ring: Ring) -> None:
 
 async def _hear_notifications(connection: Any, ring: Ring) -> None:
     parameters = {**TIME_LIMITS, **connection.get_connection_params(), "autocommit": True}
-    del parameters["cursor_factory"]  # which is for connections that block
+    parameters.pop("cursor_factory", None)  # which is for connections that block
     listening = await connection.Database.AsyncConnection.connect(**parameters)
     try:
         if await _is_pooled(listening):
