@@ -16,6 +16,7 @@ CLAIMS = (
     "fanout_4000",
     "thousand_jobs",
     "latency",
+    "doorbell",
     "idle_memory",
     "reconnect_storm",
     "slow_watchers",

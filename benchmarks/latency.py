@@ -39,7 +39,7 @@ def measure(options: Options) -> Result:
             server = stack.enter_context(harness.serving(catalogue.ours(place.env), options.folder))
             work = partial(workers.work, place, workers.REPORT, events, RATE)
             ways["ours, through Redis"] = partial(_run, server, events, work)
-        result.rows = _rows(ways, options.rounds)
+        result.rows = rows(ways, options.rounds)
     result.compare("ours, in-process, p99", "specification, in-process, p99", 1, at_least=False)
     for name, target in (("ours, through Redis, p99", 15), ("ours, SQLite alone, p99", 40)):
         if result.has(name):
@@ -47,7 +47,8 @@ def measure(options: Options) -> Result:
     return result
 
 
-def _rows(ways: dict[str, Work], times: int) -> list[Row]:
+def rows(ways: dict[str, Work], times: int) -> list[Row]:
+    """Run each way in turn, so often; return what all deliveries took, in milliseconds."""
     for run in ways.values():
         run()  # the warm-up
     found: dict[str, list[list[float]]] = {name: [] for name in ways}

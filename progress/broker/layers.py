@@ -19,6 +19,12 @@ def configured() -> Any:
     return None if isinstance(layer, InMemoryChannelLayer) else layer
 
 
+def are_configured() -> bool:
+    """Return whether the settings name such a layer, without importing it."""
+    backend = (getattr(settings, "CHANNEL_LAYERS", None) or {}).get("default", {}).get("BACKEND", "")
+    return backend not in ("", "channels.layers.InMemoryChannelLayer")
+
+
 def shared_count(layer: Any) -> SharedCount | None:
     """Return the count of places in the Redis of a channel layer; None if it is no layer of channels-redis.
 

@@ -34,6 +34,7 @@ from ..protocol.exceptions import Refused, job_not_found, unavailable
 from ..protocol.frames import FeedName
 from ..protocol.position import Position
 from ..source.vocabulary import LISTED, EventKind, is_job_id
+from . import hearing
 from .access_guard import AccessGuard
 from .admission import admit
 from .arrivals import Arrivals
@@ -78,15 +79,11 @@ class Hub:
             self.subscriber = None if layer is None else Subscriber(layer, self._receive, self.reader.sweep)
             shared = layers.shared_count(layer)
             self.places = Places(shared)
-            for work in (
-                self.reader.run,
-                self.feed.run,
-                self.feed.run_sweeps,
-                self.guard.run,
-                self.idle.run,
-                self._send_heartbeats,
-            ):
+            feeds = self.feed.run, self.feed.run_sweeps
+            for work in (self.reader.run, *feeds, self.guard.run, self.idle.run, self._send_heartbeats):
                 self._tasks.keep_up(work)
+            if layer is None:
+                self._tasks.start(hearing.hear(self.reader.ring))
             self._tasks.start(self._join_group(ACCESS_GROUP))
             if shared is not None:
                 self._tasks.keep_up(self.places.run)

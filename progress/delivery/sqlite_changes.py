@@ -1,11 +1,9 @@
 """How a hub without a channel layer learns that other processes have written."""
 
 import sqlite3
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
-from django.db import connections
-
-from ..source.store import database_alias
+from ..broker.bells import database_file
 
 
 class DataVersion:
@@ -25,11 +23,8 @@ class DataVersion:
     @classmethod
     def of_database(cls) -> "DataVersion | None":
         """Return the counter of the jobs' database, or None if that is not an SQLite file."""
-        connection = connections[database_alias()]
-        path = str(connection.settings_dict["NAME"])
-        if connection.vendor != "sqlite" or ":memory:" in path or "mode=memory" in path:
-            return None
-        return cls(unquote(urlsplit(path).path) if path.startswith("file:") else path)
+        path = database_file()
+        return None if path is None else cls(path)
 
     def has_changed(self) -> bool:
         """Return whether anything was committed since the last call, or may have been."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING or __package__ == "progress.source":
     from jobs.retention.trimming import log_tail
     from jobs.selectors import Head, Span
     from jobs.signals import job_deleted, job_event_committed
-    from jobs.threads import ThreadPool
+    from jobs.threads import ThreadPool, is_in_tests
 else:
     from ...jobs import access, epochs, selectors
     from ...jobs.access import type_of_user
@@ -29,7 +29,7 @@ else:
     from ...jobs.retention.trimming import log_tail
     from ...jobs.selectors import Head, Span
     from ...jobs.signals import job_deleted, job_event_committed
-    from ...jobs.threads import ThreadPool
+    from ...jobs.threads import ThreadPool, is_in_tests
 
 __all__ = [
     "UNAVAILABLE",
@@ -47,6 +47,7 @@ __all__ = [
     "database_alias",
     "epochs",
     "housekeeping",
+    "is_in_tests",
     "job_deleted",
     "job_event_committed",
     "log_tail",

@@ -1,5 +1,6 @@
 """Faults to plant into the read path: a simulation that does not find them is worth nothing."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pkgutil import resolve_name
@@ -162,6 +163,13 @@ def _stops_for_access_only(stop: Any) -> Any:
     return lambda self, which: [] if isinstance(which, list) else stop(self, which)
 
 
+def _counts_as_a_sweep(ring: Any) -> Any:
+    def rung(self: Any) -> None:
+        self._swept_at = asyncio.get_running_loop().time()
+
+    return rung
+
+
 FAULTS: dict[str, Fault] = {
     "left out": Fault(
         "what is written while a job is read for its first watcher is left out",
@@ -234,6 +242,11 @@ FAULTS: dict[str, Fault] = {
     "lines passed over": Fault(
         "who is brought to a snapshot does not get the lines before it",
         {"progress.delivery.watched_job:WatchedJob._stop": _stops_for_access_only},
+    ),
+    "ring": Fault(
+        "who rings the doorbell all the time keeps sweeps away",
+        {"progress.delivery.log_reader:LogReader.ring": _counts_as_a_sweep},
+        ("postgres",),
     ),
     "new guests": Fault(
         "a feed does not show what its user may see newly",

@@ -83,11 +83,12 @@ async def _run(world: World) -> None:
     chance = world.chance("scenario")
     turmoil = [_work(world, job_id) for job_id in world.job_ids]
     turmoil += [_weather(world), _invite(world)] + [client.live() for client in world.clients]
+    ringing = asyncio.ensure_future(_ring_for_nothing(world))
     await _for(world, world.seconds, turmoil)
     if world.database.set_back_jobs:
         await asyncio.sleep(LATE_SECONDS)  # else word of what is no more joins on to what is written next
     _become_calm(world, chance)
-    keeping = [asyncio.ensure_future(client.keep()) for client in world.clients]
+    keeping = [asyncio.ensure_future(client.keep()) for client in world.clients] + [ringing]
     await _until_true(world, "after the turmoil")
     if world.database.rows:
         world.write(chance.choice(sorted(world.database.rows)), EventKind.STATUS, here=False, told=False)
@@ -164,7 +165,7 @@ def _check_the_end(world: World) -> None:
 
 def _check_reads(world: World) -> None:
     said = sum(what.startswith(("says", "connects")) for _, _, what in world.story)
-    triggers = len(world.database.commits) + said
+    triggers = len(world.database.commits) + said + world.stray_rings
     budget = READS_ONCE + READS_A_SECOND * world.loop.time() + READS_A_TRIGGER * triggers
     if world.reads > budget:
         world.note(f"{world.reads} reads in {world.loop.time():.1f} s with {triggers} triggers; {budget:.0f} allowed")
@@ -249,6 +250,17 @@ async def _invite(world: World) -> None:
         if rows:
             guests = tuple(pk for pk in (1, 2) if chance.random() < 0.5)
             world.change_guests(chance.choice(sorted(rows)), guests, here=True, told=chance.random() < 0.3)
+
+
+async def _ring_for_nothing(world: World) -> None:
+    """Ring the doorbell without a reason, as anybody may who may write the database."""
+    chance = world.chance("stray rings")
+    pace = chance.choice((0.01, 0.1, 1.0))
+    while world.has("stray rings"):
+        await asyncio.sleep(chance.expovariate(1 / pace))
+        world.stray_rings += 1
+        for _ in range(chance.choice((1, 1, 50))):
+            world.ring_now()
 
 
 async def _weather(world: World) -> None:

@@ -113,6 +113,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
 
     from jobs import access, epochs, selectors
     from progress.broker import layers
+    from progress.delivery import hearing
     from progress.delivery.sqlite_changes import DataVersion
     from progress.identity.identity import Identity
     from progress.transports import consumers, session
@@ -136,6 +137,7 @@ def _patches(world: World) -> Iterator[tuple[Any, str, Any]]:
     yield access, "policy", world.policy
     yield layers, "configured", lambda: world.layer
     yield DataVersion, "of_database", staticmethod(world.counter)
+    yield hearing, "hear", world.hear
     yield (
         channels_websocket,
         "aclose_old_connections",

@@ -38,6 +38,8 @@ HAZARDS = frozenset(
         *("slow reads", "ambush", "database raises", "interface error", "database silent"),
         # the channel layer
         *("late", "lost", "repeated", "layer raises", "layer hangs", "layer deaf", "layer crash"),
+        # the doorbell
+        *("ring lost", "ring late", "stray rings"),
         # the jobs
         *("elsewhere", "untold", "burst", "anew", "delete", "false word", "prune", "compact", "set back", "bad row"),
         *("access", "guests", "policy raises"),
@@ -67,6 +69,8 @@ class World:
         self.end: Callable[[], Any] = lambda: None  # ends the run
         self.reads = 0
         self.counters = 0  # of SQLite, that are open
+        self.stray_rings = 0
+        self._ringing = self.chance("rings")
         self._chance = chance = self.chance("world")
         self._reading = self.chance("reads")
         self.seconds = chance.uniform(1, 6)  # of turmoil
@@ -196,6 +200,28 @@ class World:
         (self._awake.clear if is_silent else self._awake.set)()
         self._trouble_at = self.loop.time()
 
+    # The doorbell
+
+    async def hear(self, ring: Any) -> None:
+        """Stand in for `progress.delivery.hearing.hear`: the world rings whoever watches."""
+        if self.layer is not None:
+            self.violated("the doorbell is heard beside a channel layer")
+        await asyncio.Event().wait()
+
+    def ring(self) -> None:
+        """Do as `progress.broker.doorbell` does in the process that has committed."""
+        chance = self._ringing
+        if self.has("ring lost") and chance.random() < 0.2:
+            return
+        is_late = self.has("ring late") and chance.random() < 0.2
+        self.loop.call_later(chance.uniform(0.05, 1.0) if is_late else chance.uniform(0.0002, 0.003), self.ring_now)
+
+    def ring_now(self) -> None:
+        """Ring, also where a layer is: nobody does that, but it would harm nothing."""
+        hub = hubs._hubs.get(self.loop)
+        if hub is not None and hub.connections:
+            hub.reader.ring()
+
     # Writes, and who hears of them
 
     def write(self, job_id: str, *kinds: EventKind, here: bool, told: bool = True) -> None:
@@ -214,6 +240,8 @@ class World:
         if here:
             for event in events:
                 hubs.deliver(None, event)
+        elif self.layer is None:
+            self.ring()
         if told and self.layer is not None:
             self.layer.group_send(job_group(job_id), job_message([publication_of(event) for event in events]))
             if any(event.kind in LISTED for event in events):
@@ -223,6 +251,8 @@ class World:
         """Tell of a job that it was deleted, truly or not."""
         if here:
             hubs.compare(None, job_id)
+        elif self.layer is None:
+            self.ring()
         if told and self.layer is not None:
             self.layer.group_send(job_group(job_id), deletion_message(Deletion(job_id)))
             self.layer.group_send(FEED_GROUP, feed_message([job_id]))

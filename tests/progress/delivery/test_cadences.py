@@ -15,8 +15,9 @@ from jobs.models import JobEvent, ProcessingJob
 from jobs.selectors import Head
 from progress.broker import layers, subscriber
 from progress.broker.subscriber import Subscriber
-from progress.delivery import feed, reads
+from progress.delivery import feed, hearing, log_reader, reads
 from progress.delivery.hub import Hub
+from progress.delivery.log_reader import LogReader
 from progress.delivery.sqlite_changes import DataVersion
 from tests.progress.watching import ScriptedLayer, Watcher
 from tests.simulation.clock import VirtualLoop
@@ -177,6 +178,64 @@ def test_postgres__the_log_is_compared_each_250_ms(database, monkeypatch, settin
     assert run(seconds_until_shown(database, within=0.25 + A_MOMENT)) is not None
     settings.PROGRESS_SWEEP_SECONDS = FOREVER
     assert run(seconds_until_shown(database, within=60)) is None
+
+
+AT_ONCE = 0.015  # seconds: a round, after the one before
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_ring__has_the_log_compared_at_once(database, monkeypatch, settings, backend):
+    settings.PROGRESS_POLL_SECONDS = FOREVER
+    settings.PROGRESS_SWEEP_SECONDS = 1.0
+    if backend == "postgres":
+        monkeypatch.setattr(DataVersion, "of_database", lambda: None)
+    write = database.write
+
+    def write_and_ring() -> None:
+        write()
+        asyncio.get_running_loop().call_later(0.001, ringing[0])
+
+    database.write = write_and_ring  # type: ignore[method-assign]
+    ringing: list[Callable[[], None]] = []
+
+    async def hear(ring: Callable[[], None]) -> None:
+        ringing.append(ring)
+
+    monkeypatch.setattr(hearing, "hear", hear)
+    assert run(seconds_until_shown(database, within=AT_ONCE)) is not None
+    ringing.clear()
+    monkeypatch.setattr(LogReader, "ring", lambda self: None)
+    assert run(seconds_until_shown(database, within=AT_ONCE)) is None
+
+
+def ring(hub: Hub) -> None:
+    hub.reader.ring()
+
+
+def test_sqlite__a_ring_without_a_write_has_nothing_compared(database):
+    assert (run(looks_in_a_second(database, ring)) or 0) <= 1
+
+
+def test_postgres__whoever_rings_has_the_log_compared_no_more_often_than_each_5_ms(database, monkeypatch):
+    monkeypatch.setattr(DataVersion, "of_database", lambda: None)
+    assert 100 < (run(looks_in_a_second(database, ring)) or 0) <= 201
+
+
+def test_ring__of_many_watched_jobs_takes_a_share_of_the_time_and_no_more(database, monkeypatch):
+    """So many jobs a second are compared; with more than a sweep's, there is none but those that come anyway."""
+    monkeypatch.setattr(DataVersion, "of_database", lambda: None)
+    monkeypatch.setattr(log_reader, "RUNG_JOBS_A_SECOND", 10)
+    assert 9 <= (run(looks_in_a_second(database, ring)) or 0) <= 11
+    monkeypatch.setattr(log_reader, "RUNG_JOBS_A_SECOND", 0.1)
+    assert 3 <= (run(looks_in_a_second(database, ring)) or 0) <= 5
+
+
+def test_ring__beside_a_layer_nobody_listens_for(database, monkeypatch):
+    heard = mock.Mock(side_effect=AssertionError)
+    monkeypatch.setattr(hearing, "hear", heard)
+    monkeypatch.setattr(layers, "configured", ScriptedLayer)
+    assert (run(looks_in_a_second(database, lambda hub: None)) or 0) <= 1
+    heard.assert_not_called()
 
 
 @pytest.mark.parametrize("counter", [True, False], ids=["sqlite", "postgres"])
