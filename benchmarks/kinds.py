@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 RECORDED = Path(__file__).parent / "data/recorded_runs.jsonl.gz"
+STRETCHED = 20.0  # recorded runs were short: their durations are replayed as so many times what they were
 UNEVEN = "compile_tree", "mandelbrot", "matrix_grow", "unit_tests"  # of the recorded kinds
 EVEN = "gzip_files", "hash_bytes", "steady"  # likewise: loops whose items take much the same
 
@@ -108,32 +109,28 @@ def _sized(work: Work, _: int) -> None:
 
 
 def _resting(work: Work, _: int) -> None:
-    """Now and then it waits for a while."""
+    """Wait for a while, now and then."""
     resting = [work.chance.random() < 0.015 for _ in range(200)]
     work.counted(
         "", 1_000, 130 * work.spread(0.08), cost=lambda share: 20 if resting[int(200 * share)] else 1, reports=200
     )
 
 
-def _stages(work: Work, number: int, slower: float = 1.0) -> None:
+STAGES = (("fetch", 40, 6), ("parse", 900, 110), ("match", 900, 25), ("load", 900, 220), ("index", 12, 14))
+
+
+def _stages(work: Work, _: int) -> None:
     pace = work.spread(0.12)
-    for stage, total, seconds in (
-        ("fetch", 40, 6),
-        ("parse", 900, 110),
-        ("match", 900, 25 * slower),
-        ("load", 900, 220),
-        ("index", 12, 14),
-    ):
+    for stage, total, seconds in STAGES:
         work.counted(stage, total, seconds * pace * work.spread(0.12))
 
 
 def _one_count(work: Work, _: int) -> None:
-    """Stages with one count over all of them."""
+    """Have one count over all stages."""
     pace, work.run.is_whole = work.spread(0.12), True
-    for place, (stage, seconds) in enumerate(
-        (("fetch", 6), ("parse", 110), ("match", 25), ("load", 220), ("index", 14))
-    ):
-        work.counted(stage, 200, seconds * pace * work.spread(0.12), begin=200 * place, whole=1_000, reports=60)
+    for place, (stage, _, seconds) in enumerate(STAGES):
+        time = seconds * pace * work.spread(0.12)
+        work.counted(stage, 200, time, begin=200 * place, whole=1_000, reports=60)
 
 
 def _warm_up(work: Work, _: int) -> None:
@@ -166,20 +163,20 @@ def _told_size(work: Work, number: int) -> None:
 
 
 def _coarse(work: Work, _: int) -> None:
-    """Ten packages, some of which always take long."""
+    """Build ten packages, some of which always take long."""
     packages, pace = (3, 8, 2, 45, 5, 30, 4, 2, 60, 6), work.spread(0.12)
     work.counted("", 10, 200 * pace, cost=lambda share: packages[int(10 * share)], noise=0.15)
 
 
 def _committing(work: Work, _: int) -> None:
-    """A fifth of the time passes after all is counted."""
+    """Take a fifth of the time after all is counted."""
     pace = work.spread(0.12)
     work.counted("", 500, 80 * pace)
     work.run.seconds += 20 * pace * work.spread(0.15)
 
 
 def _growing_slower(work: Work, number: int) -> None:
-    """Each run takes 2 % more than the one before, which its first count hides."""
+    """Take 2 % more than the run before, which the first count hides."""
     growth = 1.02**number
     work.counted("scan", 50, 20 * growth * work.spread(0.1), reports=50)
     work.counted("apply", round(400 * growth), 100 * growth * work.spread(0.1))
@@ -199,13 +196,13 @@ def _silent_middle(work: Work, _: int) -> None:
 
 
 def _silent_or_not(work: Work, _: int) -> None:
-    """A silent stage finds its result ready, or not."""
+    """Find the result of a silent stage ready, or not."""
     work.silent("restore", (4 if work.chance.random() < 0.6 else 120) * work.spread(0.15))
     work.counted("work", 500, 60 * work.spread(0.12))
 
 
 def _left_out(work: Work, _: int, *, is_told: bool = False) -> None:
-    """Stages that have nothing to do are left out; which those are, a plan may tell."""
+    """Leave out stages that have nothing to do; which those are, a plan may tell."""
     pace, chosen = work.spread(0.1), [work.chance.random() < 0.5 for _ in range(2)]
     stages = ["download"] * chosen[0] + ["convert"] + ["thumbnails"] * chosen[1] + ["publish"]
     work.run.plan = stages if is_told else []

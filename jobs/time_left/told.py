@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .course import Course, Present
 from .estimate import HIGH, LOW, MIDDLE, RUNS_FOR_RANGE, Place, Row, TimeLeft, later, quantiles, time_left
 from .history import START, History, Work, ratio_of
-from .record import MAX_SEGMENTS, Run, median_curve
+from .record import MAX_SECONDS, MAX_SEGMENTS, Run, median_curve
 
 if TYPE_CHECKING:
     from ..models import ProcessingJob
@@ -143,7 +143,7 @@ def _place(present: Present, at: float) -> Place:
 def _shown(rows: tuple[Row, ...], place: Place) -> dict[str, Any]:
     """Return what the metadata say, by what earlier runs say."""
     left = time_left(rows, place)
-    if left is None:
+    if left is None or left.middle > MAX_SECONDS:
         return {ETA: None, TIME_LEFT: None}
     has_range = len(rows) >= RUNS_FOR_RANGE
     told: dict[str, Any] = {"low": short(left.low), "high": short(left.high)} if has_range else {}
@@ -155,14 +155,14 @@ def _shown(rows: tuple[Row, ...], place: Place) -> dict[str, Any]:
 
 def _three(left: TimeLeft | None, *, has_range: bool) -> list[float | None]:
     """Return middle, low and high; None for what is not known."""
-    if left is None:
+    if left is None or left.middle > MAX_SECONDS:
         return [None, None, None]
     return [short(left.middle), *([short(left.low), short(left.high)] if has_range else [None, None])]
 
 
 def short(seconds: float) -> float:
     """Return seconds without digits that mean nothing."""
-    return round(seconds) if seconds >= 20 else round(seconds, 1)
+    return round(min(seconds, MAX_SECONDS)) if seconds >= 20 else round(seconds, 1)
 
 
 def usual(history: History, work: Work, rows: tuple[Row, ...]) -> dict[str, Any]:
