@@ -13,7 +13,7 @@ from jobs.models import ProcessingJob
 from jobs.progress_report import Report, percentage
 from jobs.rate import MIN_SECONDS, Rate, RateEstimator
 from jobs.states import Status
-from jobs.time_left import store, told
+from jobs.time_left import learned, store
 from jobs.time_left.course import Course
 from jobs.time_left.history import History
 from jobs.time_left.record import Run as Kept
@@ -82,7 +82,7 @@ class Replay:
         history = History("bench", tuple(reversed(self.kept[-20:])))
         about = changes.about("bench", self.run.plan or None, self.run.size)
         self._write(changes.started(self.job, "", None, about, history), 0.0)
-        self.course: Course | None = told.begun(history, self.job, 0.0)
+        self.course: Course | None = learned.begun(history, self.job, 0.0)
         self.rate: Rate | None = RateEstimator(0, 0.0)
         self.former = FormerRate()
         self.told_at = 0.0
@@ -130,7 +130,7 @@ class Replay:
 
     def ended(self) -> Kept | None:
         """Complete the run; return what is kept of it, as it is read again."""
-        run = changes.completed(self.job, "", None, None, told.End(self.run.seconds, self.course)).run
+        run = changes.completed(self.job, "", None, None, learned.End(self.run.seconds, self.course)).run
         text = None if run is None else run.text()
         if run is None or text is None:
             return None

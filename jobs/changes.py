@@ -11,11 +11,11 @@ from .progress_report import Report, measured, percentage
 from .rate import MIN_SECONDS, Rate, eta_seconds
 from .retention.curve import MAX_POINTS
 from .states import TERMINAL, EventKind, Status, require_transition
-from .time_left import told
+from .time_left import learned
 from .time_left.course import Course
 from .time_left.history import History
+from .time_left.learned import End
 from .time_left.record import Run
-from .time_left.told import End
 
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
@@ -108,7 +108,7 @@ def started(
     fields, shown = about or {}, dict[str, Any]()
     if history is not None and CHILD_JOBS not in job.metadata:
         size, plan = fields.get("size", job.size), fields.get("plan", job.plan)
-        usual, shown = told.at_start(history, {**job.metadata, **(metadata or {})}, size, plan)
+        usual, shown = learned.at_start(history, {**job.metadata, **(metadata or {})}, size, plan)
         fields = {**fields, "usual": usual}
     return _to(job, Status.IN_PROGRESS, message, metadata, shown=shown, started_at=NOW, **fields)
 
@@ -202,8 +202,8 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if CHILD_JOBS in job.metadata:  # its children say how far it is
         progress = job.progress
         shown.pop("eta_seconds", None)
-    course = None if CHILD_JOBS in job.metadata else told.followed(report.course, job, report, progress)
-    course = told.tell(course, job, report, shown)
+    course = None if CHILD_JOBS in job.metadata else learned.followed(report.course, job, report, progress)
+    course = learned.tell(course, job, report, shown)
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:
         fields["progress"] = progress
@@ -215,7 +215,7 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
     if course is not None:
-        course = course._replace(last=told.shown_by(progress, fields.get("metadata", job.metadata)))
+        course = course._replace(last=learned.shown_by(progress, fields.get("metadata", job.metadata)))
     return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate, course=course)
 
 
@@ -228,6 +228,8 @@ def rolled_up(job: ProcessingJob, number: int, percent: float, now: datetime) ->
         return None
     fields: dict[str, Any] = {}
     shown: dict[str, Any] = {} if job.metadata.get(CHILD_JOBS, 0) == number else {CHILD_JOBS: number or None}
+    if number and learned.TIME_LEFT in job.metadata:  # of before it had any
+        shown |= {learned.TIME_LEFT: None, learned.ETA: None}
     progress = percentage(percent, 100)
     if number and job.status == Status.IN_PROGRESS and progress != job.progress:
         fields["progress"] = progress

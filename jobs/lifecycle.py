@@ -24,7 +24,7 @@ from .rate import RateEstimator
 from .retention.deletion import delete_job
 from .states import ActionKind, EventKind
 from .threads import async_twin
-from .time_left import told
+from .time_left import learned
 from .time_left.store import history_of
 from .writes import append, event_of
 
@@ -167,7 +167,7 @@ class ProcessingJobLifecycle(AttemptWriter):
         self._write(changes.started, about=about, history=history, **given)
         now = time.monotonic()
         self._rate = RateEstimator(0, now)
-        self._course = None if history is None else told.begun(history, self.job, now)
+        self._course = None if history is None else learned.begun(history, self.job, now)
 
     def mark_progress(
         self,
@@ -200,7 +200,7 @@ class ProcessingJobLifecycle(AttemptWriter):
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
         given = changes.checked(message, metadata)
-        end = told.End(time.monotonic())
+        end = learned.End(time.monotonic())
         self._write(changes.completed, result=validation.json_value(result, "result"), end=end, **given)
 
     def mark_failed(

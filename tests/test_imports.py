@@ -36,7 +36,7 @@ PURE = [
     "jobs.time_left.estimate",
     "jobs.time_left.history",
     "jobs.time_left.record",
-    "jobs.time_left.told",
+    "jobs.time_left.learned",
     "progress.protocol.codes",
     "progress.protocol.exceptions",
     "progress.protocol.commands",

@@ -146,7 +146,7 @@ class Course(NamedTuple):
         goes_on = is_counted and present.total == total and 0 < present.current <= (current or 0)
         past = self.past
         if is_counted != present.is_counted or (stage != present.shown and not goes_on):
-            if len(past) <= MAX_SEGMENTS:
+            if len(past) < MAX_SEGMENTS:  # with the present one, those are too many to be kept
                 past = (*past, present.ended(at))
             present = Present(stage, is_counted, at, stage)
         if not is_counted or current is None or not total:
@@ -169,7 +169,7 @@ class Course(NamedTuple):
     def run(self, seconds: float) -> Run | None:
         """Return what is kept of it now that it has succeeded, after so many seconds; None if it says nothing."""
         segments = (*self.past, self.present.ended(seconds))
-        if seconds < LEAST_SECONDS or self._was_resumed(segments):
+        if seconds < LEAST_SECONDS or len(segments) > MAX_SEGMENTS or self._was_resumed(segments):
             return None
         percents = None
         if self.percents is not None:

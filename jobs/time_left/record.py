@@ -77,8 +77,6 @@ class Run:
 
     def text(self) -> str | None:
         """Return its course as it is stored; None if it has too many stages to be kept."""
-        if len(self.segments) > MAX_SEGMENTS:
-            return None
         texts = (json.dumps(self._stored(least), separators=(",", ":"), ensure_ascii=False) for least in CURVES)
         return next((text for text in texts if len(text.encode()) <= MAX_TEXT), None)
 

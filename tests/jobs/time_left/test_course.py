@@ -116,10 +116,9 @@ def test_moved__never_goes_back_in_time() -> None:
 
 def test_past__is_bounded() -> None:
     course = after((float(number), f"batch {number}", None, None) for number in range(1_000))
-    assert len(course.past) == MAX_SEGMENTS + 1
-    run = course.run(2_000.0)
-    assert run is not None
-    assert run.text() is None
+    assert len(course.past) == MAX_SEGMENTS
+    assert course.run(2_000.0) is None
+    assert course.moved(1_000.0, "", 1, 2).moved(1_001.0, "", None, None).run(2_000.0) is None
 
 
 def test_points__are_bounded_and_keep_their_first_and_last() -> None:

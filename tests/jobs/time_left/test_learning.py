@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import KindRun
 from jobs.reporting import Job
-from jobs.time_left import course, told
+from jobs.time_left import course, learned
 from tests.jobs.records import assert_whole, row
 from tests.jobs.time_left.runs import KIND, begin, count, kept, run
 
@@ -93,6 +93,14 @@ def test_complete__of_a_job_with_children_keeps_nothing(clock: mock.Mock) -> Non
     parent.mark_completed()
     assert row(parent.job_id)["metadata"]["child_jobs"] == 1
     assert not KindRun.objects.exists()
+
+
+def test_children__take_away_what_was_learned(clock: mock.Mock) -> None:
+    run(clock)
+    parent = begin()
+    assert time_left(parent)[1] is not None
+    ProcessingJobLifecycle.create(parent=parent)
+    assert time_left(parent) == (None, None)
 
 
 def test_complete__that_is_rolled_back_keeps_nothing(clock: mock.Mock) -> None:
@@ -267,8 +275,8 @@ def test_reports__that_follow_each_other_are_estimated_ten_times_a_second_at_mos
 ) -> None:
     run(clock, 100)
     estimates: list[float] = []
-    real = told.time_left
-    monkeypatch.setattr(told, "time_left", lambda *given: estimates.append(clock.return_value) or real(*given))
+    real = learned.time_left
+    monkeypatch.setattr(learned, "time_left", lambda *given: estimates.append(clock.return_value) or real(*given))
     lifecycle = begin()
     began = clock.return_value
     for step in range(200):

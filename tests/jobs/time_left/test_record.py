@@ -55,9 +55,8 @@ def test_text__of_many_stages_keeps_the_curves_of_the_longest() -> None:
     assert len(run.segments) == 41
 
 
-@pytest.mark.parametrize("stages", [["x" * 200] * 30, ["x"] * (MAX_SEGMENTS + 1)])
-def test_text__of_too_many_stages_is_none(stages: list[str]) -> None:
-    assert Run(100.0, tuple(Segment(stage, True, 1.0, 10.0, CURVE) for stage in stages)).text() is None
+def test_text__that_is_too_long_is_none() -> None:
+    assert Run(100.0, tuple(Segment("x" * 200, True, 1.0, 10.0, CURVE) for _ in range(30))).text() is None
 
 
 @given(st.lists(st.builds(Segment, st.text(max_size=200), st.just(False), st.floats(0, 8e6)), min_size=1, max_size=120))
@@ -81,6 +80,7 @@ BAD = [
     "[]",
     "5",
     '{"segments": []}',
+    json.dumps({"segments": [["", 0]] * (MAX_SEGMENTS + 1)}),
     '{"segments": [[]]}',
     '{"segments": [["a"]]}',
     '{"segments": [["a", "b"]]}',

@@ -67,7 +67,7 @@ def test_keep__at_most_12_kib_of_a_kind() -> None:
 
 
 def test_keep__of_too_many_stages_is_left_out() -> None:
-    keep(a_run(10.0, stages=101))
+    keep(a_run(10.0, stages=200))
     assert not kept()
 
 

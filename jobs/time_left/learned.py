@@ -127,7 +127,7 @@ def _estimated(course: Course, at: float) -> tuple[Course, dict[str, Any] | None
     if allowance < 1 or (of == course.asked_of and since < EVERY_SECONDS):
         return course, None
     course = course._replace(asked_at=at, asked_of=of, allowance=allowance - 1)
-    if of > MAX_SEGMENTS:
+    if of == MAX_SEGMENTS:
         return course, {}
     present = course.present
     rows = course.history.rows(course.key, present.known_total, course.work, course.begun)
