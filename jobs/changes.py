@@ -200,9 +200,10 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = measured(job, report)
     if CHILD_JOBS in job.metadata:  # its children say how far it is
-        progress = job.progress
+        progress, course = job.progress, learned.lost(report.course)
         shown.pop("eta_seconds", None)
-    course = None if CHILD_JOBS in job.metadata else learned.followed(report.course, job, report, progress)
+    else:
+        course = learned.followed(report.course, job, report, progress)
     course = learned.tell(course, job, report, shown)
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:

@@ -65,7 +65,7 @@ def begun(history: History, job: "ProcessingJob", seconds: float) -> Course:
 
 
 def followed(course: Course | None, job: "ProcessingJob", report: "Report", progress: float | None) -> Course | None:
-    """Return the course after a report; None if it is not known, as where others report as well.
+    """Return the course after a report. It is lost for good where others report as well.
 
     Args:
         course: The course up to then.
@@ -75,7 +75,7 @@ def followed(course: Course | None, job: "ProcessingJob", report: "Report", prog
 
     """
     if course is None or not is_of(course, job):
-        return None
+        return lost(course)
     at = report.seconds - course.began
     if "unit" in report.metadata:
         course = course._replace(unit=_unit(report.metadata))
@@ -89,6 +89,11 @@ def followed(course: Course | None, job: "ProcessingJob", report: "Report", prog
     elif report.current is not None or stage != course.present.shown:
         course = course.moved(at, stage, None, None)
     return course.at_percent(at, progress)
+
+
+def lost(course: Course | None) -> Course | None:
+    """Return a course that is not known any more: it is of no attempt."""
+    return None if course is None else course._replace(attempt=0)
 
 
 def _known(told: float | None, job: "ProcessingJob", name: str) -> Any:
@@ -106,7 +111,7 @@ def tell(course: Course | None, job: "ProcessingJob", report: "Report", shown: d
     Where they say nothing, what the rate says stands; what was said a moment ago stays as it is.
     """
     said: dict[str, Any] | None = {}
-    if course is not None and course.history.runs:
+    if course is not None and course.attempt and course.history.runs:
         course, said = _estimated(course, report.seconds - course.began)
     if said is None:
         shown.pop(ETA, None)
@@ -145,12 +150,13 @@ def _shown(rows: tuple[Row, ...], place: Place) -> dict[str, Any]:
     left = time_left(rows, place)
     if left is None or left.middle > MAX_SECONDS:
         return {ETA: None, TIME_LEFT: None}
-    has_range = len(rows) >= RUNS_FOR_RANGE
-    told: dict[str, Any] = {"low": short(left.low), "high": short(left.high)} if has_range else {}
-    told["floor"] = short(left.floor)
+    has_range, eta = len(rows) >= RUNS_FOR_RANGE, round(left.middle, 1)
+    told: dict[str, Any] = {"floor": short(left.floor)}
+    if has_range:
+        told |= {"low": min(short(left.low), eta), "high": max(short(left.high), eta)}
     if place.share is None:
         told["later"] = [[short(after), *_three(then, has_range=has_range)] for after, then in later(rows, place)]
-    return {ETA: round(left.middle, 1), TIME_LEFT: told}
+    return {ETA: eta, TIME_LEFT: told}
 
 
 def _three(left: TimeLeft | None, *, has_range: bool) -> list[float | None]:

@@ -107,7 +107,7 @@ numbers = st.none() | st.floats(0, 1e18)
 runs = st.builds(
     lambda segments, **about: Run(sum(each.seconds for each in segments), tuple(segments), **about),
     st.lists(
-        st.builds(Segment, st.sampled_from(["", "a", "b › c"]), st.booleans(), st.floats(0, 8e6), numbers),
+        st.builds(Segment, st.sampled_from(["", "a", "b › c"]), st.booleans(), st.floats(0, 8e6), numbers, st.none()),
         min_size=1,
         max_size=6,
     ),

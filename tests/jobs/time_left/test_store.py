@@ -149,13 +149,14 @@ def test_complete__though_nothing_can_be_kept(
 
 
 def test_keep__where_the_transaction_is_lost_with_it_the_caller_is_told(clock: mock.Mock) -> None:
-    def lose(*_: Any) -> None:
-        connection.needs_rollback = True
-        raise DatabaseError("gone")
-
     lifecycle = begin()
     count(lifecycle, clock, 100)
-    with mock.patch.object(store, "_forget_oldest", lose), pytest.raises(DatabaseError, match="gone"):
+    gone = DatabaseError("gone")
+    with (
+        mock.patch.object(store, "_forget_oldest", side_effect=gone),
+        mock.patch.object(connection, "savepoint_rollback", side_effect=gone),
+        pytest.raises(DatabaseError, match="gone"),
+    ):
         lifecycle.mark_completed()
     assert row(lifecycle.job_id)["status"] == "in_progress"
     assert not kept()
