@@ -110,6 +110,10 @@ def _costs(of: Kind) -> list[float]:
 
 
 def _first(of: Kind, number: int) -> float:
-    """Return the error before the first report."""
+    """Return the error before anything is counted: of its first total, a job tells as it begins."""
     run = of.runs[number]
-    return _error(Replay(run, of.kept[number - HISTORY : number]).shown(0.0)[0], run.seconds, run.seconds)
+    replay = Replay(run, of.kept[number - HISTORY : number])
+    for tick in run.ticks:
+        if not tick.seconds:
+            replay.report(tick)
+    return _error(replay.shown(0.0)[0], run.seconds, run.seconds)

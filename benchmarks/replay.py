@@ -74,7 +74,7 @@ class Replay:
 
     run: Run
     kept: Sequence[Kept] = ()
-    cost: list[float] = field(default_factory=list)  # seconds that it took to decide on each report
+    cost: list[float] = field(default_factory=list)  # processor seconds that it took to decide on each report
     size: int = 0  # bytes of what is kept of it
 
     def __post_init__(self) -> None:
@@ -112,9 +112,9 @@ class Replay:
             at=None,
             course=self.course,
         )
-        began = time.perf_counter()
+        began = time.process_time()
         change = changes.progressed(self.job, report)
-        self.cost.append(time.perf_counter() - began)
+        self.cost.append(time.process_time() - began)
         self._write(change, tick.seconds)
         self.rate, self.course = change.rate or self.rate, change.course or self.course
 

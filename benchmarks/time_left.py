@@ -44,7 +44,7 @@ def measure(options: Options) -> Result:
     held, first, cost, size = about["held"], about["first"], about["cost"], about["size"]
     result.rows += [
         Row("the 10–90 % range holds the truth", held, "of the moments", "with 5 and with 12 earlier runs"),
-        Row("the number before the first report is off by", first, "of the duration", "with 12 earlier runs"),
+        Row("the number before anything is counted is off by", first, "of the duration", "with 12 earlier runs"),
         Row("a report is decided on in", cost, "ms", "with 20 earlier runs"),
         Row("20 runs of a kind take", size, "bytes", "of a kind, what is beyond 12 KiB is not kept"),
     ]
@@ -52,7 +52,7 @@ def measure(options: Options) -> Result:
     result.ratios += [
         Ratio("the range holds the truth, at least", share, LEAST, at_least=True, unit=""),
         Ratio("the range holds the truth, at most", share, MOST, at_least=False, unit=""),
-        Ratio("before the first report", statistics.fmean(first), FIRST, at_least=False, unit="of the duration"),
+        Ratio("before anything is counted", statistics.fmean(first), FIRST, at_least=False, unit="of the duration"),
         Ratio("a report", statistics.fmean(cost), COST, at_least=False, unit="ms"),
         Ratio("a kind takes", statistics.fmean(size), SIZE, at_least=False, unit="bytes"),
     ]

@@ -7,6 +7,7 @@ from .history import History, Work
 from .record import MAX_SEGMENTS, Key, Run, Segment, outermost
 
 MAX_POINTS = 256  # of a curve while it goes on; of more, every second one
+MOST_AT_ONCE = 5  # estimates where segments follow each other; that of the start is one
 LEAST_SECONDS = 2.0  # what takes less says little of what takes longer
 # A run whose first count is no mere beginning, and came so many times sooner than its speed explains, goes on from an
 # earlier one.
@@ -108,9 +109,9 @@ class Course(NamedTuple):
     total: float | None = None
     first: tuple[float, float, float] | None = None
     percents: tuple[Point, ...] | None = BEGIN
-    asked_at: float = float("-inf")
-    asked_of: int = -1
-    allowance: float = 0.0
+    asked_at: float = 0.0
+    asked_of: int = 0
+    allowance: float = MOST_AT_ONCE - 1.0
 
     @property
     def work(self) -> Work:
@@ -126,7 +127,7 @@ class Course(NamedTuple):
     @property
     def begun(self) -> set[str]:
         """The stages that have begun."""
-        return {outermost(one.stage) for one in (*self.past, self.present)}
+        return {outermost(self.present.stage), *(outermost(one.stage) for one in self.past)}
 
     def moved(
         self, at: float, stage: str, current: float | None, total: float | None, *, is_percent: bool = False

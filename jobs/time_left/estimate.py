@@ -102,7 +102,7 @@ def time_left(rows: Sequence[Row], place: Place) -> TimeLeft | None:
         after *= min(SLOWEST, max(FASTEST, run_pace)) ** others
         next_tick = to_next * pace
         lefts.append((max(0.0, left * pace - (0.0 if is_silent else min(passed, next_tick))) + after, weight))
-        floors.append((max(0.0, left * pace - next_tick) + after, weight))
+        floors.append(((0.0 if is_silent else max(0.0, left * pace - next_tick)) + after, weight))
     low, middle, high = quantiles(lefts, (LOW, MIDDLE, HIGH))
     wider = 1 + 3 / len(lefts)
     (floor,) = quantiles(floors, (MIDDLE,))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .course import Course, Present
+from .course import MOST_AT_ONCE, Course, Present
 from .estimate import HIGH, LOW, MIDDLE, RUNS_FOR_RANGE, Place, Row, TimeLeft, later, quantiles, time_left
 from .history import START, History, Work, ratio_of
 from .record import MAX_SECONDS, MAX_SEGMENTS, Run, median_curve
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 TIME_LEFT, ETA = "time_left", "eta_seconds"  # in the metadata
 MAX_UNIT = 200  # characters
-EVERY_SECONDS = 0.2  # between two estimates within a segment
-MOST_AT_ONCE = 5  # estimates where segments follow each other; in a second, at most as many again
+EVERY_SECONDS = 0.2  # between two estimates within a segment; so, with `MOST_AT_ONCE`, at most ten in any second
 
 
 def shown_by(progress: float | None, metadata: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
@@ -60,8 +59,7 @@ def at_start(
 def begun(history: History, job: "ProcessingJob", seconds: float) -> Course:
     """Return the course of a job that has just begun, at a time of the monotonic clock."""
     work, last = _work_at_start(job.metadata, job.size, job.plan), shown_by(job.progress, job.metadata)
-    asked = {"asked_at": 0.0, "asked_of": 0, "allowance": MOST_AT_ONCE - 1}
-    return Course(history, seconds, job.attempt, work.size, work.plan, last, unit=work.unit, **asked)
+    return Course(history, seconds, job.attempt, work.size, work.plan, last, unit=work.unit)
 
 
 def followed(course: Course | None, job: "ProcessingJob", report: "Report", progress: float | None) -> Course | None:

@@ -132,8 +132,8 @@ def _times(job: "ProcessingJob") -> dict[str, Any]:
 def _is_usual(usual: object) -> bool:
     """Return whether this says how many runs took how long: their median, or three quantiles."""
     match usual:
-        case {"runs": int(), "seconds": [*seconds]} if len(seconds) in (1, 3):
-            curve = usual.get("curve", [])
+        case {"runs": int(), "seconds": [*seconds], **more} if len(seconds) in (1, 3):
+            curve = more.get("curve", [])
             return all(map(_is_finite, seconds)) and isinstance(curve, list) and all(map(_is_finite, curve))
     return False
 

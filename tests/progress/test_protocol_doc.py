@@ -11,8 +11,8 @@ from jobs.access import AccessPolicy
 from jobs.changes import OF_THE_ATTEMPT
 from jobs.states import Status
 from jobs.time_left.history import History
+from jobs.time_left.learned import at_start
 from jobs.time_left.record import Run, Segment
-from jobs.time_left.told import at_start
 from progress.client.connection import backoff_delay
 from progress.conf import Conf
 from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode

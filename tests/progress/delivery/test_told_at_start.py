@@ -80,7 +80,7 @@ async def test_start__that_tells_what_is_usual_is_followed_by_a_snapshot_as_is_a
     job = await ProcessingJobLifecycle.acreate(JOB, public=True, kind="resize")
     async with watchers() as [watcher]:
         await watch(watcher)
-        with mock.patch("jobs.changes.told.at_start", return_value=(usual, {})):
+        with mock.patch("jobs.changes.learned.at_start", return_value=(usual, {})):
             await job.amark_started()
         hubs.current().dispatch([publication_of(event) for event in unheard[-1:]])
         await watcher.until(lambda frames: "usual" in frames[-1])
