@@ -105,8 +105,8 @@ def time_left(rows: Sequence[Row], place: Place) -> TimeLeft | None:
         floors.append(((0.0 if is_silent else max(0.0, left * pace - next_tick)) + after, weight))
     low, middle, high = quantiles(lefts, (LOW, MIDDLE, HIGH))
     wider = 1 + 3 / len(lefts)
-    (floor,) = quantiles(floors, (MIDDLE,))
-    return TimeLeft(middle, max(0.0, middle + (low - middle) * wider), middle + (high - middle) * wider, floor)
+    low, high = max(0.0, middle + (low - middle) * wider), middle + (high - middle) * wider
+    return TimeLeft(middle, low, high, min(middle, *quantiles(floors, (MIDDLE,))))
 
 
 def later(rows: Sequence[Row], place: Place) -> list[tuple[float, TimeLeft | None]]:
