@@ -81,7 +81,7 @@ class Replay:
         self.job = ProcessingJob(pk="bench", status=Status.QUEUED, kind="bench", metadata={"attempt": 1}, seq=2)
         history = History("bench", tuple(reversed(self.kept[-20:])))
         about = changes.about("bench", self.run.plan or None, self.run.size)
-        self._write(changes.started(self.job, "", None, about, history), 0.0)
+        self._write(changes.started(self.job, "", None, about, learned.Start("bench", history)), 0.0)
         self.course: Course | None = learned.begun(history, self.job, 0.0)
         self.rate: Rate | None = RateEstimator(0, 0.0)
         self.former = FormerRate()

@@ -151,6 +151,8 @@ class AttemptWriter:
                 report.rate, report.course = rate, course  # by now: one before it may have been written meanwhile
             elif (end := decision.arguments.get("end")) is not None:
                 end.course = course
+            elif (start := decision.arguments.get("start")) is not None:
+                start.history = store.history_of(start.kind_of(job), start.history)
             change = decision.on(job)
             if change is not None:
                 writes.append(Write.of(job, change, now, last_seq=last_seq))

@@ -13,8 +13,7 @@ from .retention.curve import MAX_POINTS
 from .states import TERMINAL, EventKind, Status, require_transition
 from .time_left import learned
 from .time_left.course import Course
-from .time_left.history import History
-from .time_left.learned import End
+from .time_left.learned import End, Start
 from .time_left.record import Run
 
 NOW = object()  # in a change's fields: the time at which it is written
@@ -101,14 +100,14 @@ def started(
     message: str,
     metadata: dict[str, Any] | None,
     about: dict[str, Any] | None = None,
-    history: History | None = None,
+    start: Start | None = None,
 ) -> Change:
     """Begin to run; perhaps with another kind, plan or size (``about``); as the earlier runs of the kind did."""
     require_transition(job.pk, job.status, Status.IN_PROGRESS)
     fields, shown = about or {}, dict[str, Any]()
-    if history is not None and CHILD_JOBS not in job.metadata:
+    if start is not None and start.history is not None and CHILD_JOBS not in job.metadata:
         size, plan = fields.get("size", job.size), fields.get("plan", job.plan)
-        usual, shown = learned.at_start(history, {**job.metadata, **(metadata or {})}, size, plan)
+        usual, shown = learned.at_start(start.history, {**job.metadata, **(metadata or {})}, size, plan)
         fields = {**fields, "usual": usual}
     return _to(job, Status.IN_PROGRESS, message, metadata, shown=shown, started_at=NOW, **fields)
 

@@ -25,7 +25,7 @@ from .retention.deletion import delete_job
 from .states import ActionKind, EventKind
 from .threads import async_twin
 from .time_left import learned
-from .time_left.store import history_of
+from .time_left.learned import Start
 from .writes import append, event_of
 
 Plan = Mapping[str, float] | Sequence[str | tuple[str, float]]
@@ -162,12 +162,11 @@ class ProcessingJobLifecycle(AttemptWriter):
         """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was."""
         about = changes.about(kind, plan, size)
         given = changes.checked(message, metadata)
-        kind = about.get("kind")
-        history = history_of(self.job.kind if kind is None else kind)
-        self._write(changes.started, about=about, history=history, **given)
+        start = Start(about.get("kind"))
+        self._write(changes.started, about=about, start=start, **given)
         now = time.monotonic()
         self._rate = RateEstimator(0, now)
-        self._course = None if history is None else learned.begun(history, self.job, now)
+        self._course = None if start.history is None else learned.begun(start.history, self.job, now)
 
     def mark_progress(
         self,

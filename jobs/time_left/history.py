@@ -37,7 +37,7 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """The runs of a kind, the newest first. Read twice, it is the same to whoever compares.
+    """The runs of a kind, the newest first.
 
     Args:
         kind: The kind.
@@ -46,7 +46,7 @@ class History:
     """
 
     kind: str
-    runs: tuple[Run, ...] = field(default=(), compare=False)
+    runs: tuple[Run, ...] = ()
     _known: dict[tuple[Key, float | None, Work], tuple[Row, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )  # the last answer of `rows`: it is the same all through a segment

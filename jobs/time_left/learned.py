@@ -28,6 +28,18 @@ def is_of(course: Course, job: "ProcessingJob") -> bool:
 
 
 @dataclass(slots=True)
+class Start:
+    """The start of a run of a kind, if that is told, and the runs before it. The same start, told again, is equal."""
+
+    kind: str | None
+    history: History | None = field(default=None, compare=False)
+
+    def kind_of(self, job: "ProcessingJob") -> str:
+        """Return which kind that is: what is not told is the job's."""
+        return job.kind if self.kind is None else self.kind
+
+
+@dataclass(slots=True)
 class End:
     """When a run has ended, by the monotonic clock, and its course up to then. The same end, told again, is equal."""
 

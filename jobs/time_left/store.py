@@ -26,10 +26,18 @@ ROW_BYTES = 50  # of a run, besides its texts
 KEEP_DAYS = 400  # what runs once a year is remembered
 
 
-def history_of(kind: str) -> History | None:
-    """Return what is known of a kind, None of no kind; what can't be read is left out."""
+def history_of(kind: str, known: History | None = None) -> History | None:
+    """Return what is known of a kind, None of no kind; what can't be read is left out.
+
+    Args:
+        kind: The kind.
+        known: What was read a moment ago, perhaps of another.
+
+    """
     if not kind:
         return None
+    if known is not None and known.kind == kind:
+        return known
     try:
         rows = with_retries(partial(_read, kind))
     except Exception as error:  # whatever it is, the job runs without

@@ -99,10 +99,6 @@ def test_recent__what_changed_is_forgotten_once_three_runs_have_shown_it() -> No
     assert History("kind", new * 3 + old).recent(Work()) == new * 3
 
 
-def test_history__read_again_is_equal() -> None:
-    assert History("kind", SIZED) == History("kind") != History("other")
-
-
 numbers = st.none() | st.floats(0, 1e18)
 runs = st.builds(
     lambda segments, **about: Run(sum(each.seconds for each in segments), tuple(segments), **about),
