@@ -32,6 +32,7 @@ CLAIMS = (
     "cancelling",
     "many_reporters",
     "live_text",
+    "time_left",
     "pruning",
     "small_log",
     "feed_storm",

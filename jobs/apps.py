@@ -14,5 +14,7 @@ class JobsConfig(AppConfig):
         """Register the checks that run at start, and hear of deletions."""
         from . import access, database, threads  # noqa: F401
         from .retention import compaction, deletion, housekeeping, pruning, trimming  # noqa: F401
+        from .time_left import store
 
         deletion.listen()
+        housekeeping.on_each_pass(store.forget_expired)

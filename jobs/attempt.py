@@ -30,6 +30,8 @@ from .decisions import Decision, Sent, lost
 from .exceptions import InvalidTransition, InvalidValue, JobCancelled, JobError, JobNotFound, StaleAttempt
 from .models import JobEvent, ProcessingJob
 from .rate import Rate
+from .time_left import store
+from .time_left.course import Course
 from .writes import Write, announce, write, write_all, writes_in_one_statement
 
 STOP_FIELDS = ("epoch", "attempt", "status", "cancel_requested_at")  # what `AttemptWriter.why_stop` looks at
@@ -53,6 +55,7 @@ class AttemptWriter:
         self._known: ProcessingJob | None = None  # the state as this object last knew it committed
         self._unclear: list[Sent] = []  # by calls that were given up
         self._rate: Rate | None = None  # by the reports of this process that were written
+        self._course: Course | None = None  # likewise, of a run of a kind that was begun here
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -132,24 +135,28 @@ class AttemptWriter:
         return writes if len(writes) == len(decisions) else None
 
     def count_in(self, writes: Sequence[Write]) -> None:
-        """Go on from the rate with what was written."""
+        """Go on from the rate and the course with what was written."""
         for written in writes:
-            if written.change.rate is not None:
-                self._rate = written.change.rate
+            self._rate = written.change.rate or self._rate
+            self._course = written.change.course or self._course
 
     def _decided(
         self, connection: BaseDatabaseWrapper, job: ProcessingJob, decisions: Sequence[Decision], last_seq: int = 0
     ) -> list[Write]:
         """Decide on changes, each on what the ones before it leave; where nothing is to change, there is no write."""
         writes: list[Write] = []
-        rate, now = self._rate, database.now(connection)
+        rate, course, now = self._rate, self._course, database.now(connection)
         for decision in decisions:
-            if "report" in decision.arguments:
-                decision.arguments["report"].rate = rate  # by now: one before it may have been written meanwhile
+            if (report := decision.arguments.get("report")) is not None:
+                report.rate, report.course = rate, course  # by now: one before it may have been written meanwhile
+            elif (end := decision.arguments.get("end")) is not None:
+                end.course = course
+            elif (start := decision.arguments.get("start")) is not None:
+                start.history = store.history_of(start.kind_of(job), start.history)
             change = decision.on(job)
             if change is not None:
                 writes.append(Write.of(job, change, now, last_seq=last_seq))
-                job, rate = writes[-1].after, change.rate or rate
+                job, rate, course = writes[-1].after, change.rate or rate, change.course or course
         return writes
 
     def _write_once(
@@ -187,7 +194,7 @@ class AttemptWriter:
         if writes is None:
             return False
         sent[:] = writes
-        is_one = len(writes) == 1 and writes_in_one_statement(connection)
+        is_one = len(writes) == 1 and writes_in_one_statement(connection) and writes[0].change.run is None
         own = nullcontext() if is_one else transaction.atomic(using=connection.alias)
         try:
             with own:
@@ -237,6 +244,9 @@ class AttemptWriter:
         """Write changes; once that is committed, know and announce them. Return whether they were written."""
         if not (write(connection, writes[0]) if len(writes) == 1 else write_all(connection, [writes])):
             return False
+        for written in writes:
+            if written.change.run is not None:
+                store.keep(connection, written.after.kind, written.change.run, written.event.timestamp)
         self.once_committed(connection, decisions, writes)
         return True
 

@@ -1,6 +1,6 @@
 """What each change does to a job, decided without touching the database."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +11,15 @@ from .progress_report import Report, measured, percentage
 from .rate import MIN_SECONDS, Rate, eta_seconds
 from .retention.curve import MAX_POINTS
 from .states import TERMINAL, EventKind, Status, require_transition
+from .time_left import learned
+from .time_left.course import Course
+from .time_left.learned import End, Start
+from .time_left.record import Run
 
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
 CHILD_JOBS = "child_jobs"  # in the metadata of a job that has children: how many of them count
-OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
+OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "time_left", "cancel_unanswered"})  # true only while the job runs
 DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
@@ -29,6 +33,8 @@ class Change:
     text: str = ""
     about: dict[str, Any] = field(default_factory=dict)
     rate: Rate | None = None  # with what a progress report counted
+    course: Course | None = None  # likewise
+    run: Run | None = None  # what is kept of a run that has succeeded, for later ones of its kind
 
     def fields_at(self, now: datetime, seq: int) -> dict[str, Any]:
         """Return the new values, with the time and the position filled in."""
@@ -90,21 +96,34 @@ def retried(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -
 
 
 def started(
-    job: ProcessingJob, message: str, metadata: dict[str, Any] | None, about: dict[str, Any] | None = None
+    job: ProcessingJob,
+    message: str,
+    metadata: dict[str, Any] | None,
+    about: dict[str, Any] | None = None,
+    start: Start | None = None,
 ) -> Change:
-    """Begin to run; perhaps with another kind, plan or size (``about``)."""
+    """Begin to run; perhaps with another kind, plan or size (``about``); as the earlier runs of the kind did."""
     require_transition(job.pk, job.status, Status.IN_PROGRESS)
-    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW, **(about or {}))
+    fields, shown = about or {}, dict[str, Any]()
+    if start is not None and start.history is not None and CHILD_JOBS not in job.metadata:
+        size, plan = fields.get("size", job.size), fields.get("plan", job.plan)
+        usual, shown = learned.at_start(start.history, {**job.metadata, **(metadata or {})}, size, plan)
+        fields = {**fields, "usual": usual}
+    return _to(job, Status.IN_PROGRESS, message, metadata, shown=shown, started_at=NOW, **fields)
 
 
-def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str, Any] | None) -> Change:
+def completed(
+    job: ProcessingJob, message: str, result: Any, metadata: dict[str, Any] | None, end: End | None = None
+) -> Change:
     """End well."""
     require_transition(job.pk, job.status, Status.COMPLETED)
     shown = {} if result is None else {"result": result}
     total = job.metadata.get("total")
     if total is not None and "current" in job.metadata:
         shown["current"] = total  # all of it is done, whether or not every step was reported
-    return _to(job, Status.COMPLETED, message, metadata, shown=shown, progress=100.0, result=result, finished_at=NOW)
+    fields = {"progress": 100.0, "result": result, "finished_at": NOW}
+    run = None if end is None or CHILD_JOBS in job.metadata else end.run(job)
+    return replace(_to(job, Status.COMPLETED, message, metadata, shown=shown, **fields), run=run)
 
 
 def failed(job: ProcessingJob, message: str, error: str, metadata: dict[str, Any] | None) -> Change:
@@ -180,8 +199,11 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = measured(job, report)
     if CHILD_JOBS in job.metadata:  # its children say how far it is
-        progress = job.progress
+        progress, course = job.progress, learned.lost(report.course)
         shown.pop("eta_seconds", None)
+    else:
+        course = learned.followed(report.course, job, report, progress)
+    course = learned.tell(course, job, report, shown)
     fields: dict[str, Any] = {"updated_at": NOW}
     if progress != job.progress:
         fields["progress"] = progress
@@ -192,7 +214,9 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
         shown["stage"] = report.stage
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
-    return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate)
+    if course is not None:
+        course = course._replace(last=learned.shown_by(progress, fields.get("metadata", job.metadata)))
+    return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate, course=course)
 
 
 def rolled_up(job: ProcessingJob, number: int, percent: float, now: datetime) -> Change | None:
@@ -204,6 +228,8 @@ def rolled_up(job: ProcessingJob, number: int, percent: float, now: datetime) ->
         return None
     fields: dict[str, Any] = {}
     shown: dict[str, Any] = {} if job.metadata.get(CHILD_JOBS, 0) == number else {CHILD_JOBS: number or None}
+    if number and learned.TIME_LEFT in job.metadata:  # of before it had any
+        shown |= {learned.TIME_LEFT: None, learned.ETA: None}
     progress = percentage(percent, 100)
     if number and job.status == Status.IN_PROGRESS and progress != job.progress:
         fields["progress"] = progress
@@ -231,6 +257,7 @@ def _new_attempt(job: ProcessingJob, message: str, metadata: dict[str, Any] | No
         result=None,
         queued_at=NOW,
         started_at=None,
+        usual=None,
         finished_at=None,
         cancel_requested_at=None,
         cancel_unanswered_at=None,

@@ -24,6 +24,8 @@ from .rate import RateEstimator
 from .retention.deletion import delete_job
 from .states import ActionKind, EventKind
 from .threads import async_twin
+from .time_left import learned
+from .time_left.learned import Start
 from .writes import append, event_of
 
 Plan = Mapping[str, float] | Sequence[str | tuple[str, float]]
@@ -159,8 +161,12 @@ class ProcessingJobLifecycle(AttemptWriter):
     ) -> None:
         """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was."""
         about = changes.about(kind, plan, size)
-        self._write(changes.started, about=about, **changes.checked(message, metadata))
-        self._rate = RateEstimator(0, time.monotonic())
+        given = changes.checked(message, metadata)
+        start = Start(about.get("kind"))
+        self._write(changes.started, about=about, start=start, **given)
+        now = time.monotonic()
+        self._rate = RateEstimator(0, now)
+        self._course = None if start.history is None else learned.begun(start.history, self.job, now)
 
     def mark_progress(
         self,
@@ -193,7 +199,8 @@ class ProcessingJobLifecycle(AttemptWriter):
     def mark_completed(self, message: str = "", *, result: Any = None, metadata: dict[str, Any] | None = None) -> None:
         """Record that the job has succeeded, with a result of at most 16 KiB of JSON."""
         given = changes.checked(message, metadata)
-        self._write(changes.completed, result=validation.json_value(result, "result"), **given)
+        end = learned.End(time.monotonic())
+        self._write(changes.completed, result=validation.json_value(result, "result"), end=end, **given)
 
     def mark_failed(
         self, message: str = "", *, error: str | BaseException = "", metadata: dict[str, Any] | None = None

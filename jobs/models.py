@@ -88,6 +88,9 @@ class ProcessingJob(models.Model):
         default=1.0, db_default=1.0, editable=False, help_text="Its share of its parent, beside the others of that."
     )
     size = models.FloatField(null=True, blank=True, help_text="How much there is to do, as told at the start.")
+    usual = models.JSONField(
+        null=True, editable=False, help_text="What earlier runs of its kind took, as known when this one started."
+    )
 
     status = models.CharField(max_length=16, choices=STATUS_CHOICES, default=Status.PENDING)
     progress = models.FloatField(null=True, default=0.0, help_text="Percent; unknown while indeterminate.")
@@ -237,6 +240,23 @@ class JobRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job_id}, attempt {self.attempt}"
+
+
+class KindRun(models.Model):
+    """What a successful run of a kind took, for those that come after. It outlives the job."""
+
+    kind = models.CharField(max_length=validation.MAX_KIND)
+    finished_at = models.DateTimeField(db_index=True)
+    seconds = models.FloatField()
+    unit = models.CharField(max_length=validation.MAX_STAGE, blank=True, help_text="What was counted.")
+    size = models.FloatField(null=True, help_text="How much there was to do, as told at the start.")
+    course = models.TextField(help_text="Its stages, and how each went (JSON).")
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "-finished_at"], name="kind_run_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.seconds:.1f} s"
 
 
 class JobAction(models.Model):

@@ -13,6 +13,7 @@ from .exceptions import InvalidValue
 from .models import ProcessingJob
 from .number_settings import number_setting
 from .rate import Rate, RateEstimator, StageRates, eta_seconds
+from .time_left.course import Course
 
 REPORT_SECONDS = 0.25  # unless ``JOBS_REPORT_SECONDS`` says otherwise: between two ticks of a job that counts
 
@@ -36,6 +37,7 @@ class Report:
     of_stage: bool  # the counts are those of a stage, and the percentage is the job's
     rate: Rate | None = field(compare=False)  # up to then; None before the first report of a process
     at: datetime | None = field(compare=False)  # the same moment by the clock of the first report; None of a later one
+    course: Course | None = field(default=None, compare=False)  # up to then; None where nothing is learned
 
     @classmethod
     def checked(

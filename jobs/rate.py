@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple, Self
 
-SMOOTHING_SECONDS = 5.0  # a change of speed shows to two thirds after this long
+SMOOTHING_SECONDS = 30.0  # a change of speed shows to two thirds after this long
 MAX_ETA_SECONDS = 8_640_000.0  # 100 days: a job that takes longer stands still, as far as anybody can see
 MIN_SECONDS = 0.5  # what has been seen for less says little: the first report may come after a millisecond
 

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from .exceptions import InvalidTransition
 
+STAGE_SEPARATOR = " › "  # between the names of stages that are within each other
+
 
 class Status(StrEnum):
     """Where a job stands; the value is what clients see."""

@@ -31,6 +31,12 @@ PURE = [
     "jobs.reporting.stages",
     "jobs.retention.curve",
     "jobs.states",
+    "jobs.time_left.course",
+    "jobs.time_left.curves",
+    "jobs.time_left.estimate",
+    "jobs.time_left.history",
+    "jobs.time_left.record",
+    "jobs.time_left.learned",
     "progress.protocol.codes",
     "progress.protocol.exceptions",
     "progress.protocol.commands",
@@ -47,6 +53,8 @@ PURE = [
 ]
 HARMLESS = {  # all that they may import
     *(
+        "base64",
+        "bisect",
         "collections",
         "dataclasses",
         "datetime",
@@ -59,6 +67,8 @@ HARMLESS = {  # all that they may import
         "math",
         "re",
         "secrets",
+        "statistics",
+        "struct",
     ),
     *("typing", "uuid6"),
     *APPS,

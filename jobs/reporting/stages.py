@@ -7,7 +7,7 @@ that are planned or have begun. One that has ended counts as done, and is kept o
 from collections.abc import Iterable
 from math import fsum
 
-SEPARATOR = " › "  # between the labels of stages that are within each other
+from ..states import STAGE_SEPARATOR
 
 
 class Loop:
@@ -116,7 +116,7 @@ class Stages:
     @property
     def label(self) -> str:
         """What is under way."""
-        return SEPARATOR.join(part.label for part in self.path[1:])
+        return STAGE_SEPARATOR.join(part.label for part in self.path[1:])
 
     @property
     def percent(self) -> float:

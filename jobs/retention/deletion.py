@@ -28,7 +28,7 @@ BATCH_EVENTS = {"postgresql": 5_000}
 DEFAULT_BATCH_EVENTS = 1_000
 # Of a job that is deleted: what an import has stored there may be more than Python takes. All else is read beforehand,
 # since whoever listens to deletions can't read it when the row is gone.
-UNREAD = ("plan", "metadata", "result")
+UNREAD = ("plan", "usual", "metadata", "result")
 
 
 class JobCollector(Collector):

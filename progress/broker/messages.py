@@ -18,6 +18,7 @@ EVENTS = "progress.events"
 CHANGED = "progress.changed"
 DELETED = "progress.deleted"
 ACCESS_CHANGED = "progress.access_changed"
+OF_START = Status.QUEUED, Status.IN_PROGRESS
 
 
 def job_group(job_id: str) -> str:
@@ -36,8 +37,8 @@ class Publication(NamedTuple):
 
     @property
     def is_of_start(self) -> bool:
-        """Whether it may be of a start: it is a change of status, and the job runs since."""
-        return self.kind == EventKind.STATUS and json.loads(self.text)["status"] == Status.IN_PROGRESS
+        """Whether it may be of a start, or of a new attempt: it is a change of status, and the job runs or waits."""
+        return self.kind == EventKind.STATUS and json.loads(self.text)["status"] in OF_START
 
 
 class Deletion(NamedTuple):

@@ -20,7 +20,7 @@ from .facts import Facts
 from .reads import Shared
 from .replay import Replay
 from .subscription import Subscription
-from .window import Verdict, Window
+from .window import Verdict, Window, news_of
 
 if TYPE_CHECKING:
     from ..source.store import ProcessingJob
@@ -121,7 +121,7 @@ class WatchedJob:
             return
         facts, about, stopped = Facts.of(row), job_about(row), []
         loaded = self._loaded(row)
-        if facts != self.facts or (self._window is not None and about != self._window.about):
+        if facts != self.facts or (self._window is not None and news_of(about) != news_of(self._window.about)):
             stopped = self._stop(self.subscriptions.values())  # before anything is sent that they may no longer see
         elif loaded is not None:  # the log lines that they have missed come before the snapshot
             stopped = self._stop([each for each in self.subscriptions.values() if each.wants])
@@ -180,7 +180,7 @@ class WatchedJob:
                 window.append(frame)
                 fresh.append(frame)
                 if publication.is_of_start and (self.row is None or publication.seq > self.row.seq):
-                    self.needs_row = True  # it may have told of its kind and plan, which are in no event
+                    self.needs_row = True  # it may have told of its kind, plan and times, which are in no event
             has_no_gap = has_no_gap and verdict is not Verdict.GAP
         if fresh:
             self._send(fresh)
@@ -261,7 +261,7 @@ class WatchedJob:
         elif not was_stopped:
             subscription.begin = since
         assert self._window is not None
-        knows_all, subscription.about = subscription.about == self._window.about, self._window.about
+        knows_all, subscription.about = news_of(subscription.about) == news_of(self._window.about), self._window.about
         subscription.stopped_at = None
         self.subscriptions[connection] = subscription
         connection.watched[self.job_id] = None

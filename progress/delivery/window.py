@@ -123,3 +123,8 @@ class Window:
 def is_whole(frames: Sequence[Frame], after: int, upto: int) -> bool:
     """Return whether events read from the log are all those with ``after < seq <= upto``, in order."""
     return [frame.seq for frame in frames] == list(range(after + 1, upto + 1))
+
+
+def news_of(about: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what no event tells of what is said about a job: when it began is the time of that event."""
+    return about and {name: value for name, value in about.items() if name != "started_at"}

@@ -111,7 +111,7 @@ def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> di
 
 
 def job_about(job: "ProcessingJob") -> dict[str, Any]:
-    """Return what a snapshot says of a job beside its state: its name and, where it has them, kind, plan and parent.
+    """Return what a snapshot says of a job beside its state: its name and, if known, kind, plan, parent and times.
 
     Raises:
         ValueError: One is out of its bounds, and clients rely on those.
@@ -119,7 +119,27 @@ def job_about(job: "ProcessingJob") -> dict[str, Any]:
     """
     if not isinstance(job.plan, list) or not all(_is_stage(stage) for stage in job.plan):
         raise ValueError(f"{job.plan!r:.80} is not a plan")
-    return {"name": job.name, **_known(kind=job.kind, plan=job.plan, parent=job.parent_id)}
+    return {"name": job.name, **_known(kind=job.kind, plan=job.plan, parent=job.parent_id, **_times(job))}
+
+
+def _times(job: "ProcessingJob") -> dict[str, Any]:
+    """Return when a job's attempt began, and what earlier runs of its kind took, as far as that is known."""
+    if job.usual is not None and not _is_usual(job.usual):
+        raise ValueError(f"{job.usual!r:.80} is not what runs took")
+    return {"started_at": job.started_at and timestamp(job.started_at), "usual": job.usual}
+
+
+def _is_usual(usual: object) -> bool:
+    """Return whether this says how many runs took how long: their median, or three quantiles."""
+    match usual:
+        case {"runs": int(), "seconds": [*seconds], **more} if len(seconds) in (1, 3):
+            curve = more.get("curve", [])
+            return all(map(_is_finite, seconds)) and isinstance(curve, list) and all(map(_is_finite, curve))
+    return False
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _known(**told: Any) -> dict[str, Any]:
@@ -136,7 +156,7 @@ def _is_stage(stage: object) -> bool:
 
 
 def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, Any]:
-    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, time of creation, and kind and parent.
+    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, times, and kind and parent.
 
     Args:
         job: The job.
@@ -150,7 +170,7 @@ def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, 
     if not with_result:
         state["metadata"] = {key: value for key, value in job.metadata.items() if key != "result"}
     entry = {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
-    return {**entry, **_known(kind=job.kind, parent=job.parent_id)}
+    return {**entry, **_known(kind=job.kind, parent=job.parent_id, **_times(job))}
 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:

@@ -62,6 +62,8 @@ FILES = (
     "retention/test_retention_admin",
     "retention/test_unclear_deletions",
     "test_speed",
+    "time_left/test_learning",
+    "time_left/test_store",
     "test_transactions",
     "test_unclear_commits",
     "test_unclear_threads",

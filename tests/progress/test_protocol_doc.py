@@ -10,6 +10,9 @@ from websockets.frames import CloseCode as StandardCode
 from jobs.access import AccessPolicy
 from jobs.changes import OF_THE_ATTEMPT
 from jobs.states import Status
+from jobs.time_left.history import History
+from jobs.time_left.learned import at_start
+from jobs.time_left.record import Run, Segment
 from progress.client.connection import backoff_delay
 from progress.conf import Conf
 from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode
@@ -55,6 +58,19 @@ def shape(value: Any) -> Any:
         case str() if vocabulary := {kind for kind in (Status, ErrorCode) if value in set(kind)}:
             return vocabulary
     return type(value)
+
+
+def test_time_left__examples_have_the_fields_of_what_a_job_tells():
+    seconds = (80.0, 90.0, 100.0, 110.0, 120.0)
+    runs = [Run(each, (Segment("", False, each),), size=each, percents=bytes(range(32))) for each in seconds]
+    usual, told = at_start(History("kind", tuple(runs)), {}, 110.0, [])
+    about, metadata = [json.loads(block) for _, block in FENCE.findall(section(PAGE, "Time left"))]
+    assert shape({**usual, "seconds": [], "curve": []}) == shape({**about["usual"], "seconds": [], "curve": []})
+    assert (len(usual["seconds"]), len(usual["curve"])) == (3, 32)
+    assert len(about["usual"]["seconds"]) == 3
+    assert told.keys() == metadata.keys()
+    assert told["time_left"].keys() == metadata["time_left"].keys()
+    assert {len(entry) for entry in (*told["time_left"]["later"], *metadata["time_left"]["later"])} == {4}
 
 
 def test_examples__are_of_every_type_of_both_sides():

@@ -1,6 +1,7 @@
 """Kind and plan are in no event: who watches sees them in a snapshot, also if they are told when the job starts."""
 
 import json
+from unittest import mock
 
 import pytest
 from django.db import connection
@@ -72,6 +73,40 @@ async def test_start__that_tells_nothing_has_the_row_read_once_and_sends_nothing
         await swept()
     assert [frame["seq"] for frame in watcher.frames] == [1, 2, 3]
     assert calls["get_jobs"] == 1
+
+
+async def test_start__that_tells_what_is_usual_is_followed_by_a_snapshot_as_is_a_new_attempt(no_sweep, unheard):
+    usual = {"runs": 1, "seconds": [100]}
+    job = await ProcessingJobLifecycle.acreate(JOB, public=True, kind="resize")
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        with mock.patch("jobs.changes.learned.at_start", return_value=(usual, {})):
+            await job.amark_started()
+        hubs.current().dispatch([publication_of(event) for event in unheard[-1:]])
+        await watcher.until(lambda frames: "usual" in frames[-1])
+        await job.amark_queued()
+        hubs.current().dispatch([publication_of(event) for event in unheard[-1:]])
+        await watcher.until(lambda frames: len(frames) == 5)
+    told = [(frame["type"], frame["status"], frame.get("usual"), "started_at" in frame) for frame in watcher.frames]
+    assert told == [
+        ("snapshot", "pending", None, False),
+        ("progress", "in_progress", None, False),
+        ("snapshot", "in_progress", usual, True),
+        ("progress", "queued", None, False),
+        ("snapshot", "queued", None, False),
+    ]
+
+
+async def test_start__its_time_is_that_of_the_event_and_who_comes_later_is_told(no_sweep, unheard):
+    job = await ProcessingJobLifecycle.acreate(JOB, public=True)
+    async with watchers(2) as [watcher, newcomer]:
+        await watch(watcher)
+        await job.amark_started()
+        offer(unheard[-1])
+        await swept()
+        await watch(newcomer)
+    assert [frame["type"] for frame in watcher.frames] == ["snapshot", "progress"]
+    assert newcomer.frames[0]["started_at"] == watcher.frames[1]["timestamp"]
 
 
 @pytest.mark.parametrize("bad", ["5", '{"a": 1}', '["a"]', '[["a", 0]]', '[["a", 1e400]]', '[["\\ud800", 1]]'])

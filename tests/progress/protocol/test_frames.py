@@ -1,7 +1,7 @@
 """Every frame that the server sends, and what it refuses to make one of."""
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -146,6 +146,36 @@ def test_about__holds_kind_plan_and_parent_where_there_are_any(fields, expected)
     assert job_about(job) == expected
     assert feed_entry(job).get("kind") == fields.get("kind")
     assert feed_entry(job).get("parent") == fields.get("parent_id")
+
+
+USUAL = {"runs": 12, "seconds": [220, 245.5, 270], "curve": [3, 6], "scaled": True}
+
+
+def test_about_and_entry__tell_when_it_began_and_what_is_usual():
+    job = a_job()
+    job.started_at, job.usual = datetime(2026, 1, 1, tzinfo=UTC), USUAL
+    expected = {"started_at": "2026-01-01T00:00:00.000000Z", "usual": USUAL}
+    assert job_about(job) == {"name": "Import", **expected}
+    assert expected.items() <= feed_entry(job).items()
+
+
+NOT_USUAL = [
+    *(5, "a", [], {}, {"runs": 1}),
+    {"runs": "a", "seconds": [1]},
+    {"runs": 1, "seconds": [1, 2]},
+    {"runs": 1, "seconds": ["a"]},
+    {"runs": 1, "seconds": [float("inf")]},
+    {"runs": 1, "seconds": [1], "curve": 5},
+]
+
+
+@pytest.mark.parametrize("usual", NOT_USUAL, ids=repr)
+def test_about_and_entry__of_what_is_not_usual_are_not_made(usual):
+    job = a_job()
+    job.usual = usual
+    for make in (job_about, feed_entry):
+        with pytest.raises(ValueError, match="is not what runs took"):
+            make(job)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How long a job still takes, learned from earlier runs of its kind."""

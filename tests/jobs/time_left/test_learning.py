@@ -1,0 +1,314 @@
+"""A job of a kind knows from earlier ones how long it takes."""
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from jobs import children
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import KindRun
+from jobs.reporting import Job
+from jobs.time_left import course, learned
+from tests.jobs.records import assert_whole, row
+from tests.jobs.time_left.runs import KIND, begin, count, kept, run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def time_left(lifecycle: ProcessingJobLifecycle) -> tuple[Any, Any]:
+    """Return what watchers see of the time left."""
+    assert_whole(lifecycle.job_id)
+    metadata = row(lifecycle.job_id)["metadata"]
+    return metadata.get("eta_seconds"), metadata.get("time_left")
+
+
+# What is kept
+
+
+def test_complete__keeps_how_long_it_took(clock: mock.Mock) -> None:
+    lifecycle = run(clock, size=40, metadata={"unit": "rows"})
+    (only,) = kept()
+    assert (only.seconds, only.unit, only.size) == (100.0, "rows", 40.0)
+    assert only.finished_at == row(lifecycle.job_id)["finished_at"]
+
+
+def test_complete__without_a_kind_keeps_nothing(clock: mock.Mock) -> None:
+    run(clock, kind="")
+    assert not KindRun.objects.exists()
+
+
+@pytest.mark.parametrize("end", ["mark_failed", "mark_cancelled", "mark_queued"])
+def test_end__that_is_not_a_good_one_keeps_nothing(clock: mock.Mock, end: str) -> None:
+    lifecycle = begin()
+    count(lifecycle, clock, 100)
+    getattr(lifecycle, end)()
+    assert not KindRun.objects.exists()
+
+
+def test_complete__of_a_new_attempt_keeps_that_alone(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    count(lifecycle, clock, 100)
+    lifecycle.mark_failed()
+    lifecycle.retry()
+    lifecycle.mark_started()
+    count(lifecycle, clock, 50)
+    lifecycle.mark_completed()
+    assert [each.seconds for each in kept()] == [50.0]
+
+
+def test_complete__of_an_attempt_that_another_process_began_keeps_nothing(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    count(lifecycle, clock, 100)
+    lifecycle.mark_queued()
+    ProcessingJobLifecycle(lifecycle.job_id).mark_started()
+    lifecycle.mark_completed()
+    assert not KindRun.objects.exists()
+
+
+def test_complete__of_a_run_that_went_on_from_the_middle_keeps_nothing(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    lifecycle.mark_progress(current=500, total=1_000)
+    clock.return_value += 50
+    lifecycle.mark_completed()
+    assert not KindRun.objects.exists()
+
+
+def test_complete__where_another_process_has_reported_as_well_keeps_nothing(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    count(lifecycle, clock, 100, upto=5)
+    ProcessingJobLifecycle(lifecycle.job_id).mark_progress(current=7)
+    count(lifecycle, clock, 100, upto=9)
+    lifecycle.mark_completed()
+    assert not KindRun.objects.exists()
+
+
+def test_complete__of_a_job_with_children_keeps_nothing(clock: mock.Mock) -> None:
+    parent = begin()
+    child = ProcessingJobLifecycle.create(parent=parent)
+    child.mark_started()
+    child.mark_completed()
+    clock.return_value += 100
+    parent.mark_completed()
+    assert row(parent.job_id)["metadata"]["child_jobs"] == 1
+    assert not KindRun.objects.exists()
+
+
+def test_children__take_away_what_was_learned(clock: mock.Mock) -> None:
+    run(clock)
+    parent = begin()
+    assert time_left(parent)[1] is not None
+    ProcessingJobLifecycle.create(parent=parent)
+    children.roll_up([parent.job_id])
+    assert time_left(parent) == (None, None)
+
+
+def test_complete__that_is_rolled_back_keeps_nothing(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    count(lifecycle, clock, 100)
+    with transaction.atomic():
+        lifecycle.mark_completed()
+        assert len(kept()) == 1
+        transaction.set_rollback(True)
+    assert not KindRun.objects.exists()
+    lifecycle.mark_completed()
+    assert len(kept()) == 1
+
+
+def test_log_lines_and_edits__of_others_are_no_reports(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    count(lifecycle, clock, 100, upto=5)
+    other = ProcessingJobLifecycle(lifecycle.job_id)
+    other.log("a line")
+    other.edit(name="another")
+    count(lifecycle, clock, 100)
+    lifecycle.mark_completed()
+    assert len(kept()) == 1
+
+
+def test_delete__of_a_job_leaves_what_was_learned(clock: mock.Mock) -> None:
+    run(clock).delete()
+    assert len(kept()) == 1
+
+
+# What is said
+
+
+def test_first_run__says_what_the_rate_says(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    assert (time_left(lifecycle), row(lifecycle.job_id)["usual"]) == ((None, None), None)
+    count(lifecycle, clock, 100, upto=5)
+    assert time_left(lifecycle) == (50.0, None)
+
+
+def test_start__tells_before_any_report_how_long_it_takes(clock: mock.Mock) -> None:
+    for seconds in (90, 95, 100, 105, 110):
+        run(clock, seconds)
+    lifecycle = begin()
+    eta, learned = time_left(lifecycle)
+    assert eta == pytest.approx(100, abs=3)
+    assert learned["low"] < eta < learned["high"]
+    usual = row(lifecycle.job_id)["usual"]
+    assert usual["runs"] == 5
+    assert usual["seconds"] == pytest.approx([90, 100, 110], abs=5)
+    assert usual["curve"] == sorted(usual["curve"])
+    assert "scaled" not in usual
+
+
+def test_start__with_fewer_than_five_runs_knows_no_range(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = begin()
+    eta, learned = time_left(lifecycle)
+    assert eta == pytest.approx(100, abs=1)
+    assert not {"low", "high"} & learned.keys()
+    assert all(then[2:] == [None, None] for then in learned["later"])
+    assert row(lifecycle.job_id)["usual"]["seconds"] == [100]
+
+
+def test_start__by_its_size(clock: mock.Mock) -> None:
+    for size in (10, 20, 40, 80, 160):
+        run(clock, size, size=size)
+    lifecycle = begin(size=320)
+    assert time_left(lifecycle)[0] == pytest.approx(320, rel=0.1)
+    assert row(lifecycle.job_id)["usual"]["scaled"] is True
+
+
+def test_start__of_a_new_attempt_tells_anew(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = begin()
+    lifecycle.mark_failed()
+    lifecycle.retry()
+    assert row(lifecycle.job_id)["usual"] is None
+    assert time_left(lifecycle) == (None, None)
+    lifecycle.mark_started()
+    assert row(lifecycle.job_id)["usual"]["seconds"] == [100]
+
+
+def test_start__in_another_process_by_id_alone(clock: mock.Mock) -> None:
+    run(clock, 100)
+    job_id = ProcessingJobLifecycle.create(kind=KIND).job_id
+    ProcessingJobLifecycle(job_id).mark_started()
+    assert row(job_id)["usual"]["runs"] == 1
+
+
+def test_start__asks_once(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = ProcessingJobLifecycle.create(kind=KIND)
+    with CaptureQueriesContext(connection) as queries:
+        lifecycle.mark_started()
+    assert sum(KindRun._meta.db_table in query["sql"] for query in queries) == 1
+    with CaptureQueriesContext(connection) as queries:
+        count(lifecycle, clock, 100)
+    assert not any(KindRun._meta.db_table in query["sql"] for query in queries)
+
+
+def test_report__goes_by_how_earlier_runs_went(clock: mock.Mock) -> None:
+    """The second stage takes nine times as long as the first, which no rate can know."""
+
+    def stages(lifecycle: ProcessingJobLifecycle, *, upto: int) -> None:
+        lifecycle.mark_progress(0, current=0, total=10, stage="read", of_stage=True)
+        for step in range(1, 11):
+            clock.return_value += 1
+            lifecycle.mark_progress(5 * step, current=step, total=10, of_stage=True)
+        for step in range(upto):
+            clock.return_value += 9
+            lifecycle.mark_progress(50 + 5 * step, current=step + 1, total=10, stage="load", of_stage=True)
+
+    for _ in range(5):
+        lifecycle = begin()
+        stages(lifecycle, upto=10)
+        lifecycle.mark_completed()
+    lifecycle = begin()
+    stages(lifecycle, upto=0)
+    eta, learned = time_left(lifecycle)
+    assert eta == pytest.approx(90, abs=5)
+    assert learned["low"] <= eta <= learned["high"]
+
+
+def test_report__of_a_stage_that_no_earlier_run_had_says_what_the_rate_says(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = begin()
+    lifecycle.mark_progress(current=0, total=20, stage="new")
+    for step in range(1, 6):
+        clock.return_value += 1
+        lifecycle.mark_progress(current=step)
+    assert time_left(lifecycle) == (15.0, None)
+
+
+def test_report__of_a_silent_stage_knows_now_what_is_left_later(clock: mock.Mock) -> None:
+    def silent(lifecycle: ProcessingJobLifecycle, seconds: float) -> None:
+        lifecycle.mark_progress(stage="solve")
+        clock.return_value += seconds
+
+    for seconds in (90, 95, 100, 105, 110):
+        lifecycle = begin()
+        silent(lifecycle, seconds)
+        lifecycle.mark_completed()
+    lifecycle = begin()
+    silent(lifecycle, 0)
+    eta, learned = time_left(lifecycle)
+    assert eta == pytest.approx(100, abs=3)
+    assert [then[0] for then in learned["later"]] == sorted(then[0] for then in learned["later"])
+    assert learned["later"][-1] == [176, None, None, None]
+
+
+def test_report__of_somebody_else_takes_back_what_only_the_worker_knows(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = begin()
+    count(lifecycle, clock, 100, upto=3)
+    assert time_left(lifecycle)[1] is not None
+    ProcessingJobLifecycle(lifecycle.job_id).mark_progress(message="looked at")
+    assert time_left(lifecycle)[1] is None
+    clock.return_value += 10
+    lifecycle.mark_progress(current=4)
+    assert time_left(lifecycle) == (60.0, None) or time_left(lifecycle)[1] is not None
+
+
+def test_end__takes_it_away(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = run(clock, 100)
+    assert not {"eta_seconds", "time_left"} & row(lifecycle.job_id)["metadata"].keys()
+
+
+def test_reports__that_follow_each_other_are_estimated_ten_times_a_second_at_most(
+    clock: mock.Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimates: list[float] = []
+    real = learned.time_left
+    monkeypatch.setattr(learned, "time_left", lambda *given: estimates.append(clock.return_value) or real(*given))
+    for _ in range(2):
+        lifecycle = begin()
+        began = clock.return_value
+        for step in range(300):
+            clock.return_value += 0.01
+            lifecycle.mark_progress(current=step % 10, total=10, stage=f"stage {step // 10}")
+        lifecycle.mark_completed()
+    seconds = [sum(begin <= at - began < begin + 1 for at in estimates) for begin in (0, 1, 2)]
+    assert max(seconds) <= 10
+    assert min(seconds) >= 4
+
+
+def test_report__is_the_same_however_often_it_is_decided(clock: mock.Mock) -> None:
+    """Somebody else writes a line between each two reports, so each is decided twice."""
+    for _ in range(2):
+        lifecycle = begin()
+        lifecycle.mark_progress(current=0, total=10)
+        for step in range(1, 11):
+            ProcessingJobLifecycle(lifecycle.job_id).log("meanwhile")
+            clock.return_value += 10
+            lifecycle.mark_progress(current=step)
+        lifecycle.mark_completed()
+    assert [each.seconds for each in kept()] == [100.0, 100.0]
+    assert len({each.course for each in kept()}) == 1
+
+
+def test_reporter__of_a_job_with_a_kind_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course, "LEAST_SECONDS", 0.0)
+    for _ in range(2):
+        job = Job.create(kind=KIND)
+        for _ in job.track(range(3), unit="rows"):
+            pass
+    assert [each.unit for each in kept()] == ["rows", "rows"]
+    assert row(job.job_id)["usual"]["runs"] == 1
