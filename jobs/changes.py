@@ -15,7 +15,9 @@ from .states import TERMINAL, EventKind, Status, require_transition
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
 CHILD_JOBS = "child_jobs"  # in the metadata of a job that has children: how many of them count
-OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered"})  # true only while the job runs
+STALLED = "stalled"  # in the metadata of a job whose worker is lost: since when, and what will be done
+WORKER_LOST = "worker_lost"  # in that of one that was ended for it: what the worker would still write is refused
+OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "cancel_unanswered", STALLED})  # true only while the job runs
 DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
@@ -90,11 +92,15 @@ def retried(job: ProcessingJob, message: str, metadata: dict[str, Any] | None) -
 
 
 def started(
-    job: ProcessingJob, message: str, metadata: dict[str, Any] | None, about: dict[str, Any] | None = None
+    job: ProcessingJob,
+    message: str,
+    metadata: dict[str, Any] | None,
+    about: dict[str, Any] | None = None,
+    worker: str | None = None,
 ) -> Change:
-    """Begin to run; perhaps with another kind, plan or size (``about``)."""
+    """Begin to run; perhaps with another kind, plan or size (``about``), and under the lease of a worker."""
     require_transition(job.pk, job.status, Status.IN_PROGRESS)
-    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW, **(about or {}))
+    return _to(job, Status.IN_PROGRESS, message, metadata, started_at=NOW, worker_id=worker, **(about or {}))
 
 
 def completed(job: ProcessingJob, message: str, result: Any, metadata: dict[str, Any] | None) -> Change:
@@ -149,7 +155,7 @@ def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Chan
     if waited < seconds:  # for the one that was found, a new attempt was made and asked to end as well
         return None
     fields = {
-        "message": f"Cancellation requested {_duration(waited)} ago; the worker has not answered",
+        "message": f"Cancellation requested {duration(waited)} ago; the worker has not answered",
         "metadata": _merged(job, None, shown={"cancel_unanswered": True}),
         "cancel_unanswered_at": NOW,
         "status_changed_at": NOW,
@@ -158,7 +164,13 @@ def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Chan
     return Change(EventKind.STATUS, fields)
 
 
-def _duration(seconds: float) -> str:
+def noted(job: ProcessingJob, **shown: Any) -> Change:
+    """Show something in the metadata, or what is None no more, as a change that everybody is told of."""
+    fields = {"metadata": _merged(job, None, shown=shown), "status_changed_at": NOW, "updated_at": NOW}
+    return Change(EventKind.STATUS, fields)
+
+
+def duration(seconds: float) -> str:
     """Return a duration in words, in whole numbers of its largest unit."""
     unit, size = next((each for each in DURATIONS if seconds >= each[1]), DURATIONS[-1])
     number = int(seconds // size)
@@ -179,6 +191,8 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = measured(job, report)
+    if STALLED in job.metadata:
+        shown[STALLED] = None  # its worker is there
     if CHILD_JOBS in job.metadata:  # its children say how far it is
         progress = job.progress
         shown.pop("eta_seconds", None)
@@ -250,7 +264,9 @@ def _to(
     """Return the change to another status."""
     if kept is None:
         kept = {key: value for key, value in job.metadata.items() if key not in OF_THE_MOMENT}
-    fields |= {
+    fields = {
+        "worker_id": None,  # but for a start: whoever has run it does so no more
+        **fields,
         "status": status,
         "message": message,
         "metadata": _merged(job, metadata, shown=shown or {}, kept=kept),

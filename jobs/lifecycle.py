@@ -156,10 +156,15 @@ class ProcessingJobLifecycle(AttemptWriter):
         kind: str | None = None,
         plan: Plan | None = None,
         size: float | None = None,
+        worker: str | None = None,
     ) -> None:
-        """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was."""
+        """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was.
+
+        A `Reporter` gives the id of the ``worker`` whose lease the run holds; without one, the run holds none.
+        """
         about = changes.about(kind, plan, size)
-        self._write(changes.started, about=about, **changes.checked(message, metadata))
+        self._write(changes.started, about=about, worker=worker, **changes.checked(message, metadata))
+        self._worker = worker
         self._rate = RateEstimator(0, time.monotonic())
 
     def mark_progress(

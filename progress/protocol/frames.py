@@ -111,7 +111,7 @@ def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> di
 
 
 def job_about(job: "ProcessingJob") -> dict[str, Any]:
-    """Return what a snapshot says of a job beside its state: its name and, where it has them, kind, plan and parent.
+    """Return what a snapshot says of a job beside its state: its name and, where known, kind, plan, parent, silence.
 
     Raises:
         ValueError: One is out of its bounds, and clients rely on those.
@@ -119,7 +119,10 @@ def job_about(job: "ProcessingJob") -> dict[str, Any]:
     """
     if not isinstance(job.plan, list) or not all(_is_stage(stage) for stage in job.plan):
         raise ValueError(f"{job.plan!r:.80} is not a plan")
-    return {"name": job.name, **_known(kind=job.kind, plan=job.plan, parent=job.parent_id)}
+    return {
+        "name": job.name,
+        **_known(kind=job.kind, plan=job.plan, parent=job.parent_id, max_silence=job.max_silence),
+    }
 
 
 def _known(**told: Any) -> dict[str, Any]:
@@ -136,7 +139,7 @@ def _is_stage(stage: object) -> bool:
 
 
 def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, Any]:
-    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, time of creation, and kind and parent.
+    """Return the entry for a job in a ``feed`` frame: its state, name, epoch, time of creation, and what is known.
 
     Args:
         job: The job.
@@ -150,7 +153,7 @@ def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, 
     if not with_result:
         state["metadata"] = {key: value for key, value in job.metadata.items() if key != "result"}
     entry = {**state, "name": job.name, "epoch": job.epoch, "created_at": timestamp(job.created_at)}
-    return {**entry, **_known(kind=job.kind, parent=job.parent_id)}
+    return {**entry, **_known(kind=job.kind, parent=job.parent_id, max_silence=job.max_silence)}
 
 
 def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
