@@ -173,7 +173,7 @@ def test_stages__children() -> None:
 
 
 def test_python__all_of_it_is_run() -> None:
-    """Here, and that of two pages in test_access_doc.py and test_reporting_doc.py."""
+    """Here, and that of three pages in test_access_doc.py, test_recovery_doc.py and test_reporting_doc.py."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
     run_above = {
         "README.md": 1,

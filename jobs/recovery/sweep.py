@@ -26,7 +26,7 @@ from ..models import ProcessingJob, ProcessingJobQuerySet
 from ..signals import job_requeued
 from ..states import Status
 from .decisions import decided, is_due, is_left
-from .worker_lease import MOST, TTL_SECONDS, late
+from .worker_lease import MOST, TTL_SECONDS, lives
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,10 @@ def jobs_in_need() -> "QuerySet[ProcessingJob, tuple[str, str]]":
 
     That is a worker that is late, or whose row is lost; and one whose job is queued anew, of which nobody was told.
     """
-    is_late = Q(worker__is_settled=False) & late("worker__")
-    of_lost = Q(status=Status.IN_PROGRESS) & (is_late | Q(worker__until__isnull=True))
-    jobs = jobs_as_written().filter(Q(status=Status.QUEUED) | of_lost, worker__isnull=False)
+    jobs = jobs_as_written()
+    needless = Worker.objects.using(jobs.db).filter(lives() | Q(is_settled=True), pk=OuterRef("worker"))
+    of_lost = Q(status=Status.IN_PROGRESS) & ~Exists(needless)
+    jobs = jobs.filter(Q(status=Status.QUEUED) | of_lost, worker__isnull=False)
     return jobs.order_by().values_list("worker_id", "status").distinct()
 
 
@@ -96,7 +97,7 @@ def _write_down(worker_ids: list[str], connection: BaseDatabaseWrapper) -> list[
     with transaction.atomic(using=connection.alias):
         missing = [Worker(pk=pk, until=Now(), late_since=Now(), late_at=Now()) for pk in worker_ids]
         Worker.objects.using(connection.alias).bulk_create(missing, ignore_conflicts=True)
-        workers.filter(late()).update(late_since=since, late_at=Now())
+        workers.exclude(lives()).update(late_since=since, late_at=Now())
         return list(workers.filter(late_since__isnull=False).order_by("pk"))
 
 

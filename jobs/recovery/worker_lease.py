@@ -31,13 +31,12 @@ LOCK_SECONDS = 0.1  # for which SQLite waits for another writer
 MOST = 100  # jobs written in one transaction
 
 
-def late(worker: str = "") -> Q:
-    """Return the condition that a worker has not renewed its lease in time, by the name of the relation to it.
+def lives() -> Q:
+    """Return the condition that a worker has renewed its lease in time, and that the clock was not set back since.
 
-    Or that the clock was set back: by far, since another's statement may have begun a moment after this one.
+    By far, that is: another's statement may have begun a moment after this one.
     """
-    bound = Now() + timedelta(seconds=2 * TTL_SECONDS)
-    return Q((f"{worker}until__lt", Now()), (f"{worker}until__gt", bound), _connector=Q.OR)
+    return Q(until__range=(Now(), Now() + timedelta(seconds=2 * TTL_SECONDS)))
 
 
 class WorkerLease:
@@ -88,7 +87,7 @@ class WorkerLease:
     def _renew(self, connection: BaseDatabaseWrapper) -> None:
         with _impatient(connection):
             self._write(connection)
-        alive = Worker.objects.using(connection.alias).filter(until__gte=Now()).order_by("pk")
+        alive = Worker.objects.using(connection.alias).filter(lives()).order_by("pk")
         self.is_sweeper = self.worker_id in alive.values_list("pk", flat=True)[:SWEEPERS]
 
     def _write(self, connection: BaseDatabaseWrapper) -> None:
