@@ -180,6 +180,7 @@ def test_python__all_of_it_is_run() -> None:
         USAGE: 5,
         STAGES: 3,
         "docs/access.md": 6,
+        "docs/recovery.md": 4,
         "docs/reporting.md": 12,
         "docs/troubleshooting.md": 1,
     }
