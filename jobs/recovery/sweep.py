@@ -84,8 +84,8 @@ def jobs_in_need() -> "QuerySet[ProcessingJob, tuple[str, str]]":
     """
     jobs = jobs_as_written()
     needless = Worker.objects.using(jobs.db).filter(lives() | Q(is_settled=True), pk=OuterRef("worker"))
-    of_lost = Q(status=Status.IN_PROGRESS) & ~Exists(needless)
-    jobs = jobs.filter(Q(status=Status.QUEUED) | of_lost, worker__isnull=False)
+    # That it is in progress is not asked here: PostgreSQL might look through an index of all jobs for that.
+    jobs = jobs.filter(Q(status=Status.QUEUED) | ~Exists(needless), worker__isnull=False)
     return jobs.order_by().values_list("worker_id", "status").distinct()
 
 
