@@ -35,7 +35,7 @@ def decided(job: ProcessingJob, since: datetime, now: datetime, grace: float) ->
 
     """
     if STALLED not in job.metadata:
-        return _marked(job, since, now + timedelta(seconds=grace))
+        return _marked(job, min(since, now), now + timedelta(seconds=grace))
     return recovered(job, now) if is_due(job.metadata, now) else None
 
 

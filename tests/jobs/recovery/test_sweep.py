@@ -149,6 +149,13 @@ def test_stalled__since_no_earlier_than_the_start() -> None:
     assert mark_of("job-1")["since"] == in_words(row("job-1")["started_at"])
 
 
+def test_stalled__since_no_later_than_now_though_the_clock_was_set_back() -> None:
+    begin("job-1")
+    silence(seconds=-3_600)
+    find()
+    assert mark_of("job-1")["since"] < in_words(timezone.now())
+
+
 def test_stalled__is_said_once() -> None:
     begin("job-1")
     silence()
