@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from tests.conftest import MakeSite
 from tests.installation import Site, finish
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 40.0
 SHOWN_SECONDS, RECOVERED_SECONDS = 35.0, 60.0  # after a kill, at most
 
 on_both = pytest.mark.parametrize("backend", ["sqlite", "postgres"])
