@@ -23,6 +23,7 @@ from .exceptions import JobError
 from .ids import is_job_id
 from .lifecycle import ProcessingJobLifecycle
 from .models import JobEvent, ProcessingJob
+from .recovery.worker_admin import worker_in_words
 from .retention.chart import course_chart, earlier_charts
 from .retention.deletion import UNREAD
 from .retention.retention_admin import RetentionAdmin
@@ -53,6 +54,7 @@ class ProcessingJobAdmin(RetentionAdmin):
         "plan_json",
         "parent_job",
         "child_jobs",
+        "worker_state",
         "result_json",
         "metadata_json",
         "action_log",
@@ -72,7 +74,7 @@ class ProcessingJobAdmin(RetentionAdmin):
     add_fieldsets = ((None, {"fields": AddJobForm.Meta.fields}),)
     fieldsets = (
         (None, {"fields": ("id", "name", "owner", "public", "keep", "status_badge", "bar", "message", "attempt")}),
-        ("Work", {"fields": ("kind", "plan_json", "size", "parent_job", "weight", "child_jobs")}),
+        ("Work", {"fields": ("kind", "plan_json", "size", "parent_job", "weight", "child_jobs", "worker_state")}),
         ("Outcome", {"fields": ("error", "result_json", "metadata_json")}),
         (
             "Times",
@@ -164,6 +166,11 @@ class ProcessingJobAdmin(RetentionAdmin):
     def child_jobs(self, job: ProcessingJob) -> SafeString:
         """Link to the list of the jobs that are parts of it."""
         return link_to_children(self, job)
+
+    @admin.display(description="Worker")
+    def worker_state(self, job: ProcessingJob) -> str:
+        """Say which process runs it, and whether that is lost."""
+        return worker_in_words(job)
 
     @admin.display(description="Result")
     def result_json(self, job: ProcessingJob) -> str:

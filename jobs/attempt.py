@@ -22,7 +22,7 @@ from django.db.models import OuterRef, Subquery
 
 from . import database, validation
 from .actions import Action
-from .changes import Change
+from .changes import WORKER_LOST, Change
 from .children import tell_parents
 from .committed import Attempt, Committed, attempt_of
 from .database import connection_to_write, jobs_as_written, with_retries
@@ -56,6 +56,7 @@ class AttemptWriter:
         self._unclear: list[Sent] = []  # by calls that were given up
         self._rate: Rate | None = None  # by the reports of this process that were written
         self._course: Course | None = None  # likewise, of a run of a kind that was begun here
+        self._worker: str | None = None  # whose lease the run holds
         self._lock = threading.Lock()  # of these fields; never held while the database is asked
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -223,7 +224,7 @@ class AttemptWriter:
                 for one in earlier.writes:
                     connection.on_commit(partial(announce, one.event), robust=True)
                 tell_parents(connection, earlier.writes[0].before, earlier.writes[-1].after)
-        if attempt is not None and attempt != attempt_of(job):
+        if attempt is not None and (attempt != attempt_of(job) or (self._worker and WORKER_LOST in job.metadata)):
             raise StaleAttempt(self.job_id, attempt[1], job.attempt)
         # Also where another call of this object has taken over what is unclear, and tells of it.
         for again in {id(one): one for decision in decisions for one in decision.sent}.values():

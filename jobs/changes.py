@@ -19,7 +19,10 @@ from .time_left.record import Run
 NOW = object()  # in a change's fields: the time at which it is written
 SEQ = object()  # in a change's fields: the position at which it is written
 CHILD_JOBS = "child_jobs"  # in the metadata of a job that has children: how many of them count
-OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "time_left", "cancel_unanswered"})  # true only while the job runs
+STALLED = "stalled"  # in the metadata of a job whose worker is lost: since when, and what will be done
+WORKER_LOST = "worker_lost"  # in that of one that was ended for it: what the worker would still write is refused
+# True only while the job runs.
+OF_THE_MOMENT = frozenset({"rate", "eta_seconds", "time_left", "cancel_unanswered", STALLED})
 DURATIONS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))  # with their seconds
 OF_THE_ATTEMPT = validation.RESERVED | {"stage"}
 
@@ -101,15 +104,19 @@ def started(
     metadata: dict[str, Any] | None,
     about: dict[str, Any] | None = None,
     start: Start | None = None,
+    worker: str | None = None,
 ) -> Change:
-    """Begin to run; perhaps with another kind, plan or size (``about``); as the earlier runs of the kind did."""
+    """Begin to run; perhaps with another kind, plan or size (``about``), as the earlier runs of the kind did.
+
+    The run holds the lease of a ``worker``, if there is one.
+    """
     require_transition(job.pk, job.status, Status.IN_PROGRESS)
     fields, shown = about or {}, dict[str, Any]()
     if start is not None and start.history is not None and CHILD_JOBS not in job.metadata:
         size, plan = fields.get("size", job.size), fields.get("plan", job.plan)
         usual, shown = learned.at_start(start.history, {**job.metadata, **(metadata or {})}, size, plan)
         fields = {**fields, "usual": usual}
-    return _to(job, Status.IN_PROGRESS, message, metadata, shown=shown, started_at=NOW, **fields)
+    return _to(job, Status.IN_PROGRESS, message, metadata, shown=shown, started_at=NOW, worker_id=worker, **fields)
 
 
 def completed(
@@ -168,7 +175,7 @@ def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Chan
     if waited < seconds:  # for the one that was found, a new attempt was made and asked to end as well
         return None
     fields = {
-        "message": f"Cancellation requested {_duration(waited)} ago; the worker has not answered",
+        "message": f"Cancellation requested {duration(waited)} ago; the worker has not answered",
         "metadata": _merged(job, None, shown={"cancel_unanswered": True}),
         "cancel_unanswered_at": NOW,
         "status_changed_at": NOW,
@@ -177,7 +184,13 @@ def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Chan
     return Change(EventKind.STATUS, fields)
 
 
-def _duration(seconds: float) -> str:
+def noted(job: ProcessingJob, **shown: Any) -> Change:
+    """Show something in the metadata, or what is None no more, as a change that everybody is told of."""
+    fields = {"metadata": _merged(job, None, shown=shown), "status_changed_at": NOW, "updated_at": NOW}
+    return Change(EventKind.STATUS, fields)
+
+
+def duration(seconds: float) -> str:
     """Return a duration in words, in whole numbers of its largest unit."""
     unit, size = next((each for each in DURATIONS if seconds >= each[1]), DURATIONS[-1])
     number = int(seconds // size)
@@ -198,6 +211,8 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = measured(job, report)
+    if STALLED in job.metadata:
+        shown[STALLED] = None  # its worker is there
     if CHILD_JOBS in job.metadata:  # its children say how far it is
         progress, course = job.progress, learned.lost(report.course)
         shown.pop("eta_seconds", None)
@@ -277,7 +292,9 @@ def _to(
     """Return the change to another status."""
     if kept is None:
         kept = {key: value for key, value in job.metadata.items() if key not in OF_THE_MOMENT}
-    fields |= {
+    fields = {
+        "worker_id": None,  # but for a start: whoever has run it does so no more
+        **fields,
         "status": status,
         "message": message,
         "metadata": _merged(job, metadata, shown=shown or {}, kept=kept),

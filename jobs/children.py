@@ -15,21 +15,20 @@ from typing import Any, NamedTuple
 
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, Count, F, FloatField, OuterRef, Q, Subquery, Sum, Value, When
+from django.db.models import Case, Count, F, FloatField, Q, Sum, Value, When
 
 from . import changes, database, validation
 from .batches import MAX_IDS, batched
-from .committed import Attempt, Committed
+from .changes import Change
 from .database import connection_to_write, jobs_as_written, with_retries
+from .locked import locked, write_decided
 from .looks import Looks
-from .models import JobEvent, ProcessingJob, ProcessingJobQuerySet
+from .models import ProcessingJob, ProcessingJobQuerySet
 from .states import TERMINAL, Status
-from .writes import Write, write_all
 
 logger = logging.getLogger(__name__)
 
 LEAST_PERCENT = 1e-6  # less is nothing
-LOCK_MILLISECONDS = 1_000  # for which a child's end waits where somebody else holds the parent's row
 
 
 class Share(NamedTuple):
@@ -37,13 +36,6 @@ class Share(NamedTuple):
 
     number: int
     percent: float
-
-
-class _Unknowing:
-    """Who writes, and remembers nothing of it."""
-
-    def settle(self, job: ProcessingJob, attempt: Attempt) -> None:
-        """Take no note."""
 
 
 def children_of(alias: str, parent_ids: Collection[str]) -> ProcessingJobQuerySet:
@@ -111,37 +103,17 @@ def roll_up(parent_ids: Collection[str], *, waits: bool = False) -> list[str]:
 
 def _roll_up(parent_ids: list[str], waits: bool, connection: BaseDatabaseWrapper) -> list[str]:
     with transaction.atomic(using=connection.alias):
-        parents = _locked(connection, parent_ids, waits)
+        parents = locked(connection, parent_ids, waits=waits)
         moving = [pk for pk, parent in parents.items() if not parent.is_finished]
         found, now = shares(connection.alias, moving), database.now(connection)
-        writes = []
-        for parent in parents.values():
+
+        def decide(parent: ProcessingJob) -> Change | None:
             share = found.get(parent.pk, Share(0, 0.0))
-            change = changes.rolled_up(parent, share.number, share.percent, now)
-            if change is not None:
-                writes.append(Write.of(parent, change, now, last_seq=getattr(parent, "last_seq", None) or 0))
-        if writes:
-            written = write_all(connection, [[write] for write in writes])
-            assert written, "the rows are locked"
-        for write in writes:
-            connection.on_commit(Committed(_Unknowing(), write.after, [write.event]), robust=True)
+            return changes.rolled_up(parent, share.number, share.percent, now)
+
+        for write in write_decided(connection, parents.values(), decide):
             tell_parents(connection, write.before, write.after)
     return [parent_id for parent_id in parent_ids if parent_id not in parents]
-
-
-def _locked(connection: BaseDatabaseWrapper, parent_ids: list[str], waits: bool) -> dict[str, ProcessingJob]:
-    """Lock rows in the order of their ids; return those that there are, without those that somebody else holds."""
-    features = connection.features
-    if waits and connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}")
-    log = JobEvent.objects.filter(job_id=OuterRef("pk")).order_by("-seq")
-    jobs = ProcessingJob.objects.using(connection.alias).select_for_update(
-        skip_locked=not waits and features.has_select_for_update_skip_locked,
-        no_key=features.has_select_for_no_key_update,
-    )
-    jobs = jobs.annotate(last_seq=Subquery(log.values("seq")[:1]))  # the row may have been set back behind its log
-    return {job.pk: job for job in jobs.filter(pk__in=parent_ids).order_by("pk")}
 
 
 # Who is told

@@ -55,7 +55,7 @@ class InvalidTransition(JobError):
 
 
 class StaleAttempt(JobError):
-    """The job has been started anew since; this run's reports no longer count."""
+    """The job has been started anew since, or its worker was taken for dead; this run's reports no longer count."""
 
     def __init__(self, job_id: str, attempt: int, current: int) -> None:
         super().__init__(job_id, attempt, current)
@@ -64,6 +64,8 @@ class StaleAttempt(JobError):
         self.current = current
 
     def __str__(self) -> str:
+        if self.attempt == self.current:
+            return f"Attempt {self.attempt} of job {self.job_id!r} is over: its worker was lost; stop working on it."
         return (
             f"Attempt {self.attempt} of job {self.job_id!r} is over (now: attempt {self.current}); stop working on it."
         )

@@ -158,13 +158,18 @@ class ProcessingJobLifecycle(AttemptWriter):
         kind: str | None = None,
         plan: Plan | None = None,
         size: float | None = None,
+        worker: str | None = None,
     ) -> None:
-        """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was."""
+        """Record that a worker has begun; of kind, plan and size, see `create`, what is not given stays as it was.
+
+        A `Reporter` gives the id of the ``worker`` whose lease the run holds; without one, the run holds none.
+        """
         about = changes.about(kind, plan, size)
         given = changes.checked(message, metadata)
         start = Start(about.get("kind"))
-        self._write(changes.started, about=about, start=start, **given)
+        self._write(changes.started, about=about, start=start, worker=worker, **given)
         now = time.monotonic()
+        self._worker = worker
         self._rate = RateEstimator(0, now)
         self._course = None if start.history is None else learned.begun(start.history, self.job, now)
 

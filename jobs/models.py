@@ -11,6 +11,8 @@ from . import validation
 from .events import Event
 from .exceptions import InvalidValue
 from .ids import new_epoch, new_job_id
+from .leases import Worker
+from .recovery import kinds
 from .states import TERMINAL, ActionKind, ActorKind, EventKind, Status
 
 STATUS_CHOICES = [(status.value, status.label) for status in Status]
@@ -110,6 +112,17 @@ class ProcessingJob(models.Model):
     floor = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="Every event after this one is kept; of earlier ones, some."
     )
+    # Without a constraint in the database: a row that is lost keeps no job from being written, and is made again.
+    worker = models.ForeignKey(
+        Worker,
+        models.DO_NOTHING,
+        null=True,
+        editable=False,
+        related_name="jobs",
+        db_constraint=False,
+        db_index=False,
+        help_text="Whose lease its run holds; none of a job that is written by its lifecycle alone.",
+    )
     output_bytes = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="How much it has put out, also past what is kept."
     )
@@ -155,6 +168,8 @@ class ProcessingJob(models.Model):
                 ),
             ),
             models.Index(fields=["parent"], name="job_parent", condition=models.Q(parent__isnull=False)),
+            # Of what runs now, since an end leaves it: no more than that is looked at for workers that are lost.
+            models.Index(fields=["worker"], name="job_worker", condition=models.Q(worker__isnull=False)),
             # The last runs of a kind that ended so, and which kinds there are.
             models.Index(fields=["kind", "status", "-finished_at"], name="job_kind"),
         ]
@@ -181,6 +196,11 @@ class ProcessingJob(models.Model):
     def is_finished(self) -> bool:
         """Whether the job has ended, well or not."""
         return self.status in TERMINAL
+
+    @property
+    def max_silence(self) -> float | None:
+        """The seconds without a report that are usual for its kind, as `JOBS_KINDS` has them; more is worth a word."""
+        return kinds.options_of(self.kind).max_silence
 
 
 class JobEvent(models.Model):
@@ -290,14 +310,3 @@ class JobAction(models.Model):
     def who(self) -> str:
         """The actor in words."""
         return f"{self.kind} {self.actor}".rstrip()
-
-
-class Lease(models.Model):
-    """What one process at a time may do, until a moment by the database's clock."""
-
-    name = models.CharField(primary_key=True, max_length=32)
-    holder = models.CharField(max_length=32)
-    until = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.holder}"

@@ -29,7 +29,7 @@ ROUNDING = 1e-9  # how far past a bound a sum of floats may be, as a part of it:
 # Keys of an event's metadata that the lifecycle fills in.
 RESERVED = frozenset(
     {"current", "total", "rate", "eta_seconds", "attempt", "error", "result", "cancel_requested", "cancel_unanswered"}
-    | {"child_jobs", "time_left"}
+    | {"child_jobs", "time_left", "stalled", "worker_lost"}
 )
 
 

@@ -18,6 +18,7 @@ OF_JOBS: dict[str, type] = {
     "JOBS_KEEP_DAYS": float,
     "JOBS_KEEP_COUNT": int,
     "JOBS_HOUSEKEEPING_SECONDS": float,
+    "JOBS_KINDS": dict,  # as JSON
 }
 
 
@@ -30,7 +31,9 @@ def settings_from_environment(env: Env) -> dict[str, Any]:
     """
     known = types()
     parsers: dict[type, Any] = {float: env.float, int: env.int, str: env.str}  # all else is JSON
-    found: dict[str, Any] = {name: parsers[kind](name) for name, kind in OF_JOBS.items() if name in os.environ}
+    found: dict[str, Any] = {
+        name: parsers.get(kind, env.json)(name) for name, kind in OF_JOBS.items() if name in os.environ
+    }
     for variable in os.environ:
         name = variable.removeprefix(PREFIX)
         if name != variable and variable not in OTHERS:

@@ -230,5 +230,5 @@ LOGGING = {
     },
 }
 
-# Every PROGRESS_* setting, and those of the jobs app that are numbers, can be given in the environment.
+# Every PROGRESS_* setting, and those of the jobs app but for its policy, can be given in the environment.
 globals().update(settings_from_environment(env))

@@ -35,6 +35,14 @@ def test_settings_from_environment__a_bad_value_names_its_variable(monkeypatch, 
         settings_from_environment(Env())
 
 
+def test_settings_from_environment__kinds_of_jobs_as_json(monkeypatch):
+    monkeypatch.setenv("JOBS_KINDS", '{"thumbnails": {"recovery": "requeue"}}')
+    assert settings_from_environment(Env())["JOBS_KINDS"] == {"thumbnails": {"recovery": "requeue"}}
+    monkeypatch.setenv("JOBS_KINDS", "thumbnails")
+    with pytest.raises(EnvError, match="JOBS_KINDS"):
+        settings_from_environment(Env())
+
+
 def test_settings_from_environment__of_the_jobs_app(monkeypatch):
     monkeypatch.setenv("JOBS_KEEP_DAYS", "30")
     monkeypatch.setenv("JOBS_KEEP_COUNT", "1000")

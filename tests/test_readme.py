@@ -173,13 +173,14 @@ def test_stages__children() -> None:
 
 
 def test_python__all_of_it_is_run() -> None:
-    """Here, and that of three pages in test_access_doc.py, test_reporting_doc.py and test_time_left_doc.py."""
+    """Here, and that of four pages in test_access_doc, test_recovery_doc, test_reporting_doc and test_time_left_doc."""
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
     run_above = {
         "README.md": 1,
         USAGE: 5,
         STAGES: 3,
         "docs/access.md": 6,
+        "docs/recovery.md": 4,
         "docs/reporting.md": 12,
         "docs/time_left.md": 1,
         "docs/troubleshooting.md": 1,

@@ -1,7 +1,7 @@
 """The thread that writes what the jobs of this process report, so that their own code only counts.
 
 It has a database connection of its own, so what it writes shows also while the job's code is within a transaction, and
-stays when that is rolled back. It is there while jobs run.
+stays when that is rolled back. It is there while jobs run, says so to the others, and looks for workers that are lost.
 """
 
 import atexit
@@ -22,6 +22,8 @@ from ..children import soon
 from ..database import connection_to_write, jobs_as_written
 from ..models import ProcessingJob
 from ..progress_report import report_seconds
+from ..recovery.sweep import LOOK_SECONDS, look
+from ..recovery.worker_lease import WorkerLease
 from ..threads import is_in_tests
 from .run import Run
 
@@ -60,11 +62,13 @@ class ReportThread:
             current.finish()
 
     def __init__(self) -> None:
+        self.lease = WorkerLease()
         self._runs: dict[Run, None] = {}
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._news = threading.Condition()
         self._wake_at = float("inf")  # before the next tick
         self._parents_at = float("-inf")
+        self._look_at = float("-inf")  # for workers that are lost
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._prepared: Any = None  # the driver's connection, once it is as it should be
@@ -125,6 +129,8 @@ class ReportThread:
             ask_at = now + ASK_SECONDS if is_time_to_ask else ask_at
             try:
                 self._answer_calls()
+                if is_time_to_ask:
+                    self._live()
                 self._write(is_tick=is_tick)
                 if is_time_to_ask:
                     self._ask()
@@ -132,6 +138,10 @@ class ReportThread:
                 logger.exception("Reports of jobs are late.")
             if is_in_tests():
                 connections.close_all()
+        try:
+            self.lease.release(lambda: self._thread is None)
+        except Error as error:
+            logger.debug("Others find out that this worker has ended: %s", error)
         connections.close_all()
 
     def _wait(self, next_at: float) -> bool:
@@ -148,6 +158,22 @@ class ReportThread:
                     return False
                 due = min(next_at, self._wake_at) if self._runs else idle_since + LINGER_SECONDS
                 self._news.wait(max(0.0, due - now))
+
+    def _live(self) -> None:
+        """Say that this process lives, and look for others that do not, each if it is time."""
+        runs = list(self._runs)
+        if not runs:
+            return
+        try:
+            self.lease.renew_if_due()
+            is_time = self.lease.is_sweeper and time.monotonic() >= self._look_at
+            if is_time and not any(run.is_held for run in runs):
+                self._look_at = time.monotonic() + LOOK_SECONDS
+                self._look_at = time.monotonic() + look().seconds
+        except Error as error:
+            logger.debug("This worker can't say now that it lives, or look for others: %s", error)
+        except Exception:  # whatever it is, reports go on
+            logger.exception("This worker can't say that it lives, or look for others.")
 
     def _answer_calls(self) -> None:
         while self._calls:

@@ -56,13 +56,14 @@ class SyncBlock(Block):
         start: dict[str, Any] = {"kind": kind, "plan": self._plan, "size": self._size}
         start |= {"metadata": {"unit": unit}} if unit else {}
         is_beside = can_be_written_beside(self.lifecycle.job_id, self._thread)
+        start |= {"worker": self._thread.lease.worker_id} if is_beside else {}  # which the thread renews
         try:
             if is_beside and connection_to_write().in_atomic_block:
                 self._begin_beside(start)
             else:
                 self._begin(start)
                 if is_beside:
-                    self._thread.add(self._run)
+                    self._add()
                 else:
                     Outcome.of_transaction(self._run, _nothing)
         except (KeyboardInterrupt, SystemExit) as error:  # the job must not go on without its worker
@@ -86,6 +87,12 @@ class SyncBlock(Block):
         except BaseException as error:  # a cancellation, say: the job must not go on without its worker
             self._end_run(error)
             raise
+
+    def _add(self) -> None:
+        """Have the report thread write the run, and renew the lease that it holds; without the thread it holds none."""
+        self._thread.add(self._run)
+        if not self._run.is_beside:
+            self._run.persist(partial(self._thread.lease.let_go, self.lifecycle.job_id))
 
     def _begin_beside(self, start: dict[str, Any]) -> None:
         """Have the report thread write the start, outside the transaction that is open here."""

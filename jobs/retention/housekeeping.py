@@ -1,7 +1,8 @@
 """The loop that keeps the tables small: in a thread of its own, in one process at a time, never in a hurry.
 
 Each pass deletes what is left of deleted jobs, compacts the logs of ended ones, prunes by the settings, and has other
-tables forget what has expired. Besides, the loop looks in time for requests to cancel that no worker answers.
+tables forget what has expired. Besides, the loop looks in time for requests to cancel that no worker answers, and for
+workers that are lost.
 All of it may end at any moment, and the next pass goes on; two processes at once would do no harm either.
 """
 
@@ -17,6 +18,7 @@ from django.db import connections
 from ..cancellation import MIN_LOOK_SECONDS, record_unanswered
 from ..database import UNAVAILABLE, connection_to_write
 from ..number_settings import number_setting
+from ..recovery import sweep
 from . import deletion, space
 from .compaction import compact_due
 from .failures import Failures, raise_first
@@ -88,7 +90,7 @@ def _each(works: Iterable[tuple[str, Task]]) -> Iterator[object]:
 
 
 TASKS: tuple[Task, ...] = (finish_deletions, compact_due, prune_by_settings, forget_expired, give_space_back)
-_expiries: dict[Callable[[], object], None] = {}
+_expiries: dict[Callable[[], object], None] = {sweep.forget: None}
 
 
 def on_each_pass(forget: Callable[[], object]) -> None:
@@ -102,7 +104,8 @@ class Housekeeper:
     def __init__(self) -> None:
         self._lease = LeaseHolder("housekeeping")
         self._stopping = threading.Event()
-        self._look_at = time.monotonic() + MIN_LOOK_SECONDS  # for requests to cancel that nobody answers
+        begin = time.monotonic() + MIN_LOOK_SECONDS
+        self._look_at = {"unanswered cancellations": begin, "lost workers": begin}
         self._failing: set[str] = set()  # what has failed and was logged, until it works again
         self._thread = threading.Thread(target=self.run, name="jobs-housekeeping", daemon=True)
 
@@ -120,20 +123,22 @@ class Housekeeper:
             self._thread.join(STOP_SECONDS)
 
     def run(self) -> None:
-        """Run a pass every ``JOBS_HOUSEKEEPING_SECONDS``, and look for unanswered cancellations, until stopped."""
+        """Run a pass every ``JOBS_HOUSEKEEPING_SECONDS``, and look in time for what needs no lease, until stopped.
+
+        The connection stays open between two looks, which are few seconds apart.
+        """
         pass_at = time.monotonic() + seconds()
-        while not self._stopping.wait(max(0.0, min(pass_at, self._look_at) - time.monotonic())):
+        while not self._stopping.wait(max(0.0, min(pass_at, *self._look_at.values()) - time.monotonic())):
             if time.monotonic() >= pass_at:
                 self.tidy()
                 pass_at = time.monotonic() + seconds()
             else:
-                self._look()
-                self._close()
+                self._look_in_time()
         self.finish()
 
     def tidy(self) -> bool:
-        """Run one pass, unless another process does that, and return whether it ran; look for cancellations first."""
-        self._look()
+        """Run one pass, unless another process does that, and return whether it ran; look for what needs no lease."""
+        self._look_in_time(is_time=True)
         holds = bool(self._attempt("the lease", self._lease.take))
         if holds:
             for task in TASKS:
@@ -146,10 +151,20 @@ class Housekeeper:
         self._attempt("giving back the lease", self._lease.give_back)
         connections.close_all()
 
-    def _look(self) -> None:
-        """Record cancellations that no worker has answered. That needs no lease: each is recorded once, by anybody."""
-        seconds_to_next = self._attempt("unanswered cancellations", partial(record_unanswered, self._stopping.wait))
-        self._look_at = time.monotonic() + (MIN_LOOK_SECONDS if seconds_to_next is None else seconds_to_next)
+    def _look_in_time(self, *, is_time: bool = False) -> None:
+        """Look for what is due. That needs no lease: each thing is recorded once, by anybody."""
+        for name, look in self._looks().items():
+            if is_time or time.monotonic() >= self._look_at[name]:
+                seconds_to_next = self._attempt(name, look)
+                seconds_to_next = MIN_LOOK_SECONDS if seconds_to_next is None else seconds_to_next
+                self._look_at[name] = time.monotonic() + seconds_to_next
+
+    def _looks(self) -> dict[str, Callable[[], float]]:
+        """Return what is looked for, each by a function that returns the seconds until it is to be called again."""
+        return {
+            "unanswered cancellations": partial(record_unanswered, self._stopping.wait),
+            "lost workers": lambda: sweep.look().seconds,
+        }
 
     def _close(self) -> None:
         self._attempt("closing the connection", connection_to_write().close)
@@ -157,8 +172,7 @@ class Housekeeper:
     def _work(self, task: Task) -> None:
         if self._may_go_on():
             for _ in paced(task(), self._stopping.wait):
-                if time.monotonic() >= self._look_at:  # a pass may take long
-                    self._look()
+                self._look_in_time()  # a pass may take long
                 if not self._may_go_on():
                     return
 

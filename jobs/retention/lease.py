@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from ..database import with_retries
-from ..models import Lease
+from ..leases import Lease
 
 NEVER = float("-inf")
 LEASE_SECONDS = 30.0  # after the last word of a process that has died, another takes over

@@ -7,7 +7,11 @@ from .connection import Frame
 from .server_clock import moment, seconds_since
 from .time_left import duration_words, number
 
-HAPPENS = {"requeue": "the job is queued again", "fail": "the job counts as failed"}
+HAPPENS = {
+    "requeue": "the job is queued again",
+    "fail": "the job counts as failed",
+    "cancel": "the job counts as cancelled",
+}
 
 
 def stalled_of(frame: Frame) -> dict[str, Any] | None:

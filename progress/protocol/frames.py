@@ -111,7 +111,7 @@ def _state(stored: "Event | ProcessingJob", job_id: str, moment: datetime) -> di
 
 
 def job_about(job: "ProcessingJob") -> dict[str, Any]:
-    """Return what a snapshot says of a job beside its state: its name and, if known, kind, plan, parent and times.
+    """Return what a snapshot says of a job beside its state: its name and, where known, kind, plan, parent and times.
 
     Raises:
         ValueError: One is out of its bounds, and clients rely on those.
@@ -123,10 +123,14 @@ def job_about(job: "ProcessingJob") -> dict[str, Any]:
 
 
 def _times(job: "ProcessingJob") -> dict[str, Any]:
-    """Return when a job's attempt began, and what earlier runs of its kind took, as far as that is known."""
+    """Return when a job's attempt began, what earlier runs took, and how long it may be silent, as far as is known."""
     if job.usual is not None and not _is_usual(job.usual):
         raise ValueError(f"{job.usual!r:.80} is not what runs took")
-    return {"started_at": job.started_at and timestamp(job.started_at), "usual": job.usual}
+    return {
+        "started_at": job.started_at and timestamp(job.started_at),
+        "usual": job.usual,
+        "max_silence": job.max_silence,
+    }
 
 
 def _is_usual(usual: object) -> bool:

@@ -80,7 +80,7 @@ def test_housekeeping__another_takes_over(sqlite_site: Site, kind: str) -> None:
     sqlite_site.worker(HELD)
     getattr(first, kind)()
     if kind == "kill":
-        sqlite_site.worker("from jobs.models import Lease; from django.utils import timezone\n" + LAPSE)
+        sqlite_site.worker("from jobs.leases import Lease; from django.utils import timezone\n" + LAPSE)
     sqlite_site.worker(MAKE)
     sqlite_site.worker("from jobs.lifecycle import ProcessingJobLifecycle; ProcessingJobLifecycle('job-1').delete()")
     sqlite_site.serve(**QUICK, JOBS_KEEP_DAYS="30")
@@ -89,7 +89,7 @@ def test_housekeeping__another_takes_over(sqlite_site: Site, kind: str) -> None:
 
 HELD = """
 import time
-from jobs.models import Lease
+from jobs.leases import Lease
 while not Lease.objects.exists():
     time.sleep(0.02)
 """

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from jobs import children, looks
+from jobs import children, locked, looks
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from jobs.reporting import Reporter
@@ -74,7 +74,7 @@ def test_race__who_has_read_before_the_last_end_does_not_write_after_it(
 def test_race__a_parent_that_is_held_keeps_no_child_from_ending_and_is_told_later(
     make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "LOCK_MILLISECONDS", 20)
+    monkeypatch.setattr(locked, "LOCK_MILLISECONDS", 20)
     child = make_job(parent="parent", status="in_progress")
     children.soon.finish()
     is_held, is_over = threading.Event(), threading.Event()

@@ -63,6 +63,7 @@ def test_settings_page__every_setting_of_the_jobs_app():
         "JOBS_COMPACT_SECONDS": repr(compaction.COMPACT_SECONDS),
         "JOBS_KEEP_DAYS": "None",
         "JOBS_KEEP_COUNT": "None",
+        "JOBS_KINDS": "{}",
         "JOBS_HOUSEKEEPING_SECONDS": repr(housekeeping.SECONDS),
     }
 

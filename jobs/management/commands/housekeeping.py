@@ -13,9 +13,10 @@ class Command(BaseCommand):
     """Run the housekeeping in the foreground."""
 
     help = (
-        "Records cancellations that no worker has answered, deletes what is left of deleted jobs, compacts the logs of "
-        "ended ones, prunes by the settings, and forgets tokens that have expired: every JOBS_HOUSEKEEPING_SECONDS, "
-        "until it is stopped. 'manage.py serve' does that by itself; of several processes, one at a time does."
+        "Records cancellations that no worker has answered, recovers jobs whose worker is lost, deletes what is left "
+        "of deleted jobs, compacts the logs of ended ones, prunes by the settings, and forgets tokens that have "
+        "expired: every JOBS_HOUSEKEEPING_SECONDS, until it is stopped. 'manage.py serve' does that by itself; of "
+        "several processes, one at a time does."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,7 +4,11 @@ import { stalledOf } from "./fold.js";
 import { durationWords, momentWords } from "./format.js";
 import { secondsSince } from "./server-clock.js";
 
-const HAPPENS = { requeue: "the job is queued again", fail: "the job counts as failed" };
+const HAPPENS = {
+  requeue: "the job is queued again",
+  fail: "the job counts as failed",
+  cancel: "the job counts as cancelled",
+};
 
 /**
  * Return for how many seconds a job has said nothing, or null if it reports as it should, or if nobody knows.

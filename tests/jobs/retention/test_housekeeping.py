@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 
+from jobs.leases import Lease
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import JobEvent, Lease, ProcessingJob
+from jobs.models import JobEvent, ProcessingJob
 from jobs.retention import housekeeping, pace
 from jobs.retention.housekeeping import Housekeeper
 from jobs.signals import job_event_committed
@@ -133,7 +134,7 @@ def test_pass__that_takes_long_looks_for_it_meanwhile(make_job: Any, monkeypatch
         job = make_job("job-1", status="in_progress")
         job.request_cancel()
         ProcessingJob.objects.update(cancel_requested_at=timezone.now() - timedelta(days=1))
-        housekeeper._look_at = 0
+        housekeeper._look_at["unanswered cancellations"] = 0
         for _ in range(2):
             batches.append(is_recorded("job-1"))
             yield 1
@@ -170,22 +171,44 @@ def test_run__looks_in_time_however_rare_the_passes_are(
         job_event_committed.disconnect(receive)
 
 
-def test_run__of_an_idle_site_asks_no_more_than_once_in_the_time_that_a_worker_has(
+def test_run__of_an_idle_site_asks_for_each_thing_no_more_often_than_it_has_to(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    """For cancellations, once in the time that a worker has; for lost workers, every three seconds."""
     settings.JOBS_HOUSEKEEPING_SECONDS = 86_400
-    now, waits = [0.0], []
+    now: list[float] = [0.0]
+    asked: dict[str, list[float]] = {"cancellations": [], "workers": []}
     monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    record, look = housekeeping.record_unanswered, housekeeping.sweep.look
+    monkeypatch.setattr(
+        housekeeping, "record_unanswered", lambda pause: asked["cancellations"].append(now[0]) or record(pause)
+    )
+    monkeypatch.setattr(housekeeping.sweep, "look", lambda: asked["workers"].append(now[0]) or look())
     housekeeper = Housekeeper()
 
     def wait(seconds: float) -> bool:
-        waits.append(round(seconds))
         now[0] += seconds
-        return len(waits) == 4
+        return now[0] > 70
 
     monkeypatch.setattr(housekeeper._stopping, "wait", wait)
     housekeeper.run()
-    assert waits == [3, 60, 60, 60]
+    assert [round(at) for at in asked["cancellations"]] == [3, 63]
+    assert [round(at) for at in asked["workers"]] == list(range(3, 70, 3))
+
+
+def test_run__looks_through_one_connection(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.JOBS_HOUSEKEEPING_SECONDS = 86_400
+    housekeeper, seen = Housekeeper(), list[Any]()
+
+    def wait(_: float) -> bool:
+        seen.append(connection.connection)
+        housekeeper._look_at["lost workers"] = 0
+        return len(seen) == 4
+
+    monkeypatch.setattr(housekeeper._stopping, "wait", wait)
+    monkeypatch.setattr(housekeeper, "finish", lambda: None)
+    housekeeper.run()
+    assert seen[1] is seen[2] is seen[3] is not None
 
 
 def test_stop__ends_after_the_batch_and_gives_the_lease_back(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

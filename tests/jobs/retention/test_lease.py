@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.utils import timezone
 
-from jobs.models import Lease
+from jobs.leases import Lease
 from jobs.retention import lease
 from jobs.retention.lease import LEASE_SECONDS, LeaseHolder
 

@@ -188,6 +188,14 @@ def test_about__of_what_is_no_plan_is_not_made(plan):
         job_about(job)
 
 
+def test_about__and_an_entry_hold_how_long_a_job_of_its_kind_may_say_nothing(settings):
+    settings.JOBS_KINDS = {"resize*": {"max_silence": 60}}
+    job = a_job()
+    assert "max_silence" not in job_about(job) | feed_entry(job)
+    job.kind = "resize.large"
+    assert (job_about(job)["max_silence"], feed_entry(job)["max_silence"]) == (60, 60)
+
+
 def test_snapshot__position_overrides_the_state():
     frame = snapshot(job_state(a_job()), about={"name": ""}, position=Position("e2", 9), recovered=True)
     shown = json.loads(frame.text)
