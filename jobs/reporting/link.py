@@ -5,6 +5,7 @@ import logging
 import os
 import select
 import socket
+import struct
 import threading
 import time
 import weakref
@@ -143,13 +144,14 @@ class Link:
                 raise FileNotFoundError(UNHEARD)
             memory = shared_memory()
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(WAIT_SECONDS)
+            wait = struct.pack("ll", int(WAIT_SECONDS), int(WAIT_SECONDS % 1 * 1_000_000))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)  # it holds for connecting as well
             connection.connect(self.address)
             socket.send_fds(connection, [self.token.encode() + b"\n"], [memory])
             connection.setblocking(False)
             self._page, self._socket = Page(memory), connection
-        except TimeoutError:
-            pass
+        except BlockingIOError as error:  # so many wait to be heard: it is tried again
+            logger.debug("What this process reports of job %r is late: %s", self.notes.job_id, error)
         except OSError as error:
             self._lose(error)
         finally:

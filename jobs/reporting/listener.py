@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+import os
 import secrets
 import selectors
 import socket
 import threading
 import time
+import weakref
 
 from .notes import Notes
 from .peer import Peer
@@ -56,6 +58,7 @@ class Listener:
         except RuntimeError:
             self._opened.close()
             raise
+        _open.add(self)
 
     def stop(self, reason: Exception) -> None:
         """Have all that report stop, now and from now on."""
@@ -75,7 +78,7 @@ class Listener:
             self._thread.join(2 * CLOSE_SECONDS)
 
     def after_fork(self) -> None:
-        """Leave all to the parent, whose end the others would not notice if this process had its sockets open."""
+        """Leave all to the parent, whose end the others would not notice while this process had its sockets open."""
         for peer in self._peers:
             peer.after_fork()
         for each in (self._selector, self._socket, self._woken, self._waker):
@@ -174,3 +177,14 @@ class Listener:
             self._leave(peer)
         with self._lock:
             self._opened.close()
+
+
+_open: "weakref.WeakSet[Listener]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for listener in list(_open):
+        listener.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -79,5 +79,4 @@ class Others:
         listener, self._listener = self._listener, None
         if listener is not None:
             address, token = listener.address, listener.token
-            listener.after_fork()
         self.link = Link(address, token, self._notes)

@@ -1,8 +1,10 @@
 """A reporter in another process, and what listens to it: both in this one, and without a database."""
 
+import contextlib
 import logging
 import os
 import pickle
+import secrets
 import socket
 import stat
 import threading
@@ -194,7 +196,7 @@ def silent(monkeypatch: pytest.MonkeyPatch, notes: Notes) -> Iterator[tuple[Remo
     """A reporter, and the socket of a process that is stopped."""
     monkeypatch.setattr(linking, "WAIT_SECONDS", 0.1)
     stopped, address = rendezvous.listening_socket(1)
-    yield RemoteReporter(address, "a token", "job-1"), stopped
+    yield RemoteReporter(address, secrets.token_hex(), "job-1"), stopped
     stopped.close()
     rendezvous.remove(address)
 
@@ -213,7 +215,7 @@ def test_process__that_is_stopped_holds_up_the_work_once(silent: tuple[RemoteRep
     received, lines = wire.Lines(), []
     while len(lines) < 2_001:  # after which the process goes on
         lines += received.of(connection.recv(1_000_000))
-    assert lines[0] == b"a token"
+    assert lines[0] == report._token.encode()
     assert [wire.parsed(line)[1]["text"].split()[0] for line in lines[1:]] == [str(number) for number in range(2_000)]
     until(lambda: not report._link._page.is_behind)
     assert report._link._page.counted == 2_000
@@ -235,7 +237,7 @@ def test_process__that_dies_with_something_unsaid(
 
 
 def test_process__that_does_not_even_accept(silent: tuple[RemoteReporter, socket.socket]) -> None:
-    report, _ = silent
+    report, stopped = silent
     fill = []
     for _ in range(5):
         fill.append(socket.socket(socket.AF_UNIX))
@@ -253,6 +255,9 @@ def test_process__that_does_not_even_accept(silent: tuple[RemoteReporter, socket
     assert time.monotonic() - began < 2.0
     for each in fill:
         each.close()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            stopped.accept()[0].close()
     report._link._connect_at = 0.0  # some seconds later
     report.advance()
     assert report._link._page is not None
