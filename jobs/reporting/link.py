@@ -72,10 +72,17 @@ class Link:
 
     def after_fork(self) -> None:
         """Leave what is noted to the parent, and be another link."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._hang_up()
         self._begin()
+
+    def __del__(self) -> None:
+        """Hang up, since nobody reports here any more."""
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()
 
     def pause(self) -> None:
         """Hand on what is noted.
@@ -212,11 +219,10 @@ class Link:
 
     def _lose(self, why: object) -> None:
         """Drop what is reported from now on: the work goes on."""
-        if self._socket is not None:
-            self._socket.close()
+        self._hang_up()
         if self._page is not None:
             self._page.close()
-        self._socket = self._page = None
+            self._page = None
         self._rest = memoryview(b"")
         if not self._is_lost and self.stopped_by is None:
             logger.warning("What this process reports of job %r is dropped: %s.", self.notes.job_id, why)

@@ -118,7 +118,7 @@ class Listener:
             while True:
                 connection, _ = self._socket.accept()
                 if len(self._peers) >= MOST_PEERS:
-                    logger.warning("Over %d processes report of job %r; one is not heard.", *self._bounds)
+                    logger.warning("A process that reports of job %r is not heard: too many do.", self._notes.job_id)
                     connection.close()
                     continue
                 peer = Peer(connection, self.token, self._notes)
@@ -128,14 +128,10 @@ class Listener:
                     peer.tell(self._told)
         except BlockingIOError:
             return
-        except OSError as error:  # at a limit of the system: those that wait are asked again at the end
+        except OSError as error:  # at a limit of the system: who waits is heard once another has ended
             logger.warning("No more processes that report of job %r can be heard now: %s", self._notes.job_id, error)
-            with contextlib.suppress(KeyError):  # it is at the end
+            if self._socket in self._selector.get_map():
                 self._selector.unregister(self._socket)
-
-    @property
-    def _bounds(self) -> tuple[int, str]:
-        return MOST_PEERS, self._notes.job_id
 
     def _receive(self, peer: Peer) -> bool:
         """Take what a process says; return whether that is all for now."""
@@ -152,6 +148,8 @@ class Listener:
         self._peers.discard(peer)
         self._selector.unregister(peer)
         peer.close()
+        if self._socket not in self._selector.get_map():
+            self._selector.register(self._socket, selectors.EVENT_READ)
 
     def _tell(self) -> None:
         if self._told is not None:

@@ -32,6 +32,7 @@ class Peer:
         self._page: Page | None = None
         self._tally: Tally | None = None
         self._counted: float = 0  # as it was read last
+        self._reason: Exception | None = None  # to stop
         connection.setblocking(False)
 
     def fileno(self) -> int:
@@ -64,7 +65,10 @@ class Peer:
         return False
 
     def tell(self, reason: Exception) -> None:
-        """Tell it why to stop. One that takes nothing will learn that the socket is closed."""
+        """Tell it why to stop, once it has shown the token. One that takes nothing learns that the socket is closed."""
+        self._reason = reason
+        if self._page is None:
+            return
         with contextlib.suppress(OSError):
             self._socket.send(wire.reason(reason))
 
@@ -115,6 +119,8 @@ class Peer:
         self._tally = Tally(self._read_count)
         with self._notes.lock:
             self._notes.stages.add(self._tally)
+        if self._reason is not None:
+            self.tell(self._reason)
 
     def _read_count(self) -> float:
         assert self._page is not None

@@ -353,6 +353,31 @@ def test_listener__at_its_limit(
     assert len(warned) == 1
 
 
+def test_listener__at_the_systems_limit(
+    notes: Notes, listener: Listener, report: RemoteReporter, warned: list[str], monkeypatch: Any
+) -> None:
+    report.advance()
+    until(lambda: listener._peers)
+
+    def refuses(self: socket.socket) -> None:
+        raise OSError("Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "accept", refuses)
+        late = RemoteReporter(listener.address, listener.token, "job-1")
+        late._known = linking.Link(listener.address, listener.token, Notes("job-1"))
+        late.advance(10)
+        until(lambda: warned)
+    assert notes.current == 1
+    report._link._lose("the end of the test")
+    until(lambda: notes.current == 11)
+
+
+def test_listener__tells_a_stranger_nothing(listener: Listener) -> None:
+    listener.stop(JobCancelled("job-1"))
+    assert say(listener, b"not the token\n") == b""
+
+
 # What is left behind
 
 
