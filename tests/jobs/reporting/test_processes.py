@@ -43,6 +43,14 @@ pytestmark = [
 Pool = partial(ProcessPoolExecutor, mp_context=get_context("fork"))
 
 
+@pytest.fixture(autouse=True)
+def _ends_by_sigterm() -> Iterator[None]:
+    """A command that ran in this process may have left a handler, and a pool's processes inherit it."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @contextlib.contextmanager
 def process(work: Any, *arguments: Any) -> Iterator[Any]:
     """Run a function in a forked process, which has its arguments as they are here."""
