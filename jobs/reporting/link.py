@@ -12,10 +12,10 @@ import weakref
 from typing import Any
 
 from ..exceptions import JobCancelled, JobError
-from . import wire
 from .notes import Notes
 from .page import Page, shared_memory
 from .stages import Part, Stages
+from .wire import MAX_LINE, Lines, error_of, said
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Link:
         self.notes.stages = CountedElsewhere()
         self.notes.must_pause, self.notes.wake = True, _nobody
         self._page: Page | None = None
-        self._lines = wire.Lines()
+        self._lines = Lines()
         self._rest = memoryview(b"")  # what was taken from the notes and is to be sent
         self._is_sending = self._has_thread = self._is_lost = self._has_warned = False
         self._look_at = self._connect_at = float("-inf")
@@ -117,12 +117,12 @@ class Link:
             self._look_at = time.monotonic() + LOOK_SECONDS
             try:
                 while self._socket is not None:
-                    data = self._socket.recv(wire.MAX_LINE)
+                    data = self._socket.recv(MAX_LINE)
                     if not data:
                         self._lose("the process whose job it is has ended")
                         return
                     for line in self._lines.of(data):
-                        self.stopped_by = wire.error_of(line)
+                        self.stopped_by = error_of(line)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -188,7 +188,7 @@ class Link:
         try:
             while self._socket is not None and self._page is not None:
                 if not self._rest:
-                    self._rest = memoryview(b"".join(wire.said(self._noted())))
+                    self._rest = memoryview(b"".join(said(self._noted())))
                 if not self._rest:
                     self._page.is_behind = False
                     return True

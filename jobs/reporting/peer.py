@@ -6,10 +6,10 @@ import os
 import socket
 
 from .. import validation
-from . import wire
 from .notes import Notes
 from .page import Page
 from .stages import Tally
+from .wire import Lines, parsed, reason_of
 
 READ = 64 * 1024  # bytes at a time
 READS = 16  # at a time: others have something to say as well
@@ -27,7 +27,7 @@ class Peer:
 
     def __init__(self, connection: socket.socket, token: str, notes: Notes) -> None:
         self._socket, self._token, self._notes = connection, token.encode(), notes
-        self._lines = wire.Lines()
+        self._lines = Lines()
         self._memory: int | None = None  # that came with the token
         self._page: Page | None = None
         self._tally: Tally | None = None
@@ -70,7 +70,7 @@ class Peer:
         if self._page is None:
             return
         with contextlib.suppress(OSError):
-            self._socket.send(wire.reason(reason))
+            self._socket.send(reason_of(reason))
 
     def close(self) -> None:
         """Leave it. What it has counted stays counted."""
@@ -100,7 +100,7 @@ class Peer:
         if self._page is None:
             self._admit(line)
             return
-        name, arguments = wire.parsed(line)
+        name, arguments = parsed(line)
         match name, arguments:
             case "say", {**news}:
                 self._notes.say(message=news.get("message"), total=news.get("total"))

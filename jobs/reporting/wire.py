@@ -55,7 +55,7 @@ def said(entries: Iterable[Entry]) -> Iterator[bytes]:
             yield line("say", news)
 
 
-def reason(error: Exception) -> bytes:
+def reason_of(error: Exception) -> bytes:
     """Return a line that says why to stop."""
     name = type(error).__name__
     return line(name, list(error.args)) if name in REASONS else line("JobError", [str(error)])
