@@ -1,12 +1,10 @@
 """What a job says beside its state: log lines and output, which leave the state as it was."""
 
-import logging
 from functools import cache
 from typing import Any
 
 from . import validation
 from .changes import Change
-from .exceptions import InvalidValue
 from .models import ProcessingJob
 from .number_settings import number_setting
 from .states import EventKind
@@ -16,18 +14,6 @@ OUTPUT_BYTES = 16 * 1024 * 1024  # of a job, unless ``JOBS_OUTPUT_BYTES`` says o
 output_bytes = number_setting("JOBS_OUTPUT_BYTES", OUTPUT_BYTES, 1_024, 1_073_741_824, "jobs.E009")
 
 
-def log_level(level: str) -> str:
-    """Return a level in lower case.
-
-    Raises:
-        InvalidValue: ``logging`` knows no level of this name.
-
-    """
-    if not isinstance(level, str) or level.upper() not in logging.getLevelNamesMapping():
-        raise InvalidValue(f"{level!r:.80} is no log level; use debug, info, warning, error or critical.")
-    return level.lower()
-
-
 def checked_line(text: str, level: str) -> dict[str, Any]:
     """Return what a log line takes, as arguments of `log_line`.
 
@@ -35,7 +21,7 @@ def checked_line(text: str, level: str) -> dict[str, Any]:
         InvalidValue: The text is out of its bounds, or there is no such level.
 
     """
-    return {"text": validation.text(text, "log line", validation.MAX_LOG_LINE), "level": log_level(level)}
+    return {"text": validation.text(text, "log line", validation.MAX_LOG_LINE), "level": validation.log_level(level)}
 
 
 def checked_output(text: str, name: str) -> dict[str, Any]:

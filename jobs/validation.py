@@ -1,6 +1,7 @@
 """The bounds of what a caller may store: checked before anything is written, or, for a `Reporter`, made to fit."""
 
 import json
+import logging
 import math
 import re
 import uuid
@@ -66,6 +67,18 @@ def text(value: "str | Promise", what: str, longest: int) -> str:
     if not words.isascii():
         _require_utf8(words, what)
     return words
+
+
+def log_level(level: str) -> str:
+    """Return a level in lower case.
+
+    Raises:
+        InvalidValue: ``logging`` knows no level of this name.
+
+    """
+    if not isinstance(level, str) or level.upper() not in logging.getLevelNamesMapping():
+        raise InvalidValue(f"{level!r:.80} is no log level; use debug, info, warning, error or critical.")
+    return level.lower()
 
 
 def stream_name(value: str) -> str:

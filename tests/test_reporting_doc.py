@@ -1,8 +1,10 @@
 """What docs/reporting.md shows runs, and works as it says."""
 
 import asyncio
+import importlib
 import logging
 import logging.config
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,8 +113,12 @@ def test_threads__run(job: Job, converted: list[Any]) -> None:
     assert is_completed(job, current=50)
 
 
-def test_processes__run(job: Job) -> None:
-    run(snippet("Processes"), job=job, files=[-1, 2, 3], convert=abs)
+def test_processes__run(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function in a module, as other processes have to find it, and the rest here."""
+    functions, begin, block = snippet("Processes").partition("with (")
+    (tmp_path / "converting.py").write_text(f"convert = abs\n{functions}")
+    monkeypatch.syspath_prepend(tmp_path)
+    run(begin + block, **vars(importlib.import_module("converting")), job=job, files=[-1, 2, 3])
     assert is_completed(job, current=3, total=3)
 
 

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from .current import current_reporter
     from .decorator import reported
     from .job import Job
+    from .remote import RemoteReporter
     from .reporter import Reporter
     from .tracking import atrack, track
 
-__all__ = ["Job", "Reporter", "atrack", "current_reporter", "reported", "track"]
+__all__ = ["Job", "RemoteReporter", "Reporter", "atrack", "current_reporter", "reported", "track"]
 
 _MODULES = {
     "Job": "job",
+    "RemoteReporter": "remote",
     "Reporter": "reporter",
     "atrack": "tracking",
     "current_reporter": "current",

@@ -25,6 +25,8 @@ def reporter_for(
     if isinstance(job, Reporter):
         return job, False
     current = current_reporter()
+    if not isinstance(current, Reporter):  # in another process: whose bars tell of their own part only
+        current = None
     if job is None:
         return current, False
     own = Reporter(job, unit=unit)

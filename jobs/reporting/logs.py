@@ -7,6 +7,7 @@ from .. import validation
 from .entered import reporters
 
 if TYPE_CHECKING:  # Django sets up logging before there are models
+    from .remote import RemoteReporter
     from .reporter import Reporter
 
 # What is logged while a job is written: by this app, and by Django of each query.
@@ -26,7 +27,7 @@ class JobLogHandler(logging.Handler):
 
     """
 
-    def __init__(self, level: int | str = logging.NOTSET, *, report: "Reporter | None" = None) -> None:
+    def __init__(self, level: int | str = logging.NOTSET, *, report: "Reporter | RemoteReporter | None" = None) -> None:
         super().__init__(level)
         self._report = report
 
@@ -39,7 +40,7 @@ class JobLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note a record, unless writing what is noted has made it: that would be written, and logged, for ever."""
-        report: Reporter | None = self._report or reporters.innermost
+        report: Reporter | RemoteReporter | None = self._report or reporters.innermost
         if report is not None and not f"{record.name}.".startswith(OWN):
             level = next((name for lowest, name in LEVELS if record.levelno >= lowest), "debug")
             report.note_line(self._line(record), level)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from .. import extras, validation
+from .. import validation
 from ..exceptions import InvalidValue
 from .entries import Entry, joined
 from .stages import Loop, Part, Stages
@@ -66,6 +66,11 @@ class Notes:
     def has_entries(self) -> bool:
         """Whether there is something to be written that nothing later supersedes."""
         return bool(self._entries) or "stage" in self._tick
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something was said, and not only counted, that was not taken out."""
+        return bool(self._entries) or bool(self._tick)
 
     # What the job's code calls
 
@@ -170,7 +175,7 @@ class Notes:
     def log(self, text: str, level: str) -> None:
         """Take a line for the log."""
         try:
-            level = extras.log_level(level)
+            level = validation.log_level(level)
         except InvalidValue as error:
             self.warn_once(error)
             level = "info"

@@ -12,6 +12,7 @@ from ..lifecycle import Plan, ProcessingJobLifecycle
 from ..models import ProcessingJob
 from .asynchronous import AsyncBlock
 from .output import Output
+from .remote import RemoteReporter
 from .report_thread import ReportThread
 from .run import Run
 from .stage import Stage
@@ -78,7 +79,18 @@ class Reporter(SyncBlock, AsyncBlock):
         self.summary = ""  # the same in words, its last message
 
     def __reduce__(self) -> Any:
-        raise TypeError("A Reporter is one run in one process; send its lifecycle, and make a Reporter of that there.")
+        return self.remote().__reduce__()
+
+    def remote(self) -> RemoteReporter:
+        """Return what reports to this block from another process of this machine; a reporter that is sent becomes that.
+
+        Raises:
+            TypeError: The block is not open.
+
+        """
+        if not self.is_open:
+            raise TypeError("A Reporter can be sent to another process in its block only.")
+        return self._run.others.remote()
 
     @property
     def current(self) -> float:
@@ -177,6 +189,8 @@ class Reporter(SyncBlock, AsyncBlock):
     @property
     def cancel_requested(self) -> bool:
         """Whether the next report will raise `JobCancelled`."""
+        if self._run.others.link is not None:
+            return self._run.others.link.cancel_requested
         return isinstance(self._run.stopped_by, JobCancelled) or self.lifecycle.cancel_requested
 
     def flush(self) -> None:
@@ -186,7 +200,9 @@ class Reporter(SyncBlock, AsyncBlock):
             JobCancelled: Somebody asked for the job to be cancelled.
 
         """
-        if not self._run.is_beside or not connection_to_write().in_atomic_block:
+        if self._run.others.link is not None:
+            self._run.pause()
+        elif not self._run.is_beside or not connection_to_write().in_atomic_block:
             self._run.flush()
         else:
             wait([self._thread.call(self._run.write_beside)], WAIT_SECONDS)

@@ -17,6 +17,7 @@ from ..progress_report import report_seconds
 from .endings import LEFT, end_of_left
 from .entries import Entry
 from .notes import Notes
+from .others import Others
 from .waiting import LINES, Waiting
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Run:
     def __init__(self, lifecycle: ProcessingJobLifecycle) -> None:
         self.lifecycle = lifecycle
         self.notes = Notes(lifecycle.job_id)
+        self.others = Others(self.notes)
         self.is_beside = False  # the report thread writes it, and not the job's own code
         self.is_ending = False  # its end is the last that was noted
         self.has_begun, self.has_ended = threading.Event(), threading.Event()
@@ -74,6 +76,7 @@ class Run:
     def stop(self, error: Exception) -> None:
         """Have the job's code raise an error as soon as it reports."""
         self.stopped_by = error
+        self.others.stop(error)
         self.notes.must_pause = True
         self.has_begun.set()
 
@@ -86,7 +89,9 @@ class Run:
         """
         if self.stopped_by is not None:
             raise copy.copy(self.stopped_by)
-        if not self.is_beside and (self.has_entries or time.monotonic() >= self._due):
+        if self.others.link is not None:
+            self.others.link.pause()
+        elif not self.is_beside and (self.has_entries or time.monotonic() >= self._due):
             self.flush(waits=False)
 
     def flush(self, *, waits: bool = True) -> None:

@@ -4,7 +4,7 @@ A job, or a stage, is as far as its stages are: the sum of weight times fraction
 that are planned or have begun. One that has ended counts as done, and is kept only in a sum, unless it is planned.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import fsum
 
 from ..states import STAGE_SEPARATOR
@@ -17,6 +17,32 @@ class Loop:
 
     def __init__(self) -> None:
         self.done = 0
+
+
+class Tally:
+    """What somebody else counts, in whatever stage is under way: beside a loop, what comes and goes with it.
+
+    Args:
+        read: Returns how much that is by now.
+
+    """
+
+    __slots__ = ("_before", "_read")
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self._read = read
+        self._before: float = 0  # in earlier stages
+
+    @property
+    def done(self) -> float:
+        """How much that is in this stage."""
+        return self._read() - self._before
+
+    def restart(self) -> float:
+        """Begin with 0; return how much it was until now."""
+        now, before = self._read(), self._before
+        self._before = now
+        return now - before
 
 
 class Part:
@@ -46,14 +72,14 @@ class Part:
         self.plan = dict(plan)
         self.is_entered = False  # by a `with` block: what begins now is within it
         self.counted: float = 0  # but for the loops
-        self.loops: list[Loop] = []  # those that have begun in it
+        self.loops: list[Loop | Tally] = []  # those that have begun in it, and what others count
         self.done: set[str] = set()  # of the plan, what has ended
         self.ended: float = 0  # the weights of all else that has ended
 
     @property
     def current(self) -> float:
         """How many units are done."""
-        return self.counted + sum(loop.done for loop in self.loops)
+        return self.counted + sum([loop.done for loop in self.loops]) if self.loops else self.counted
 
     def weight_of(self, label: str, weight: float | None) -> float:
         """Return the weight of a stage that begins in it: as given, else as planned, else 1."""
@@ -127,6 +153,15 @@ class Stages:
         self._reached = max(self._reached, 100 * self.job.fraction_of_parts(inner, fraction))
         return self._reached
 
+    def add(self, tally: Tally) -> None:
+        """Count from now on what somebody else counts."""
+        self.present.loops.append(tally)
+
+    def remove(self, tally: Tally) -> None:
+        """Count no more of that; what was counted stays."""
+        self.present.loops.remove(tally)
+        self.present.counted += tally.restart()
+
     def begin(
         self,
         label: str,
@@ -167,4 +202,8 @@ class Stages:
         self.path[-1].end(part)
 
     def _find_present(self) -> None:
+        tallies = [loop for loop in self.present.loops if isinstance(loop, Tally)]
+        for tally in tallies:
+            self.remove(tally)
         self.present = self.path[-1] if self.are_weighed else self.job
+        self.present.loops += tallies

@@ -123,6 +123,7 @@ class SyncBlock(Block):
 
     def _end_run(self, error: BaseException | None) -> bool:
         is_cancelled = isinstance(error, JobCancelled) and error.job_id == self.lifecycle.job_id
+        self._run.others.close(error)
         is_in_transaction = connection_to_write().in_atomic_block
         if self._is_over():
             self._leave_thread()

@@ -52,6 +52,7 @@ FILES = (
     "reporting/test_reporter_trouble",
     "reporting/test_stages",
     "reporting/test_noted_stages",
+    "reporting/test_processes",
     "reporting/test_shown_stages",
     "reporting/test_tracking",
     "reporting/test_report_thread",

@@ -26,7 +26,6 @@ from jobs.exceptions import (
 )
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
-from jobs.reporting import Reporter
 from tests.conftest import MakeSite
 from tests.jobs.records import assert_whole, log, row
 
@@ -116,11 +115,6 @@ def test_lifecycle__travels_with_its_attempt(make_job: Any) -> None:
     unbound = pickle.loads(pickle.dumps(ProcessingJobLifecycle(lifecycle.job_id)))
     unbound.mark_started()
     assert_whole(lifecycle.job_id)
-
-
-def test_reporter__says_why_it_does_not_travel(make_job: Any) -> None:
-    with pytest.raises(TypeError, match="send its lifecycle"):
-        pickle.dumps(Reporter(make_job()))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.reporting.stages import Part, Stages
+from jobs.reporting.stages import Part, Stages, Tally
 
 LABELS = st.sampled_from("abcd")
 
@@ -181,3 +181,31 @@ def test_percent__of_a_plan_that_is_followed_rises_by_itself_and_ends_at_100(
     assert all(after >= before - 1e-9 for before, after in itertools.pairwise(seen))
     stages.end(part)
     assert stages.percent == 100
+
+
+def test_tally__counts_in_whatever_stage_is_under_way() -> None:
+    stages, counted = planned(a=1, b=1), [2]
+    stages.add(tally := Tally(lambda: counted[0]))
+    parts = []
+    for label, is_entered in [("a", True), ("within", False), ("b", False)]:
+        parts.append(stages.begin(label, total=20))
+        parts[-1].is_entered = is_entered
+        counted[0] += 10
+        assert stages.present.current == 10
+        if label == "within":
+            stages.end(parts[0])
+    assert [stages.job.current, *(part.current for part in parts)] == [2, 10, 10, 10]
+    stages.remove(tally)
+    counted[0] += 10
+    assert stages.present.current == 10
+    assert not stages.present.loops
+    assert stages.percent == 75
+
+
+def test_tally__counts_for_the_job_where_stages_are_but_labels() -> None:
+    stages, counted = Stages(), [2]
+    stages.add(Tally(lambda: counted[0]))
+    stages.begin("a")
+    counted[0] += 1
+    stages.begin("b")
+    assert stages.present.current == stages.job.current == 3
