@@ -67,8 +67,8 @@ def _on(result: Result, name: str, place: Site, options: Options) -> None:
     printed = place.worker(WRITE, *map(str, (LINES, JOBS, options.rounds, batches))).splitlines()
     rounds = [json.loads(line) for line in printed]
     whats = "lines, one by one", "lines, together", "ticks, one by one", "ticks, together"
-    rows = [Row(f"{name}, {what}", [each[at] for each in rounds], "/s") for at, what in enumerate(whats)]
+    rows = [Row(f"{name}, {what}", [each[at] for each in rounds], "events/s") for at, what in enumerate(whats)]
     result.rows += rows
     for row, alone, target, times in zip(rows[1::2], rows[::2], TARGETS[name], TIMES, strict=True):
-        result.ratios.append(Ratio(row.name, row.median, target, at_least=True, unit="/s"))
+        result.ratios.append(Ratio(row.name, row.median, target, at_least=True, unit="events/s"))
         result.compare(row.name, alone.name, times)

@@ -61,10 +61,10 @@ def measure(options: Options) -> Result:
 def _on(result: Result, name: str, place: Site, options: Options) -> None:
     seconds = 3 if options.is_quick else SECONDS
     figures = [_round(place, seconds) for _ in range(options.rounds)]
-    row = Row(f"{name}, ticks written", figures, "/s")
+    row = Row(f"{name}, ticks written", figures, "ticks/s")
     result.rows.append(row)
     if TARGETS[name]:
-        result.ratios.append(Ratio(row.name, row.median, TARGETS[name], at_least=True, unit="/s"))
+        result.ratios.append(Ratio(row.name, row.median, TARGETS[name], at_least=True, unit="ticks/s"))
 
 
 def _round(place: Site, seconds: int) -> float:
