@@ -2,6 +2,8 @@
 
 import signal
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -26,11 +28,21 @@ class Command(BaseCommand):
     def handle(self, *, once: bool, **_: Any) -> None:
         """Run until SIGTERM or Ctrl-C, or once."""
         housekeeper = Housekeeper()
-        for kind in signal.SIGINT, signal.SIGTERM:
-            signal.signal(kind, lambda *_: housekeeper.stop())
-        if not once:
-            housekeeper.run()
-        elif not housekeeper.tidy():
-            self.stdout.write("Nothing was done: another process does it now, or the database does not answer.")
-        else:
-            housekeeper.finish()
+        with _stopped_by_signals(housekeeper):
+            if not once:
+                housekeeper.run()
+            elif not housekeeper.tidy():
+                self.stdout.write("Nothing was done: another process does it now, or the database does not answer.")
+            else:
+                housekeeper.finish()
+
+
+@contextmanager
+def _stopped_by_signals(housekeeper: Housekeeper) -> Iterator[None]:
+    """Have SIGTERM or Ctrl-C stop it. Whoever calls the command has their own handlers again afterwards."""
+    before = {kind: signal.signal(kind, lambda *_: housekeeper.stop()) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,5 +1,6 @@
 """The commands: what they say and what they do."""
 
+import signal
 from io import StringIO
 from typing import Any
 
@@ -125,3 +126,10 @@ def test_housekeeping__once(large: Any) -> None:
     assert not ProcessingJob.stored.exists()
     LeaseHolder("housekeeping").take()
     assert "another process does it now" in said("housekeeping", "--once")
+
+
+def test_housekeeping__leaves_the_handlers_of_signals_as_they_were(transactional_db: None) -> None:
+    kinds = signal.SIGINT, signal.SIGTERM
+    before = [signal.getsignal(kind) for kind in kinds]
+    said("housekeeping", "--once")
+    assert [signal.getsignal(kind) for kind in kinds] == before
