@@ -43,7 +43,7 @@ def shift(fields: dict[str, Any]) -> int:
 def is_snapshot(fields: dict[str, Any], job: str, *, recovered: bool) -> bool:
     """Return whether a snapshot is whole, and of a job that runs."""
     return (
-        set(fields) == SNAPSHOT
+        set(fields) - {"started_at"} == SNAPSHOT  # which a job has that was started by its lifecycle
         and (fields["job_id"], fields["status"], fields["recovered"]) == (job, "in_progress", recovered)
         and bool(fields["epoch"])
     )
