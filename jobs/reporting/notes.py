@@ -147,6 +147,7 @@ class Notes:
         weight = None if weight is None else self.checked(validation.weight, weight, "weight of a stage")
         stages: Any = () if plan is None else self.checked(validation.plan, plan) or ()
         with self.lock:
+            self.stages.hold()  # or its last tick would lack what others count before it is left
             if self._is_back and self._tick == {"current": None}:
                 self._tick = {}
             elif not self._is_full:
@@ -166,6 +167,7 @@ class Notes:
                 return
             if part not in self.stages.path:
                 return
+            self.stages.hold()
             if not self._is_full:
                 self._close_tick()
             self.stages.end(part)

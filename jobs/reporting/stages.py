@@ -133,6 +133,7 @@ class Stages:
         self.present = self.path[0]  # where what is counted counts
         self.are_weighed = False
         self._reached = 0.0  # percent; it never goes back
+        self._held: list[Tally] = []
 
     @property
     def job(self) -> Part:
@@ -161,6 +162,12 @@ class Stages:
         """Count no more of that; what was counted stays."""
         self.present.loops.remove(tally)
         self.present.counted += tally.restart()
+
+    def hold(self) -> None:
+        """Count no more in the present stage of what others count: it counts in the one that is under way next."""
+        for tally in [loop for loop in self.present.loops if isinstance(loop, Tally)]:
+            self.remove(tally)
+            self._held.append(tally)
 
     def begin(
         self,
@@ -202,8 +209,7 @@ class Stages:
         self.path[-1].end(part)
 
     def _find_present(self) -> None:
-        tallies = [loop for loop in self.present.loops if isinstance(loop, Tally)]
-        for tally in tallies:
-            self.remove(tally)
+        self.hold()
         self.present = self.path[-1] if self.are_weighed else self.job
-        self.present.loops += tallies
+        self.present.loops += self._held
+        self._held = []

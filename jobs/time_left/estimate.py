@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .curves import Curve, share_of_time
 
+LEAST_SECONDS = 1e-6  # of which a pace can be told
 RUNS_FOR_RANGE = 5  # of fewer, quantiles say nothing
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
 PULL, PULL_AFTER, MOST_AFTER = 0.05, 0.15, 0.6  # how soon a run's own pace counts, here and for what comes after
@@ -97,8 +98,8 @@ def time_left(rows: Sequence[Row], place: Place) -> TimeLeft | None:
     passed = place.now - place.began - ticked
     lefts, floors = [], []
     for before, here, left, to_next, after, weight in said:
-        pace = (ticked / here) ** own if ticked and here else 1.0
-        run_pace = (place.began + ticked) / (before + here) if before + here else 1.0
+        pace = (ticked / here) ** own if ticked and here > LEAST_SECONDS else 1.0
+        run_pace = (place.began + ticked) / (before + here) if before + here > LEAST_SECONDS else 1.0
         after *= min(SLOWEST, max(FASTEST, run_pace)) ** others
         next_tick = to_next * pace
         lefts.append((max(0.0, left * pace - (0.0 if is_silent else min(passed, next_tick))) + after, weight))

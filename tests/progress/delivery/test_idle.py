@@ -27,8 +27,9 @@ async def test_idle__is_closed_and_told_why():
         assert [(frame["type"], frame["code"]) for frame in watcher.frames] == [("error", "idle")]
 
 
-async def test_watching__or_known_or_busy_is_not_idle():
+async def test_watching__or_known_or_busy_is_not_idle(settings):
     await a_job()
+    settings.PROGRESS_IDLE_SECONDS = 1.0  # within which they do what keeps them
     async with watchers(5) as [job, feed, known, asking, stranger]:
         await watch(job)
         await hubs.current().subscribe_feed(feed.connection, "mine")
