@@ -96,7 +96,9 @@ def _add(
         result.rows.append(Row(f"{name}, a ping {what}, p99", [each["p99"] for each in windows], "ms"))
         result.rows.append(Row(f"{name}, a ping {what}, slowest", [each["slowest"] for each in windows], "ms"))
     result.ratios.append(Ratio(f"{name}, the question", cost.median, allowed, at_least=False, unit="% of a core"))
-    result.ratios.append(Ratio(f"{name}, its queries", queries.median, QUERIES_A_SECOND, at_least=False, unit="queries/s"))
+    result.ratios.append(
+        Ratio(f"{name}, its queries", queries.median, QUERIES_A_SECOND, at_least=False, unit="queries/s")
+    )
 
 
 def _window(place: Site, users: int, sockets: int, period: str, options: Options) -> dict[str, float]:
