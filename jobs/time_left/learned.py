@@ -188,7 +188,7 @@ def _shown(rows: tuple[Row, ...], place: Place) -> dict[str, Any]:
     told: dict[str, Any] = {"floor": short(left.floor)}
     if has_range:
         told |= {"low": min(short(left.low), eta), "high": max(short(left.high), eta)}
-    if place.share is None:
+    if place.share is None or place.share >= 1:
         told["later"] = [[short(after), *_three(then, has_range=has_range)] for after, then in later(rows, place)]
     return {ETA: eta, TIME_LEFT: told}
 
