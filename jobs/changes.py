@@ -156,7 +156,7 @@ def cancel_requested(job: ProcessingJob, message: str, metadata: dict[str, Any] 
         return None
     fields = {
         "message": message or "Cancellation requested",
-        "metadata": _merged(job, metadata, shown={"cancel_requested": True}),
+        "metadata": _merged(job, metadata, shown={"cancel_requested": True, **learned.kept(job)}),
         "cancel_requested_at": NOW,
         "status_changed_at": NOW,
         "updated_at": NOW,
@@ -176,7 +176,7 @@ def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Chan
         return None
     fields = {
         "message": f"Cancellation requested {duration(waited)} ago; the worker has not answered",
-        "metadata": _merged(job, None, shown={"cancel_unanswered": True}),
+        "metadata": _merged(job, None, shown={"cancel_unanswered": True, **learned.kept(job)}),
         "cancel_unanswered_at": NOW,
         "status_changed_at": NOW,
         "updated_at": NOW,
@@ -186,7 +186,8 @@ def cancel_unanswered(job: ProcessingJob, now: datetime, seconds: float) -> Chan
 
 def noted(job: ProcessingJob, **shown: Any) -> Change:
     """Show something in the metadata, or what is None no more, as a change that everybody is told of."""
-    fields = {"metadata": _merged(job, None, shown=shown), "status_changed_at": NOW, "updated_at": NOW}
+    metadata = _merged(job, None, shown=learned.kept(job) | shown)
+    fields = {"metadata": metadata, "status_changed_at": NOW, "updated_at": NOW}
     return Change(EventKind.STATUS, fields)
 
 
@@ -203,7 +204,11 @@ def edited(job: ProcessingJob, **wanted: Any) -> Change | None:
     For lists, that is a change like one of status: they ask again who may see the job.
     """
     fields = {name: value for name, value in wanted.items() if getattr(job, name) != value}
-    return Change(EventKind.EDIT, {**fields, "status_changed_at": NOW, "updated_at": NOW}) if fields else None
+    if not fields:
+        return None
+    if kept := learned.kept(job):
+        fields["metadata"] = {**job.metadata, **kept}
+    return Change(EventKind.EDIT, {**fields, "status_changed_at": NOW, "updated_at": NOW})
 
 
 def progressed(job: ProcessingJob, report: Report) -> Change:
@@ -225,13 +230,17 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if report.message is not None and report.message != job.message:
         fields["message"] = report.message
     moved_on = report.stage is not None and report.stage != job.metadata.get("stage")
+    kind = EventKind.STAGE if moved_on else EventKind.TICK
     if moved_on:
         shown["stage"] = report.stage
+    if (usual := learned.of_total(report.course, course)) is not None:
+        fields |= {"usual": usual, "status_changed_at": NOW}
+        kind = EventKind.STATUS  # as what a start tells: whoever watches has the row read
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
     if course is not None:
         course = course._replace(last=learned.shown_by(progress, fields.get("metadata", job.metadata)))
-    return Change(EventKind.STAGE if moved_on else EventKind.TICK, fields, rate=rate, course=course)
+    return Change(kind, fields, rate=rate, course=course)
 
 
 def rolled_up(job: ProcessingJob, number: int, percent: float, now: datetime) -> Change | None:

@@ -1,7 +1,7 @@
 """A committed event, as it travels from the lifecycle to whoever watches."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from .states import EventKind
@@ -25,3 +25,8 @@ class Event:
     message: str
     metadata: dict[str, Any]
     timestamp: datetime
+
+
+def in_words(moment: datetime) -> str:
+    """Return a moment as clients get it: ISO 8601 in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,10 +1,11 @@
 """What is done with a job whose worker is lost, decided without touching the database."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from .. import changes
 from ..changes import STALLED, WORKER_LOST, Change
+from ..events import in_words
 from ..models import ProcessingJob
 from ..states import Status
 from .kinds import FAIL, LEAVE, REQUEUE, options_of
@@ -80,8 +81,3 @@ def _lost(change: Change) -> Change:
 
 def _at(mark: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(mark["at"])
-
-
-def in_words(moment: datetime) -> str:
-    """Return a moment as clients get it: ISO 8601 in UTC."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

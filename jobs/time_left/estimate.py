@@ -86,19 +86,18 @@ class _Saying(NamedTuple):
 def time_left(rows: Sequence[Row], place: Place) -> TimeLeft | None:
     """Return the time left; None if the present stage has lasted longer than in any earlier run that had it."""
     is_silent = place.share is None
-    said = [*(_of_silent(rows, place) if is_silent else _of_counted(rows, place, place.share or 0.0))]
-    if not said:
+    said = _said(rows, place)
+    own = _own_exponent(said) if said else 0.0
+    if not said or place.now - place.began > _last_moment(said, place, own):
         return None
-    past = fmean(one.here / max(one.here + one.left, 1e-9) for one in said)
     whole_past = fmean(_share_past(one) for one in said)
-    own = _exponent([(one.here, one.left) for one in said], past / (past + PULL))
     prior = MOST_AFTER * whole_past / (whole_past + PULL_AFTER)
     others = _exponent([(one.before + one.here, one.after) for one in said], prior)
     ticked = 0.0 if is_silent else place.ticked
     passed = place.now - place.began - ticked
     lefts, floors = [], []
     for before, here, left, to_next, after, weight in said:
-        pace = (ticked / here) ** own if ticked and here > LEAST_SECONDS else 1.0
+        pace = _pace(ticked, here, own)
         run_pace = (place.began + ticked) / (before + here) if before + here > LEAST_SECONDS else 1.0
         after *= min(SLOWEST, max(FASTEST, run_pace)) ** others
         next_tick = to_next * pace
@@ -111,7 +110,14 @@ def time_left(rows: Sequence[Row], place: Place) -> TimeLeft | None:
 
 
 def later(rows: Sequence[Row], place: Place) -> list[tuple[float, TimeLeft | None]]:
-    """Return what is known now of later in a silent stage: after how many seconds, and what is left then."""
+    """Return what is known now of later in a silent stage: after how many seconds, and what is left then.
+
+    Where all is counted, that is only when nothing is known any more.
+    """
+    if place.share is not None:
+        said = _said(rows, place)
+        seconds = place.began + _last_moment(said, place, _own_exponent(said)) - place.now
+        return [(seconds, None)] if 0 < seconds < math.inf else []
     lengths = sorted(_late(row) for row in rows)
     marks = [BEHIND * lengths[round(part * (len(lengths) - 1))] for part in LATER] + [BEYOND * lengths[-1]]
     found: list[tuple[float, TimeLeft | None]] = []
@@ -122,6 +128,32 @@ def later(rows: Sequence[Row], place: Place) -> list[tuple[float, TimeLeft | Non
             found.append((seconds, time_left(rows, Place(place.began, place.began + mark))))
             last = 1.1 * seconds
     return found
+
+
+def _said(rows: Sequence[Row], place: Place) -> list[_Saying]:
+    return [*(_of_silent(rows, place) if place.share is None else _of_counted(rows, place, place.share))]
+
+
+def _own_exponent(said: Sequence[_Saying]) -> float:
+    past = fmean(one.here / max(one.here + one.left, 1e-9) for one in said)
+    return _exponent([(one.here, one.left) for one in said], past / (past + PULL))
+
+
+def _pace(ticked: float, here: float, own: float) -> float:
+    """Return by how much this run is slower than an earlier one in the present stage, as far as that is believed."""
+    return (ticked / here) ** own if ticked and here > LEAST_SECONDS else 1.0
+
+
+def _last_moment(said: Sequence[_Saying], place: Place, own: float) -> float:
+    """Return up to when, since it began, a stage of which all is counted takes no longer than ever; else infinity."""
+    if place.share is None or place.share < 1:
+        return math.inf  # of a silent one each run says that itself; the next count says it of another
+    rests = (max(_slack(one), one.left * _pace(place.ticked, one.here, own)) for one in said)
+    return place.ticked + BEYOND * max(rests)
+
+
+def _slack(one: _Saying) -> float:
+    return max(SLACK_SECONDS, SLACK * (one.before + one.here + one.left + one.after))
 
 
 def quantiles(pairs: Sequence[tuple[float, float]], wanted: Sequence[float]) -> list[float]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .course import MOST_AT_ONCE, Course, Present
+from ..events import in_words
+from .course import LEAST_SECONDS, MOST_AT_ONCE, Course, Present
 from .estimate import HIGH, LOW, MIDDLE, RUNS_FOR_RANGE, Place, Row, TimeLeft, later, quantiles, time_left
 from .history import START, History, Work, ratio_of
 from .record import MAX_SECONDS, MAX_SEGMENTS, Run, median_curve
@@ -56,7 +57,8 @@ class End:
 def _work_at_start(metadata: dict[str, Any], size: float | None, plan: list[list[Any]]) -> Work:
     """Return how much there is to do, as far as it is known at the start of a job."""
     stages = plan if isinstance(plan, list) else []  # what an import has stored may be anything
-    return Work(_unit(metadata), size, None, tuple(name for name, *_ in stages if isinstance(name, str)))
+    names = [stage[0] for stage in stages if isinstance(stage, list) and stage]
+    return Work(_unit(metadata), size, None, tuple(name for name in names if isinstance(name, str)))
 
 
 def at_start(
@@ -66,6 +68,21 @@ def at_start(
     work = _work_at_start(metadata, size, plan)
     rows = history.rows(START, None, work, set())
     return (usual(history, work, rows), _shown(rows, Place(0, 0))) if rows else (None, {})
+
+
+def of_total(before: Course | None, course: Course | None) -> dict[str, Any] | None:
+    """Return what is told of earlier runs by the first total, if that scales them; None if it was told of already.
+
+    Args:
+        before: The course before the report.
+        course: The course after it.
+
+    """
+    if before is None or course is None or before.total or not course.total or course.size or not course.attempt:
+        return None
+    rows = course.history.rows(START, None, course.work, set())
+    told = usual(course.history, course.work, rows) if rows else None
+    return told if told is not None and "scaled" in told else None
 
 
 def begun(history: History, job: "ProcessingJob", seconds: float) -> Course:
@@ -129,7 +146,14 @@ def tell(course: Course | None, job: "ProcessingJob", report: "Report", shown: d
         shown |= said
     elif TIME_LEFT in job.metadata:
         shown[TIME_LEFT] = None
+        shown.setdefault(ETA, None)  # what stands there was learned as well
     return course
+
+
+def kept(job: "ProcessingJob") -> dict[str, Any]:
+    """Return what the metadata say besides in an event that says nothing new of the time left: as of when that is."""
+    told = job.metadata.get(TIME_LEFT)
+    return {TIME_LEFT: {"at": in_words(job.updated_at), **told}} if isinstance(told, dict) and told else {}
 
 
 def _estimated(course: Course, at: float) -> tuple[Course, dict[str, Any] | None]:
@@ -164,7 +188,7 @@ def _shown(rows: tuple[Row, ...], place: Place) -> dict[str, Any]:
     told: dict[str, Any] = {"floor": short(left.floor)}
     if has_range:
         told |= {"low": min(short(left.low), eta), "high": max(short(left.high), eta)}
-    if place.share is None:
+    if place.share is None or place.share >= 1:
         told["later"] = [[short(after), *_three(then, has_range=has_range)] for after, then in later(rows, place)]
     return {ETA: eta, TIME_LEFT: told}
 
@@ -181,15 +205,18 @@ def short(seconds: float) -> float:
     return round(min(seconds, MAX_SECONDS)) if seconds >= 20 else round(seconds, 1)
 
 
-def usual(history: History, work: Work, rows: tuple[Row, ...]) -> dict[str, Any]:
-    """Return what is told of earlier runs, by what they say of the start."""
+def usual(history: History, work: Work, rows: tuple[Row, ...]) -> dict[str, Any] | None:
+    """Return what is told of earlier runs, by what they say of the start; None if their size tells nothing of this."""
     wholes = [(row.before + row.length + row.after, row.weight) for row in rows]
     wanted = (LOW, MIDDLE, HIGH) if len(rows) >= RUNS_FOR_RANGE else (MIDDLE,)
     told: dict[str, Any] = {"runs": len(rows), "seconds": [short(seconds) for seconds in quantiles(wholes, wanted)]}
     runs = history.recent(work)
+    is_scaled = any(ratio_of(run, work) not in (None, 1) for run in runs)
+    if is_scaled and told["seconds"][-1] < LEAST_SECONDS:
+        return None  # no run that was kept took so little
     curves = [run.percents for run in runs if run.percents is not None]
     if 2 * len(curves) > len(runs) and any(curve := median_curve(curves)):
         told["curve"] = curve
-    if any(ratio_of(run, work) not in (None, 1) for run in runs):
+    if is_scaled:
         told["scaled"] = True
     return told

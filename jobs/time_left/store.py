@@ -7,6 +7,7 @@ import logging
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,6 +25,7 @@ MAX_RUNS = 20  # of a kind
 MAX_BYTES = 12 * 1024  # of a kind
 ROW_BYTES = 50  # of a run, besides its texts
 KEEP_DAYS = 400  # what runs once a year is remembered
+MAX_ROWS = 100_000  # of all kinds, whoever makes one of each job's id
 
 
 def history_of(kind: str, known: History | None = None) -> History | None:
@@ -54,7 +56,8 @@ def _read(kind: str, connection: BaseDatabaseWrapper) -> list[tuple[float, str, 
 
 
 def _newest(connection: BaseDatabaseWrapper, kind: str) -> "QuerySet[KindRun]":
-    return KindRun.objects.using(connection.alias).filter(kind=kind).order_by("-finished_at", "-pk")
+    # In the order in which they were written: by a clock that was ahead once, those runs would stay the newest.
+    return KindRun.objects.using(connection.alias).filter(kind=kind).order_by("-pk")
 
 
 def _readable(kind: str, seconds: float, unit: str, size: float | None, course: str) -> Run | None:
@@ -67,13 +70,13 @@ def _readable(kind: str, seconds: float, unit: str, size: float | None, course: 
 
 def keep(connection: BaseDatabaseWrapper, kind: str, run: Run, finished_at: datetime) -> None:
     """Keep a run that has succeeded, in the transaction that says so, and let the oldest of its kind go."""
-    text = run.text()
-    if text is None:
-        return
-    row = KindRun(kind=kind, finished_at=finished_at, seconds=run.seconds, unit=run.unit, size=run.size, course=text)
     try:
+        text = run.text()
+        if text is None:
+            return
+        fields: dict[str, Any] = {"seconds": run.seconds, "unit": run.unit, "size": run.size, "course": text}
         with transaction.atomic(using=connection.alias):
-            row.save(force_insert=True, using=connection.alias)
+            KindRun.objects.using(connection.alias).create(kind=kind, finished_at=finished_at, **fields)
             _forget_oldest(connection, kind)
     except Exception as error:
         if connection.needs_rollback:  # all of it is lost: the caller is to know
@@ -97,7 +100,10 @@ def _forget_oldest(connection: BaseDatabaseWrapper, kind: str) -> None:
 
 
 def forget_expired() -> None:
-    """Delete the runs of kinds that no job has had for long."""
+    """Delete the runs of kinds that no job has had for long, and the oldest of more than are kept of all kinds."""
     connection = connection_to_write()
     expired = database.now(connection) - timedelta(days=KEEP_DAYS)
-    KindRun.objects.using(connection.alias).filter(finished_at__lt=expired).delete()
+    runs = KindRun.objects.using(connection.alias)
+    runs.filter(finished_at__lt=expired).delete()
+    for newest in runs.order_by("-pk").values_list("pk", flat=True)[MAX_ROWS : MAX_ROWS + 1]:
+        runs.filter(pk__lte=newest).delete()

@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.db import connections
@@ -92,7 +93,7 @@ class Folder:
         bell = _new_socket()
         try:
             bell.bind(self._address(name))
-            self._admit(name, 0o600, self._descriptor)
+            self._admit(name, 0o600)
         except BaseException:
             bell.close()
             raise
@@ -126,13 +127,19 @@ class Folder:
             if stat.S_ISSOCK(found.st_mode) and time.time() - found.st_ctime > STALE_SECONDS:
                 self.remove(name)
 
-    def _admit(self, what: str | int, mode: int, folder: int | None = None) -> None:
-        """Give what is ours a mode for its owner alone, or also for the file's group if that may write the file."""
-        os.chmod(what, mode, dir_fd=folder)
+    def _admit(self, what: str | int, mode: int) -> None:
+        """Give what is ours to the file's owner alone, or also to the file's group if that may write the file.
+
+        What was put in the place of a bell meanwhile, a link to another file, keeps its mode.
+        """
+        within: Any = {} if isinstance(what, int) else {"dir_fd": self._descriptor, "follow_symlinks": False}
+        os.chmod(what, mode, **within)
+        with contextlib.suppress(PermissionError):  # only root can, and has to, or the owner's servers had no bells
+            os.chown(what, self._owner, -1, **within)
         if self._is_shared:
             with contextlib.suppress(PermissionError):  # we are not in the group
-                os.chown(what, -1, self._group, dir_fd=folder)
-                os.chmod(what, mode | mode >> 3, dir_fd=folder)
+                os.chown(what, -1, self._group, **within)
+                os.chmod(what, mode | mode >> 3, **within)
 
     def _is_for_us(self) -> bool:
         found = os.fstat(self._descriptor)

@@ -6,7 +6,6 @@ reports would wait for each other. A thread of its own says it afterwards, once 
 
 import logging
 import threading
-import time
 
 from django.db import connections
 
@@ -17,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "progress_doorbell"  # which a database shares with no other
 GATHER_SECONDS = 0.005  # between two of a process
+RETRY_SECONDS = 1.0  # after a failure: a database that has no connection left is not asked for one by each report
 IDLE_SECONDS = 5.0  # after which the connection is closed, until somebody rings again
 
 
@@ -28,7 +28,7 @@ class Notifier:
         self._wanted = threading.Event()
         self._making = threading.RLock()  # also a signal's handler may ring
         self._thread: threading.Thread | None = None
-        self._is_ending = False
+        self._ending = threading.Event()
 
     def ring(self) -> None:
         """Have it said soon. Returns at once, and raises nothing."""
@@ -41,7 +41,7 @@ class Notifier:
 
     def finish(self) -> None:
         """Have said what was not, and wait for that, at most ``PROGRESS_FLUSH_SECONDS``."""
-        self._is_ending = True
+        self._ending.set()
         self._wanted.set()
         if self._thread is not None:
             self._thread.join(conf.FLUSH_SECONDS)
@@ -57,16 +57,18 @@ class Notifier:
                 self._thread = thread
 
     def _run(self) -> None:
-        while not self._is_ending:
+        while not self._ending.is_set():
             if not self._wanted.wait(IDLE_SECONDS):
                 self._close()
                 self._wanted.wait()
             self._wanted.clear()  # before it is said: what is committed from here on is to be said again
+            self._ending.wait(GATHER_SECONDS if self._notify() else RETRY_SECONDS)
+        if self._wanted.is_set():  # rung in the pause, or before there was a thread
             self._notify()
-            time.sleep(GATHER_SECONDS)
         self._close()
 
-    def _notify(self) -> None:
+    def _notify(self) -> bool:
+        """Say it; return whether that was possible."""
         connection = connections[database_alias()]
         try:
             with connection.cursor() as cursor:
@@ -75,6 +77,8 @@ class Notifier:
         except Exception as error:  # whatever is wrong, the sweeps go on; the next ring tries again
             logger.debug("The servers could not be notified: %r", error)
             self._close()
+            return False
+        return True
 
     def _close(self) -> None:
         self.backend = None

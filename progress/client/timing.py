@@ -83,7 +83,9 @@ class Timing:
         if now is None:
             self._forget()
             return "", None if is_learned(facts) else left_at(facts, 0.0)[0]
-        seconds, floor = left_at(facts, seconds_since(frame["timestamp"], now) or 0.0)
+        told_at = facts["time_left"].get("at") if is_learned(facts) else None
+        age = seconds_since(told_at, now)
+        seconds, floor = left_at(facts, (seconds_since(frame["timestamp"], now) or 0.0) if age is None else age)
         is_over = seconds == math.inf
         shown = self._countdown.show(None if is_over else seconds, now.timestamp(), floor)
         if shown is None:

@@ -67,6 +67,7 @@ async def _hear_notifications(connection: Any, ring: Ring) -> None:
             logger.info("The doorbell is not heard through a pooler of connections: news come with the sweeps.")
             return
         await listening.execute(f"LISTEN {CHANNEL}")
+        ring()  # for what was said before, or came with the answer: the driver has dropped that
         while True:
             await _readable(listening.fileno())
             listening.pgconn.consume_input()

@@ -50,7 +50,8 @@ export class Timing {
 
   #left({ metadata, timestamp }, now) {
     if (now === null) return this.#forget() || (isLearned(metadata) ? "" : leftWords(metadata));
-    const { seconds, floor } = leftAt(metadata, secondsSince(timestamp, now) ?? 0);
+    const age = secondsSince(metadata.time_left?.at, now) ?? secondsSince(timestamp, now) ?? 0;
+    const { seconds, floor } = leftAt(metadata, age);
     if (seconds === Infinity) return this.#forget() || LONGER;
     const shown = this.#countdown.show(seconds, now / 1000, floor);
     if (shown === null) return this.#forget();

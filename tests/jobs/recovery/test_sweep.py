@@ -8,11 +8,11 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from jobs.events import in_words
 from jobs.leases import Worker
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.recovery import sweep
-from jobs.recovery.decisions import in_words
 from jobs.recovery.sweep import look
 from jobs.recovery.worker_lease import TTL_SECONDS
 from jobs.signals import job_requeued

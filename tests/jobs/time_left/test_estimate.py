@@ -46,7 +46,7 @@ def places(draw: st.DrawFn) -> Place:
 def test_time_left__is_a_range_of_finite_numbers(rows: list[Row], place: Place) -> None:
     left = time_left(rows, place)
     if left is None:
-        assert place.share is None
+        assert place.share in (None, 1.0)
         return
     assert all(map(math.isfinite, left))
     assert 0 <= left.low <= left.middle * (1 + 1e-9) + 1e-9
@@ -98,6 +98,18 @@ def test_time_left__counts_down_and_no_further_than_to_the_next_tick() -> None:
 def test_time_left__after_all_is_counted_is_what_was_done_then() -> None:
     row = Row(0.0, 100.0, unpacked(packed([(0.0, 0.0), (80.0, 1.0)], 100.0)), 0.0, 1.0)
     assert middle([row], Place(0.0, 80.0, 1.0, 80.0, 0.01)) == pytest.approx(20.0, abs=2.0)
+
+
+def test_time_left__long_after_all_is_counted_is_unknown() -> None:
+    tail = [Row(0.0, 100.0, unpacked(packed([(0.0, 0.0), (80.0, 1.0)], 100.0)), 0.0, 1.0)]
+    for rows, last in (([counted()], 100.0 + 1.6 * 5.0), (tail, 80.0 + 1.6 * 20.0)):
+        ticked = last - 1.6 * 5.0 if rows is not tail else 80.0
+        at = Place(0.0, ticked, 1.0, ticked, 0.01)
+        ((seconds, then),) = later(rows, at)
+        assert (ticked + seconds, then) == (pytest.approx(last, abs=3.0), None)
+        assert middle(rows, at._replace(now=ticked + seconds - 0.1)) is not None
+        assert middle(rows, at._replace(now=ticked + seconds + 0.1)) is None
+        assert later(rows, at._replace(now=ticked + seconds + 0.1)) == []
 
 
 def test_time_left__of_a_silent_stage_is_what_is_left_of_it() -> None:

@@ -8,8 +8,9 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from jobs import children
+from jobs.events import in_words
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import KindRun
+from jobs.models import JobEvent, KindRun
 from jobs.reporting import Job
 from jobs.time_left import course, learned
 from tests.jobs.records import assert_whole, row
@@ -237,6 +238,14 @@ def test_report__of_a_stage_that_no_earlier_run_had_says_what_the_rate_says(cloc
     assert time_left(lifecycle) == (15.0, None)
 
 
+def test_report__of_a_silent_stage_that_no_earlier_run_had_claims_nothing(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = begin()
+    clock.return_value += 1
+    lifecycle.mark_progress(stage="new")
+    assert time_left(lifecycle) == (None, None)
+
+
 def test_report__of_a_silent_stage_knows_now_what_is_left_later(clock: mock.Mock) -> None:
     def silent(lifecycle: ProcessingJobLifecycle, seconds: float) -> None:
         lifecycle.mark_progress(stage="solve")
@@ -260,10 +269,59 @@ def test_report__of_somebody_else_takes_back_what_only_the_worker_knows(clock: m
     count(lifecycle, clock, 100, upto=3)
     assert time_left(lifecycle)[1] is not None
     ProcessingJobLifecycle(lifecycle.job_id).mark_progress(message="looked at")
-    assert time_left(lifecycle)[1] is None
+    assert time_left(lifecycle) == (None, None)
     clock.return_value += 10
     lifecycle.mark_progress(current=4)
     assert time_left(lifecycle) == (60.0, None) or time_left(lifecycle)[1] is not None
+
+
+def test_first_total__tells_what_is_usual_for_this_size(clock: mock.Mock) -> None:
+    for seconds in (90, 95, 100, 105, 110):
+        run(clock, seconds)
+    lifecycle = begin()
+    lifecycle.mark_progress(current=0, total=100, stage="rows")
+    usual = row(lifecycle.job_id)["usual"]
+    assert usual["scaled"] is True
+    assert usual["seconds"] == pytest.approx([900, 1000, 1100], rel=0.05)
+    event = JobEvent.objects.filter(job_id=lifecycle.job_id).latest("seq")
+    assert (event.kind, event.metadata["stage"]) == ("status", "rows")
+    lifecycle.mark_progress(current=1)
+    assert JobEvent.objects.filter(job_id=lifecycle.job_id).latest("seq").kind == "tick"
+
+
+@pytest.mark.parametrize("about", [{"size": 10}, {}])
+def test_first_total__that_says_nothing_new_is_a_mere_report(clock: mock.Mock, about: dict[str, Any]) -> None:
+    run(clock, **about)
+    lifecycle = begin(**about)
+    told = row(lifecycle.job_id)["usual"]
+    lifecycle.mark_progress(current=0, total=10 if not about else 1_000)
+    assert row(lifecycle.job_id)["usual"] == told
+    assert JobEvent.objects.filter(job_id=lifecycle.job_id).latest("seq").kind == "tick"
+
+
+def test_start__of_far_less_than_ever_does_not_claim_that_it_takes_no_time(clock: mock.Mock) -> None:
+    run(clock, 10, size=10_000)
+    assert row(begin(size=1).job_id)["usual"] is None
+
+
+def test_event__that_says_nothing_new_of_the_time_left_says_of_when_it_is(clock: mock.Mock) -> None:
+    run(clock, 100)
+    lifecycle = begin()
+    at = row(lifecycle.job_id)["updated_at"]
+    eta, told = time_left(lifecycle)
+    assert "at" not in told
+    lifecycle.edit(name="Other")
+    lifecycle.request_cancel()
+    assert time_left(lifecycle) == (eta, {**told, "at": in_words(at)})
+    clock.return_value += 1
+    lifecycle.mark_progress(message="still there")
+    assert "at" not in time_left(lifecycle)[1]
+
+
+def test_event__that_says_nothing_new_of_nothing_says_nothing(clock: mock.Mock) -> None:
+    lifecycle = begin()
+    lifecycle.edit(name="Other")
+    assert time_left(lifecycle) == (None, None)
 
 
 def test_end__takes_it_away(clock: mock.Mock) -> None:

@@ -9,7 +9,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from jobs.models import KindRun
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.models import KindRun, ProcessingJob
 from jobs.time_left import store
 from jobs.time_left.record import Run, Segment
 from tests.jobs.records import assert_whole, row
@@ -148,6 +149,38 @@ def test_complete__though_nothing_can_be_kept(
     assert "is not remembered" in caplog.text
 
 
+def test_keep__though_the_clock_was_ahead_once() -> None:
+    ahead = timezone.now() + datetime.timedelta(days=365)
+    for number in range(20):
+        KindRun.objects.create(kind=KIND, finished_at=ahead, seconds=100.0 + number, course=a_run(100).text())
+    keep(a_run(5.0))
+    assert [each.seconds for each in kept()] == [*(101.0 + number for number in range(19)), 5.0]
+    history = store.history_of(KIND)
+    assert history is not None
+    assert history.runs[0].seconds == 5.0
+
+
+def test_complete__though_what_was_stored_by_others_has_no_words(clock: mock.Mock) -> None:
+    lifecycle = ProcessingJobLifecycle.create(kind=KIND)
+    ProcessingJob.objects.filter(pk=lifecycle.job_id).update(plan=[["\ud800", 1]])
+    lifecycle = ProcessingJobLifecycle(lifecycle.job_id)
+    lifecycle.mark_started()
+    count(lifecycle, clock, 100)
+    lifecycle.mark_completed()
+    assert row(lifecycle.job_id)["status"] == "completed"
+    assert not kept()
+
+
+@pytest.mark.parametrize("plan", [[7], [[]], {"a": 1}, "ab"])
+def test_start__though_the_plan_that_was_stored_is_none(clock: mock.Mock, plan: Any) -> None:
+    run(clock, 100)
+    lifecycle = ProcessingJobLifecycle.create(kind=KIND)
+    ProcessingJob.objects.filter(pk=lifecycle.job_id).update(plan=plan)
+    lifecycle = ProcessingJobLifecycle(lifecycle.job_id)
+    lifecycle.mark_started()
+    assert row(lifecycle.job_id)["status"] == "in_progress"
+
+
 def test_keep__where_the_transaction_is_lost_with_it_the_caller_is_told(clock: mock.Mock) -> None:
     lifecycle = begin()
     count(lifecycle, clock, 100)
@@ -168,3 +201,13 @@ def test_forget__what_no_job_has_been_for_long() -> None:
         KindRun.objects.create(kind=KIND, finished_at=now - datetime.timedelta(days=days), seconds=days, course="{}")
     store.forget_expired()
     assert [each.seconds for each in kept()] == [1.0, 399.0]
+
+
+def test_forget__the_oldest_of_too_many_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MAX_ROWS", 3)
+    for number in range(5):
+        keep(a_run(10.0 + number), f"import of job-{number}")
+    store.forget_expired()
+    assert [each.seconds for each in KindRun.objects.order_by("pk")] == [12.0, 13.0, 14.0]
+    store.forget_expired()
+    assert KindRun.objects.count() == 3

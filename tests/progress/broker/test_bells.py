@@ -5,6 +5,7 @@ import socket
 import stat
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -73,6 +74,27 @@ def test_hung__has_no_wider_mode_than_the_file_gives_its_group(database):
             assert mode(folder_of(database)) == 0o700, "as the file's, from then on"
     finally:
         os.umask(before)
+
+
+def test_hung__by_root_is_the_owners_of_the_file(database):
+    if os.geteuid() == 0:
+        os.chown(database, 65534, -1)
+    with hung(str(database)):
+        made = [folder_of(database), *folder_of(database).iterdir()]
+        assert {path.stat().st_uid for path in made} == {database.stat().st_uid}
+        assert rings(database) == 1
+
+
+def test_hang__changes_no_file_to_which_a_link_was_put_in_its_place(database, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.touch(0o644)
+    taken = mock.Mock()
+    taken.bind = lambda address: Path(address).symlink_to(other)
+    monkeypatch.setattr(bells, "_new_socket", lambda: taken)
+    with Folder(str(database), make=True) as folder, pytest.raises((OSError, ValueError)):
+        folder.hang("0" * 16)
+    assert mode(other) == 0o644
+    assert taken.close.called
 
 
 def test_hung__of_a_group_that_this_is_no_member_of(database, monkeypatch):

@@ -94,7 +94,8 @@ def test_ring__no_two_within_5_ms(own, connection):
     assert all(later - earlier >= GATHER_SECONDS for earlier, later in pairwise(times))
 
 
-def test_ring__whatever_the_database_does(own, connection):
+def test_ring__whatever_the_database_does(own, connection, monkeypatch):
+    monkeypatch.setattr(notifier, "RETRY_SECONDS", 0.01)
     connection.fails = True
     own.ring()
     connection.until(lambda: connection.closed == 1)
@@ -102,6 +103,15 @@ def test_ring__whatever_the_database_does(own, connection):
     connection.fails = False
     own.ring()
     connection.until(lambda: len(connection.executed) == 2)
+
+
+def test_ring__a_database_that_refuses_is_not_asked_again_at_once(own, connection):
+    connection.fails = True
+    own.ring()
+    connection.until(lambda: connection.closed == 1)
+    own.ring()
+    with connection.news:
+        assert not connection.news.wait_for(lambda: len(connection.executed) > 1, 10 * GATHER_SECONDS)
 
 
 def test_ring__where_no_thread_can_be_started(own, connection, monkeypatch):
@@ -131,6 +141,15 @@ def test_finish__says_what_was_not_said(own, connection):
     assert connection.closed
     assert own._thread is not None
     assert not own._thread.is_alive()
+
+
+def test_finish__says_what_was_rung_in_the_pause(own, connection, monkeypatch):
+    monkeypatch.setattr(notifier, "GATHER_SECONDS", 2 * WAIT_SECONDS)
+    own.ring()
+    connection.until(lambda: connection.executed)
+    own.ring()
+    own.finish()
+    assert len(connection.executed) == 2
 
 
 def test_finish__waits_no_longer_than_it_may(own, connection, settings):

@@ -97,6 +97,20 @@ async def test_start__that_tells_what_is_usual_is_followed_by_a_snapshot_as_is_a
     ]
 
 
+async def test_first_total__that_tells_what_is_usual_is_followed_by_a_snapshot(no_sweep, unheard):
+    usual = {"runs": 1, "seconds": [100], "scaled": True}
+    job = await ProcessingJobLifecycle.acreate(JOB, public=True, kind="resize")
+    await job.amark_started()
+    async with watchers() as [watcher]:
+        await watch(watcher)
+        with mock.patch("jobs.changes.learned.of_total", return_value=usual):
+            await job.amark_progress(current=0, total=10)
+        hubs.current().dispatch([publication_of(event) for event in unheard[-1:]])
+        await watcher.until(lambda frames: len(frames) == 3)
+    told = [(frame["type"], frame.get("usual"), frame.get("recovered")) for frame in watcher.frames[1:]]
+    assert told == [("progress", None, None), ("snapshot", usual, True)]
+
+
 async def test_start__its_time_is_that_of_the_event_and_who_comes_later_is_told(no_sweep, unheard):
     job = await ProcessingJobLifecycle.acreate(JOB, public=True)
     async with watchers(2) as [watcher, newcomer]:
