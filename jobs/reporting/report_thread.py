@@ -80,6 +80,7 @@ class ReportThread:
             if self._is_running():
                 run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
                 self._runs[run] = None
+                self._news.notify()  # it may linger after the run before
 
     def remove(self, run: Run) -> None:
         """Write a run no more; what is being written is."""

@@ -30,6 +30,15 @@ def test_report__shows_while_the_work_goes_on(job: ProcessingJobLifecycle) -> No
         assert shown.wait(WAIT_SECONDS)
 
 
+def test_report__shows_as_soon_of_a_run_that_follows_another(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    monkeypatch.setattr(report_thread, "LINGER_SECONDS", 60.0)
+    with Reporter(ProcessingJobLifecycle.create("job-0")) as report:
+        report._thread.call(int).result(WAIT_SECONDS)
+    with Reporter(job, total=9) as report, told(current=2) as shown:
+        report.advance(2)
+        assert shown.wait(WAIT_SECONDS)
+
+
 def test_report__ticks_have_their_distance_but_the_last(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     monkeypatch.setattr(report_thread, "report_seconds", lambda: 0.05)
     with Reporter(job, total=1_000_000) as report, told(current=None) as never:
