@@ -233,6 +233,19 @@ def test_requeue__of_the_last_attempt_fails(settings: Any, requeued: Any) -> Non
     assert requeued == []
 
 
+def test_requeue__of_a_job_that_somebody_has_retried_beyond_the_last_attempt(settings: Any) -> None:
+    settings.JOBS_KINDS = {"*": {"recovery": "requeue", "attempts": 2}}
+    worker = begin("job-1")
+    for _ in range(2):
+        worker.mark_failed()
+        worker.retry()
+        worker.mark_started(worker=DEAD)
+    silence()
+    find()
+    wait_out()
+    assert row("job-1")["error"].endswith(", in attempt 3 of 3"), "and not «3 of 2»"
+
+
 def test_leave__is_shown_and_nothing_else_and_not_looked_at_for_ever(
     settings: Any, django_assert_num_queries: Any
 ) -> None:
