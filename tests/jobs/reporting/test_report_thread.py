@@ -348,6 +348,21 @@ def test_fork__leaves_what_was_noted_to_the_parent(job: ProcessingJobLifecycle) 
     assert len(events("log")) == 1
 
 
+@pytest.mark.parametrize("error", [None, ValueError("of the child")])
+def test_fork__that_leaves_the_block_ends_nothing(job: ProcessingJobLifecycle, error: Exception | None) -> None:
+    """As one does that ends by `sys.exit`, or by an exception that nobody handles."""
+    with Reporter(job) as report:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(int(WAIT_SECONDS))
+            report.__exit__(type(error), error, None)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert stored().status == "in_progress"
+    assert stored().status == "completed"
+
+
 def test_loop__that_is_collected_asks_the_database_nothing_there(job: ProcessingJobLifecycle) -> None:
     """It may be within a query, whose driver's lock is held."""
     items: list[Any] = [track([1, 2, 3], job)]
