@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from multiprocessing import util
 from typing import Any, TypeVar
 
 from django.db import Error, connections
@@ -58,7 +59,7 @@ class ReportThread:
         with cls._making:
             current, cls._current = cls._current, None
         if current is not None:
-            atexit.unregister(current.finish)
+            current._leave_exit()
             current.finish()
 
     def __init__(self) -> None:
@@ -74,6 +75,8 @@ class ReportThread:
         self._thread: threading.Thread | None = None
         self._prepared: Any = None  # the driver's connection, once it is as it should be
         atexit.register(self.finish)
+        # A process that multiprocessing has begun calls this instead.
+        self._finalizer = util.Finalize(None, self.finish, exitpriority=0)
 
     def add(self, run: Run) -> None:
         """Write a run from now on. Where there can be no thread, the job's own code goes on to write it."""
@@ -278,7 +281,11 @@ class ReportThread:
         self._news = threading.Condition()
         for run in self._runs:
             run.after_fork()
+        self._leave_exit()
+
+    def _leave_exit(self) -> None:
         atexit.unregister(self.finish)
+        self._finalizer.cancel()
 
 
 def _after_fork() -> None:
