@@ -64,7 +64,8 @@ def _marked(job: ProcessingJob, since: datetime, at: datetime) -> Change:
     mark: dict[str, Any] = {"since": in_words(max(since, job.started_at or since)), "then": options.recovery}
     if options.recovery == REQUEUE:
         is_last = job.attempt >= options.attempts
-        mark |= {"then": FAIL if is_last else REQUEUE, "attempt": job.attempt + (not is_last), "of": options.attempts}
+        of = max(job.attempt, options.attempts)  # more, where somebody has retried it
+        mark |= {"then": FAIL if is_last else REQUEUE, "attempt": job.attempt + (not is_last), "of": of}
     if options.recovery != LEAVE:
         mark["at"] = in_words(at)
         if job.cancel_requested_at is not None:

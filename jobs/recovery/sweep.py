@@ -8,6 +8,7 @@ either, and where two looks are far apart, the time begins anew.
 """
 
 import logging
+import time
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +30,8 @@ from .decisions import decided, is_due, is_left
 from .worker_lease import MOST, TTL_SECONDS, lives
 
 logger = logging.getLogger(__name__)
+
+_told_again_at = float("-inf")  # by this process, by the monotonic clock
 
 LOOK_SECONDS = 3.0  # between two looks
 LATE_LOOK_SECONDS = 1.0  # the same, while a worker is late
@@ -181,8 +184,12 @@ def _moment(worker: Worker) -> datetime:
 
 def _tell_again() -> None:
     """Tell of jobs that were queued anew a while ago, and of which nobody who could run them was told."""
+    global _told_again_at
+    if time.monotonic() - _told_again_at < TELL_AGAIN_SECONDS:
+        return
     for job in _untold()[:MOST]:
         _tell(job)
+        _told_again_at = time.monotonic()
 
 
 def _untold() -> ProcessingJobQuerySet:

@@ -1,7 +1,6 @@
 """Runs in asynchronous code: their start and end are written in a thread, so that the event loop goes on meanwhile."""
 
 import asyncio
-import os
 import sys
 import weakref
 from abc import abstractmethod
@@ -59,6 +58,8 @@ class AsyncBlock(Block):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._leave()
+        if not self._is_of_this_process:
+            return False
         if isinstance(error, GeneratorExit):  # of what may be garbage already, in which nothing can be awaited
             self._end_later(error)
             return False
@@ -70,7 +71,7 @@ class AsyncBlock(Block):
 
     def give_up(self) -> None:
         """End the run, if it has not ended, since nobody goes on with it; nobody waits for that."""
-        if self.is_open and self._process == os.getpid():
+        if self.is_open and self._is_of_this_process:
             self.is_open = False
             self._end_later(left_now())
 

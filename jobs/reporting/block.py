@@ -16,7 +16,7 @@ class Block(ABC):
     """A run of a job, begun when its code is entered and ended when that is left."""
 
     is_open = False  # its code is being run
-    _process = 0  # in which it is: a forked child ends nothing of its parent's
+    _process = 0  # in which it is
     _run: Run
     _notes: Notes
     _thread: ReportThread
@@ -31,6 +31,11 @@ class Block(ABC):
     @abstractmethod
     def _end_run(self, error: BaseException | None) -> bool:
         """Record the end, by what the block was left with; return whether that goes no further."""
+
+    @property
+    def _is_of_this_process(self) -> bool:
+        """Whether it was entered here: a forked child ends nothing of its parent's."""
+        return self._process == os.getpid()
 
     def _enter(self) -> None:
         self.is_open, self._process = True, os.getpid()

@@ -28,6 +28,7 @@ UNHEARD = (
     "nobody listens to it. In the block of a Reporter, pass that to the other process as an argument, or call its "
     "`remote` method before a fork"
 )
+NOBODY_LEFT = "the block was left, its process has ended, or it is on another machine"
 
 
 class CountedElsewhere(Stages):
@@ -159,6 +160,8 @@ class Link:
             self._page, self._socket = Page(memory), connection
         except BlockingIOError as error:  # so many wait to be heard: it is tried again
             logger.debug("What this process reports of job %r is late: %s", self.notes.job_id, error)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            self._lose(NOBODY_LEFT if error.errno else error)
         except OSError as error:
             self._lose(error)
         finally:

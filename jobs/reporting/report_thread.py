@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from multiprocessing import util
 from typing import Any, TypeVar
 
 from django.db import Error, connections
@@ -58,7 +59,7 @@ class ReportThread:
         with cls._making:
             current, cls._current = cls._current, None
         if current is not None:
-            atexit.unregister(current.finish)
+            current._leave_exit()
             current.finish()
 
     def __init__(self) -> None:
@@ -69,10 +70,13 @@ class ReportThread:
         self._wake_at = float("inf")  # before the next tick
         self._parents_at = float("-inf")
         self._look_at = float("-inf")  # for workers that are lost
+        self._look_thread: threading.Thread | None = None
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._prepared: Any = None  # the driver's connection, once it is as it should be
         atexit.register(self.finish)
+        # A process that multiprocessing has begun calls this instead.
+        self._finalizer = util.Finalize(None, self.finish, exitpriority=0)
 
     def add(self, run: Run) -> None:
         """Write a run from now on. Where there can be no thread, the job's own code goes on to write it."""
@@ -80,6 +84,7 @@ class ReportThread:
             if self._is_running():
                 run.is_beside, run.notes.must_pause, run.notes.wake = True, False, self.wake
                 self._runs[run] = None
+                self._news.notify()  # it may linger after the run before
 
     def remove(self, run: Run) -> None:
         """Write a run no more; what is being written is."""
@@ -169,11 +174,27 @@ class ReportThread:
             is_time = self.lease.is_sweeper and time.monotonic() >= self._look_at
             if is_time and not any(run.is_held for run in runs):
                 self._look_at = time.monotonic() + LOOK_SECONDS
-                self._look_at = time.monotonic() + look().seconds
+                self._begin_to_look()
         except Error as error:
-            logger.debug("This worker can't say now that it lives, or look for others: %s", error)
+            logger.debug("This worker can't say now that it lives: %s", error)
         except Exception:  # whatever it is, reports go on
             logger.exception("This worker can't say that it lives, or look for others.")
+
+    def _begin_to_look(self) -> None:
+        """Look in a thread of its own: whoever is told that a job is queued again may take long."""
+        if self._look_thread is None or not self._look_thread.is_alive():
+            self._look_thread = threading.Thread(target=self._look, name="job-recovery", daemon=True)
+            self._look_thread.start()
+
+    def _look(self) -> None:
+        try:
+            self._look_at = time.monotonic() + look().seconds
+        except Error as error:
+            logger.debug("This worker can't look for others now: %s", error)
+        except Exception:
+            logger.exception("This worker can't look for others.")
+        finally:
+            connections.close_all()
 
     def _answer_calls(self) -> None:
         while self._calls:
@@ -249,15 +270,22 @@ class ReportThread:
                 del self._runs[run]
             thread = self._thread
             self._news.notify()
+        give_up_at = time.monotonic() + EXIT_SECONDS
         if thread is not None:
             thread.join(EXIT_SECONDS)
+        if self._look_thread is not None:  # which the other may have begun meanwhile
+            self._look_thread.join(max(0.0, give_up_at - time.monotonic()))
 
     def after_fork(self) -> None:
         """Leave the runs to the parent; their locks may have been held by the thread, which the child does not have."""
         self._news = threading.Condition()
         for run in self._runs:
             run.after_fork()
+        self._leave_exit()
+
+    def _leave_exit(self) -> None:
         atexit.unregister(self.finish)
+        self._finalizer.cancel()
 
 
 def _after_fork() -> None:

@@ -119,7 +119,7 @@ class SyncBlock(Block):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._leave()
-        return self._end_run(error)
+        return self._is_of_this_process and self._end_run(error)
 
     def _end_run(self, error: BaseException | None) -> bool:
         is_cancelled = isinstance(error, JobCancelled) and error.job_id == self.lifecycle.job_id

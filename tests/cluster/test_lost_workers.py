@@ -70,6 +70,30 @@ from django.utils import timezone
 now = timezone.now
 timezone.now = lambda: now() + datetime.timedelta(minutes={minutes})
 """
+# Processes that end as those of a pool do, which pass over what Python calls at the exit of others.
+PROCESSES = """
+import contextlib, multiprocessing, time
+from django.db import connections, transaction
+from jobs.leases import Worker
+from jobs.lifecycle import ProcessingJobLifecycle
+from jobs.reporting import Job
+def done():
+    with Job("job-1").report():
+        while not Worker.objects.exists():
+            time.sleep(0.01)
+def rolled_back():
+    with contextlib.suppress(ValueError), transaction.atomic():
+        with Job("job-2").report():
+            pass
+        raise ValueError
+for work in done, rolled_back:
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode, Worker.objects.count())
+    connections.close_all()
+print(*(ProcessingJobLifecycle(job_id).job.status for job_id in ("job-1", "job-2")))
+"""
 REQUEUE = json.dumps({"*": {"recovery": "requeue", "attempts": 2}})
 
 
@@ -153,6 +177,13 @@ def test_killed__is_shown_and_queued_again_and_another_goes_on(make_site: MakeSi
 
 @on_both
 @pytest.mark.timeout(90)
+def test_process__of_multiprocessing_ends_well(make_site: MakeSite, backend: str) -> None:
+    cast = Cast(make_site(backend))
+    cast.create("job-1", "job-2")
+    assert cast.site.worker(PROCESSES).splitlines() == ["0 0", "0 0", "completed failed"]
+
+
+@on_both
 def test_killed__is_found_by_other_workers_where_there_is_nobody_else(make_site: MakeSite, backend: str) -> None:
     cast = Cast(make_site(backend))
     cast.create("job-1", "job-2", "job-3")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ...database import UNAVAILABLE
-from ...recovery.sweep import look
+from ...recovery.sweep import forget, look
 
 INTERRUPTED = 130  # the exit code
 
@@ -29,6 +29,7 @@ class Command(BaseCommand):
             while (found := look()).late:
                 written += found.written
                 time.sleep(found.seconds)
+            forget()  # workers of which nothing is left: for cron, there is no housekeeping that would
         except UNAVAILABLE as error:
             raise CommandError(f"The database does not answer: {error}") from error
         except KeyboardInterrupt:

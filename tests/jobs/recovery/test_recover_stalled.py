@@ -43,6 +43,13 @@ def test_command__goes_on_until_nothing_is_left(settings: Any) -> None:
     assert recover() == "0 changes of jobs whose worker was lost.\n"
 
 
+def test_command__forgets_workers_that_have_left_no_job() -> None:
+    """Nobody else would, where no housekeeping runs."""
+    silence(seconds=sweep.KEEP_SECONDS + 1)
+    recover()
+    assert not Worker.objects.exists()
+
+
 def test_command__ends_at_once_where_all_live() -> None:
     begin("job-1")
     silence(seconds=-10)

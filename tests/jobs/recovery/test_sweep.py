@@ -233,6 +233,19 @@ def test_requeue__of_the_last_attempt_fails(settings: Any, requeued: Any) -> Non
     assert requeued == []
 
 
+def test_requeue__of_a_job_that_somebody_has_retried_beyond_the_last_attempt(settings: Any) -> None:
+    settings.JOBS_KINDS = {"*": {"recovery": "requeue", "attempts": 2}}
+    worker = begin("job-1")
+    for _ in range(2):
+        worker.mark_failed()
+        worker.retry()
+        worker.mark_started(worker=DEAD)
+    silence()
+    find()
+    wait_out()
+    assert row("job-1")["error"].endswith(", in attempt 3 of 3"), "and not «3 of 2»"
+
+
 def test_leave__is_shown_and_nothing_else_and_not_looked_at_for_ever(
     settings: Any, django_assert_num_queries: Any
 ) -> None:
@@ -382,6 +395,31 @@ def test_told__again_while_it_fails(settings: Any, monkeypatch: pytest.MonkeyPat
         job_requeued.disconnect(receive)
     assert told == ["job-1"] * 3
     assert row("job-1")["worker_id"] is None
+
+
+def test_told__again_no_sooner_than_after_a_while(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each look would: of several receivers, one may fail for long, and another hand the job to a queue."""
+    settings.JOBS_KINDS = REQUEUE
+    told: list[str] = []
+
+    def receive(job: ProcessingJob, **_: Any) -> None:
+        told.append(job.pk)
+        raise ConnectionError("the queue is away")
+
+    job_requeued.connect(receive)
+    try:
+        begin("job-1", kind="thumbnails")
+        silence()
+        find()
+        wait_out()
+        earlier = timezone.now() - timedelta(seconds=sweep.TELL_AGAIN_SECONDS)
+        ProcessingJob.objects.update(status_changed_at=earlier)
+        monkeypatch.setattr(sweep, "_told_again_at", float("-inf"))
+        for _ in range(4):
+            look()
+    finally:
+        job_requeued.disconnect(receive)
+    assert told == ["job-1"] * 2
 
 
 def test_told__after_whoever_requeued_it_died(settings: Any, monkeypatch: pytest.MonkeyPatch, requeued: Any) -> None:

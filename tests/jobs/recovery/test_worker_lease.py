@@ -22,6 +22,7 @@ from jobs.recovery.sweep import look
 from jobs.recovery.worker_lease import RENEW_SECONDS, SWEEPERS, TTL_SECONDS, WorkerLease
 from jobs.reporting import Reporter, report_thread
 from jobs.reporting.report_thread import ReportThread
+from jobs.signals import job_requeued
 from tests.jobs.records import row
 from tests.jobs.recovery.lost import begin, find, mark_of, silence
 from tests.jobs.reporting.reported import WAIT_SECONDS, told
@@ -188,6 +189,38 @@ def test_thread__looks_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
         assert shown.wait(WAIT_SECONDS)
 
 
+def test_thread__renews_and_reports_while_those_who_are_told_of_a_job_take_long(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a queue that hangs would have the jobs of healthy workers taken for lost, one worker after the other."""
+    settings.JOBS_KINDS = {"*": {"recovery": "requeue"}}
+    monkeypatch.setattr(sweep, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(sweep, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(sweep, "LATE_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(worker_lease, "RENEW_SECONDS", 0.01)
+    is_told, goes_on = threading.Event(), threading.Event()
+
+    def receive(**_: Any) -> None:
+        is_told.set()
+        goes_on.wait(WAIT_SECONDS)
+
+    begin("lost")
+    silence()
+    job_requeued.connect(receive)
+    try:
+        with Reporter(ProcessingJobLifecycle.create("job-1")) as report, told(current=1) as shown:
+            assert is_told.wait(WAIT_SECONDS)
+            silence(report._thread.lease.worker_id)
+            report.advance()
+            assert shown.wait(WAIT_SECONDS / 2)
+            until(lambda: Worker.objects.get(pk=report._thread.lease.worker_id).until > timezone.now())
+            assert not goes_on.is_set()
+            goes_on.set()
+    finally:
+        goes_on.set()
+        job_requeued.disconnect(receive)
+
+
 def test_thread__that_can_not_be_started_leaves_the_job_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who would renew the lease?"""
 
@@ -238,6 +271,8 @@ def test_report__of_a_run_with_a_lease_makes_no_new_index_entries() -> None:
 @pytest.mark.sqlite
 def test_transaction__of_the_code_s_own_holds_up_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """It can't renew the lease meanwhile, but waits no longer than a moment for the lock, and tries again."""
+    # A connection that is made meanwhile would wait as well, where the site's file was new when this process began.
+    monkeypatch.setattr(report_thread, "is_in_tests", lambda: False)
     monkeypatch.setattr(worker_lease, "RENEW_SECONDS", 0.0)
     with Reporter(ProcessingJobLifecycle.create("job-1")) as report:
         until(Worker.objects.exists)

@@ -184,7 +184,7 @@ def test_report__after_the_end_without_a_word_before_is_dropped(
         report.log("is anybody there?")
     assert not report.cancel_requested
     assert len(warned) == 1
-    assert "dropped" in warned[0]
+    assert "dropped: the block was left" in warned[0], "and not what the system calls that"
     assert not report._link.notes.has_news, "what nobody takes is not kept"
 
 

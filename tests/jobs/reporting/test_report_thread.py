@@ -30,6 +30,15 @@ def test_report__shows_while_the_work_goes_on(job: ProcessingJobLifecycle) -> No
         assert shown.wait(WAIT_SECONDS)
 
 
+def test_report__shows_as_soon_of_a_run_that_follows_another(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
+    monkeypatch.setattr(report_thread, "LINGER_SECONDS", 60.0)
+    with Reporter(ProcessingJobLifecycle.create("job-0")) as report:
+        report._thread.call(int).result(WAIT_SECONDS)
+    with Reporter(job, total=9) as report, told(current=2) as shown:
+        report.advance(2)
+        assert shown.wait(WAIT_SECONDS)
+
+
 def test_report__ticks_have_their_distance_but_the_last(job: ProcessingJobLifecycle, monkeypatch: Any) -> None:
     monkeypatch.setattr(report_thread, "report_seconds", lambda: 0.05)
     with Reporter(job, total=1_000_000) as report, told(current=None) as never:
@@ -337,6 +346,21 @@ def test_fork__leaves_what_was_noted_to_the_parent(job: ProcessingJobLifecycle) 
                 os._exit(1 if report._run.has_entries else 0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(events("log")) == 1
+
+
+@pytest.mark.parametrize("error", [None, ValueError("of the child")])
+def test_fork__that_leaves_the_block_ends_nothing(job: ProcessingJobLifecycle, error: Exception | None) -> None:
+    """As one does that ends by `sys.exit`, or by an exception that nobody handles."""
+    with Reporter(job) as report:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(int(WAIT_SECONDS))
+            report.__exit__(type(error), error, None)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert stored().status == "in_progress"
+    assert stored().status == "completed"
 
 
 def test_loop__that_is_collected_asks_the_database_nothing_there(job: ProcessingJobLifecycle) -> None:
