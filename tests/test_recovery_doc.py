@@ -85,7 +85,7 @@ def test_times__are_those_of_the_code() -> None:
     assert f"for {sweep.LATE_SECONDS:.0f} seconds has to find" in text
     assert f"more than {sweep.GAP_SECONDS:.0f} seconds" in text
     assert f"every {sweep.LOOK_SECONDS:.0f} seconds, by one query" in text
-    assert f"again after {sweep.TELL_AGAIN_SECONDS:.0f} seconds" in text.replace("\n", " ")
+    assert f"again every {sweep.TELL_AGAIN_SECONDS:.0f} seconds" in text
     found = re.search(r"\| (\d+) to (\d+) seconds after it was killed \|", text)
     assert found is not None
     earliest = worker_lease.TTL_SECONDS + sweep.LATE_SECONDS
