@@ -216,7 +216,8 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if job.status != Status.IN_PROGRESS:
         raise InvalidTransition(job.pk, job.status, Status.IN_PROGRESS)
     shown, progress, rate = measured(job, report)
-    if STALLED in job.metadata:
+    is_back = STALLED in job.metadata
+    if is_back:
         shown[STALLED] = None  # its worker is there
     if CHILD_JOBS in job.metadata:  # its children say how far it is
         progress, course = job.progress, learned.lost(report.course)
@@ -234,8 +235,10 @@ def progressed(job: ProcessingJob, report: Report) -> Change:
     if moved_on:
         shown["stage"] = report.stage
     if (usual := learned.of_total(report.course, course)) is not None:
-        fields |= {"usual": usual, "status_changed_at": NOW}
-        kind = EventKind.STATUS  # as what a start tells: whoever watches has the row read
+        fields["usual"] = usual
+    if is_back or usual is not None:  # of which lists are told as well; of the latter, as of a start, by the row
+        fields["status_changed_at"] = NOW
+        kind = EventKind.STATUS
     if shown or report.metadata:
         fields["metadata"] = _merged(job, report.metadata, shown=shown)
     if course is not None:

@@ -31,11 +31,12 @@ class Row(NamedTuple):
     status_changed_at: datetime
     updated_at: datetime
     guests: tuple[int, ...] = ()  # who else may see it: that is in a table of the host's own
+    stalled: str = ""  # since when its worker is lost
 
     def model(self) -> ProcessingJob:
         fields = self._asdict()
-        del fields["guests"]
-        return ProcessingJob(id=fields.pop("job_id"), name="", metadata={}, **fields)
+        del fields["guests"], fields["stalled"]
+        return ProcessingJob(id=fields.pop("job_id"), name="", metadata=shown_of(self.stalled), **fields)
 
     @property
     def head(self) -> selectors.Head:
@@ -43,7 +44,24 @@ class Row(NamedTuple):
 
     @property
     def state(self) -> tuple[Any, ...]:
-        return self.job_id, self.epoch, self.seq, self.status, self.progress, self.message
+        return self.job_id, self.epoch, self.seq, self.status, self.progress, self.message, self.stalled
+
+
+def shown_of(stalled: str) -> dict[str, Any]:
+    """Return the metadata of a job whose worker is lost since then, or of one whose worker is there."""
+    return {"stalled": {"since": stalled, "then": "leave"}} if stalled else {}
+
+
+def stalled_in(frame: dict[str, Any]) -> str:
+    """Return since when the worker is lost, as a frame shows it."""
+    since: str = frame["metadata"].get("stalled", {}).get("since", "")
+    return since
+
+
+def state_in(frame: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a frame shows, as `Row.state` has it."""
+    names = "job_id", "epoch", "seq", "status", "progress", "message"
+    return (*(frame[name] for name in names), stalled_in(frame))
 
 
 class Commit(NamedTuple):
@@ -56,6 +74,7 @@ class Commit(NamedTuple):
     status: str
     progress: float
     at: datetime
+    stalled: str = ""
 
     @property
     def text(self) -> str:
@@ -64,7 +83,7 @@ class Commit(NamedTuple):
     @property
     def metadata(self) -> dict[str, Any]:
         about = {EventKind.LOG: {"level": "info"}, EventKind.OUTPUT: {"name": "output", "offset": self.number}}
-        return about.get(self.kind, {})
+        return about.get(self.kind, shown_of(self.stalled))
 
     def event(self, epoch: str) -> Event:
         """Return the event as it is told."""
@@ -111,14 +130,26 @@ class Database:
         self._note_access(job_id)
         return self.commit(job_id, EventKind.STATUS)
 
-    def commit(self, job_id: str, kind: EventKind, progress: float | None = None) -> Commit:
+    def commit(
+        self, job_id: str, kind: EventKind, progress: float | None = None, *, stalled: str | None = None
+    ) -> Commit:
+        """Write an event. Where it says whether the worker is lost, that is all it changes; any report says it is not.
+
+        As `jobs.changes` has it: a report that does so is a change of status, of which lists are told.
+        """
         row = self.rows[job_id]
-        status = STATUSES[len(self.commits) % 3] if kind is EventKind.STATUS else row.status
+        is_kept = kind in EXTRAS or kind is EventKind.EDIT
+        is_of_worker = stalled is not None or bool(row.stalled and not is_kept and kind is not EventKind.STATUS)
+        if stalled is None:
+            stalled = row.stalled if is_kept else ""
+        kind = EventKind.STATUS if is_of_worker else kind
+        status = STATUSES[len(self.commits) % 3] if kind is EventKind.STATUS and not is_of_worker else row.status
         shown = float(len(self.commits) % 100) if progress is None else progress
-        commit = Commit(len(self.commits), job_id, row.seq + 1, kind, status, shown, self.now())
+        commit = Commit(len(self.commits), job_id, row.seq + 1, kind, status, shown, self.now(), stalled)
         row = row._replace(seq=commit.seq)
         if kind not in EXTRAS:
             row = row._replace(status=status, progress=shown, message=commit.text, updated_at=commit.at)
+            row = row._replace(stalled=stalled)
         if kind in LISTED:
             row = row._replace(status_changed_at=commit.at)
         self.commits.append(commit)

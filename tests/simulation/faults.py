@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import Any, NamedTuple
 from unittest import mock
 
+from jobs.states import EventKind
 from tests.simulation.world import MODES
 
 Make = Callable[[Any], Any]
@@ -170,6 +171,16 @@ def _counts_as_a_sweep(ring: Any) -> Any:
     return rung
 
 
+def _is_back_by_a_tick(commit: Any) -> Any:
+    def committed(self: Any, job_id: str, kind: Any, progress: Any = None, *, stalled: str | None = None) -> Any:
+        row = self.rows[job_id]
+        if row.stalled and stalled is None and kind in (EventKind.TICK, EventKind.STAGE):
+            self._store(row._replace(stalled=""))
+        return commit(self, job_id, kind, progress, stalled=stalled)
+
+    return committed
+
+
 FAULTS: dict[str, Fault] = {
     "left out": Fault(
         "what is written while a job is read for its first watcher is left out",
@@ -247,6 +258,10 @@ FAULTS: dict[str, Fault] = {
         "who rings the doorbell all the time keeps sweeps away",
         {"progress.delivery.log_reader:LogReader.ring": _counts_as_a_sweep},
         ("postgres",),
+    ),
+    "lost worker": Fault(
+        "a list is not told that a worker which was lost reports again",
+        {"tests.simulation.database:Database.commit": _is_back_by_a_tick},
     ),
     "new guests": Fault(
         "a feed does not show what its user may see newly",

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from progress.conf import conf
-from tests.simulation.database import BEGIN, Row
+from tests.simulation.database import BEGIN, Row, stalled_in, state_in
 from tests.simulation.views import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -18,14 +18,15 @@ class FeedView:
     def __init__(self, client: "Client", name: str, asked_at: float) -> None:
         self.client, self.name, self.asked_at = client, name, asked_at
         self.is_answered = False
-        self.jobs: dict[str, tuple[str, str, int]] = {}  # epoch, status and the number of the commit shown
+        # Epoch, status and the number of the commit shown, and since when the worker is lost
+        self.jobs: dict[str, tuple[str, str, int, str]] = {}
 
     def take(self, frame: dict[str, Any]) -> None:
         self.is_answered = True
         world = self.client.world
         for entry in frame["jobs"]:
             job_id = entry["job_id"]
-            state = tuple(entry[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
+            state = state_in(entry)
             self.client.claim(state in world.database.states, f"feed {self.name}: never was {state}")
             rows = world.database.since(job_id, world.loop.time() - GRACE_SECONDS - conf.SEND_SECONDS)
             is_fine = any(row is not None and self.shows(row) for row in rows)
@@ -36,7 +37,7 @@ class FeedView:
             before = self.jobs.get(job_id)
             is_back = before is not None and before[2] > number and job_id not in world.database.set_back_jobs
             self.client.claim(not is_back, f"feed {self.name}: {job_id} goes back to {number}")
-            self.jobs[job_id] = entry["epoch"], entry["status"], number
+            self.jobs[job_id] = entry["epoch"], entry["status"], number, stalled_in(entry)
 
     def forget(self, job_id: str) -> None:
         """Note that a job is no longer for them; whether that is so now, or was a moment ago."""
@@ -62,9 +63,10 @@ class FeedView:
             if (
                 always
                 and (user.pk, row.job_id) not in world.ever_raised
-                and (shown or ())[:2] != (row.epoch, row.status)
+                and (shown is None or (shown[0], shown[1], shown[3]) != (row.epoch, row.status, row.stalled))
             ):
-                return f"feed {self.name} shows {row.job_id} as {shown}, but it is {row.epoch} {row.status!r}"
+                is_now = f"{row.epoch} {row.status!r} {row.stalled}"
+                return f"feed {self.name} shows {row.job_id} as {shown}, but it is {is_now}"
         return next((f"feed {self.name} still shows {job_id}" for job_id in self.jobs if self._is_hidden(job_id)), "")
 
     def _is_hidden(self, job_id: str) -> bool:

@@ -93,6 +93,7 @@ async def _run(world: World) -> None:
     if world.database.rows:
         world.write(chance.choice(sorted(world.database.rows)), EventKind.STATUS, here=False, told=False)
         await _until_true(world, "after a last write elsewhere")
+        await _lose_a_last_worker(world, chance)
     for guests in ((), (1, 2)) if world.has("guests") and chance.random() < 0.3 else ():
         for job_id in sorted(world.database.rows):
             world.change_guests(job_id, guests, here=False, told=False)
@@ -125,6 +126,17 @@ async def _until_true(world: World, when: str) -> None:
         if world.loop.time() >= deadline:
             world.note(f"{TRUTH_SECONDS:g} s {when}: {missing}")
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _lose_a_last_worker(world: World, chance: Random) -> None:
+    """Have a job shown as stalled, and then no more."""
+    if not world.has("worker lost") or chance.random() < 0.5:
+        return
+    job_id = chance.choice(sorted(world.database.rows))
+    world.say_of_worker(job_id, world.moment(), here=False, told=False)
+    await _until_true(world, "after a worker was lost")
+    world.write(job_id, EventKind.TICK, here=False, told=False)
+    await _until_true(world, "after it has reported again")
 
 
 async def _ask_for_the_impossible(world: World) -> None:
@@ -208,7 +220,7 @@ async def _harm(world: World, job_id: str, chance: Random) -> None:
     """Do to a job what no lifecycle does."""
     database = world.database
     harms = ("anew", "delete", "false word", "prune", "compact", "compact", "set back", "bad row", "access", "access")
-    harm = chance.choice(harms)
+    harm = chance.choice((*harms, "worker lost", "worker lost"))
     if not world.has(harm):
         return
     world.tell(job_id, harm)
@@ -233,11 +245,32 @@ async def _harm(world: World, job_id: str, chance: Random) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
     elif harm == "bad row":
         database.spoil(job_id)
+    elif harm == "worker lost":
+        await _lose_the_worker(world, job_id, chance)
     elif harm == "access":
         change = database.edit if chance.random() < 0.5 else database.admit
         edit = change(job_id, chance.choice((None, 1, 2)), public=chance.random() < 0.4)
         if edit is not None:
             world.publish([edit], here=chance.random() < 0.5, told=chance.random() < 0.9)
+
+
+async def _lose_the_worker(world: World, job_id: str, chance: Random) -> None:
+    """Have the job shown as stalled; then its worker is back, or goes on reporting, or the job is queued anew.
+
+    Who finds and tells that is another process, or this one: a server looks as well.
+    """
+
+    def say(stalled: str | None) -> None:
+        world.say_of_worker(job_id, stalled, here=chance.random() < 0.5, told=chance.random() < 0.9)
+
+    say(world.moment())
+    await asyncio.sleep(chance.choice((0, 0.05, 1.0)))
+    how = chance.choice(("back", "queued anew", "reports"))
+    world.tell(job_id, how)
+    if how == "reports":
+        world.write(job_id, EventKind.LOG, EventKind.TICK, here=chance.random() < 0.5)
+    else:
+        say("" if how == "back" else None)
 
 
 async def _invite(world: World) -> None:

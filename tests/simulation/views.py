@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.states import EXTRAS, EventKind
 from progress.conf import conf
-from tests.simulation.database import Commit, Row
+from tests.simulation.database import Commit, Row, stalled_in, state_in
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Client
@@ -156,9 +156,8 @@ class View:
         is_wanted = kind in self.wants or (asked is not None and kind in asked.wants)
         self.claim(not is_extra or is_wanted or self.doubtful, f"{kind} unasked for")
         if not is_extra:
-            self.claim(
-                (commit.status, commit.progress) == (frame["status"], frame["progress"]), "not as it was written"
-            )
+            written = commit.status, commit.progress, commit.stalled
+            self.claim(written == (frame["status"], frame["progress"], stalled_in(frame)), "not as it was written")
         epochs = {self.epoch, asked.since[0] if asked is not None and asked.since else self.epoch}
         streams = [self.database.lineage.get((self.job_id, epoch), {}) for epoch in epochs]
         self.claim(any(commit in stream.get(seq, ()) for stream in streams), f"event {seq} of another stream")
@@ -199,7 +198,7 @@ class View:
             self.claim(self.is_lenient or bool(kinds & hidden), f"event {seq} was left out")
 
     def snapshot(self, frame: dict[str, Any]) -> None:
-        state = tuple(frame[name] for name in ("job_id", "epoch", "seq", "status", "progress", "message"))
+        state = state_in(frame)
         self.claim(state in self.database.states, f"never was {state}")
         asked = self.asked
         self.claim(self.is_live or asked is not None or self.doubtful, "a snapshot without a subscription")

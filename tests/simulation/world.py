@@ -42,7 +42,7 @@ HAZARDS = frozenset(
         *("ring lost", "ring late", "stray rings"),
         # the jobs
         *("elsewhere", "untold", "burst", "anew", "delete", "false word", "prune", "compact", "set back", "bad row"),
-        *("access", "guests", "policy raises"),
+        *("access", "guests", "policy raises", "worker lost"),
         # the sockets
         *("suspends", "send times", "send raises", "writer", "pauses"),
         # the clients
@@ -231,6 +231,16 @@ class World:
         for commit in commits:
             self.tell(job_id, f"{commit.kind} {commit.text} at {commit.seq} ({where})")
         self.publish(commits, here=here, told=told)
+
+    def moment(self) -> str:
+        """Return the time by the database's clock, in words."""
+        return f"{self.database.now():%H:%M:%S.%f}"
+
+    def say_of_worker(self, job_id: str, stalled: str | None, *, here: bool, told: bool) -> None:
+        """Commit since when the worker of a job is lost; empty: it is back; None: the job is queued anew."""
+        commit = self.database.commit(job_id, EventKind.STATUS, stalled=stalled)
+        self.tell(job_id, f"{commit.text} at {commit.seq}: its worker is lost since {stalled!r}")
+        self.publish([commit], here=here, told=told)
 
     def publish(self, commits: list[Commit], *, here: bool, told: bool) -> None:
         """Tell the hub, and do as `progress.broker.publisher` does."""

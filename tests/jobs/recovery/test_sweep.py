@@ -11,7 +11,7 @@ from django.utils import timezone
 from jobs.events import in_words
 from jobs.leases import Worker
 from jobs.lifecycle import ProcessingJobLifecycle
-from jobs.models import ProcessingJob
+from jobs.models import JobEvent, ProcessingJob
 from jobs.recovery import sweep
 from jobs.recovery.sweep import look
 from jobs.recovery.worker_lease import TTL_SECONDS
@@ -173,6 +173,10 @@ def test_stalled__goes_with_whatever_the_worker_writes_next() -> None:
     worker.mark_progress(40, message="still there")
     assert mark_of("job-1") is None
     assert_whole("job-1")
+    # A change of status, of which lists are told: they would show it as stalled until the next one.
+    assert JobEvent.objects.order_by("seq").values_list("kind", flat=True).last() == EventKind.STATUS
+    worker.mark_progress(50)
+    assert JobEvent.objects.order_by("seq").values_list("kind", flat=True).last() == EventKind.TICK
 
 
 def test_stalled__goes_with_the_end() -> None:
