@@ -168,6 +168,7 @@ def test_pages__go_by_the_servers_clock(where: str, page: Page, told: Told, serv
     expect(part(page, "left")).to_have_text(LEFT)
 
 
+@pytest.mark.slow
 def test_job_page__lost_connection_leaves_no_time_left(page: Page, told: Told, serve: Served, worker: Step) -> None:
     start_job(worker)
     running(told)
@@ -193,6 +194,7 @@ def test_list__says_the_same_and_its_bar_is_marked(page: Page, told: Told, serve
     expect(page.locator("#connection")).to_have_text(LIVE)
 
 
+@pytest.mark.slow
 def test_element__in_a_page_of_ones_own_says_it_in_words(page: Page, told: Told, serve: Served, worker: Step) -> None:
     start_job(worker, name="Import")
     running(told, started=124, stalled={"since": ago(34), "then": "leave"})
@@ -203,7 +205,8 @@ def test_element__in_a_page_of_ones_own_says_it_in_words(page: Page, told: Told,
         expect(element).to_contain_text(words)
 
 
-@pytest.mark.parametrize("where", first_quick(["/jobs/job-1/", "/"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["/jobs/job-1/", "/"])
 def test_pages__with_all_of_it_fit_a_phone(where: str, page: Page, told: Told, serve: Served, worker: Step) -> None:
     start_job(worker, name="Name" * 40)
     stalled = {"since": ago(34_000), "then": "requeue", "at": ago(-60), "attempt": 3, "of": 3}
@@ -214,6 +217,7 @@ def test_pages__with_all_of_it_fit_a_phone(where: str, page: Page, told: Told, s
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
+@pytest.mark.slow
 def test_pages__of_an_old_server_look_as_before(page: Page, told: Told, serve: Served, worker: Step) -> None:
     start_job(worker, name="Import")
     told.metadata = {"eta_seconds": 80.0}

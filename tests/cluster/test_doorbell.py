@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.follower import Follower, Worker
 from tests.installation import Site
 from tests.progress.watching import eventually
+from tests.sampling import first_quick
 
 # Without the doorbell, a server would look once a second or less.
 SELDOM = {"PROGRESS_POLL_SECONDS": "1", "PROGRESS_SWEEP_SECONDS": "60", "PROGRESS_SYNC_SECONDS": "3600"}
@@ -57,7 +58,7 @@ def bells_of(site: Site) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=first_quick(["sqlite", "postgres"]))
 def seldom(request: pytest.FixtureRequest, make_site: Any) -> Site:
     """A site whose servers look seldom, with a job."""
     made: Site = make_site(request.param, **SELDOM)
@@ -76,6 +77,7 @@ async def test_ring__shows_a_report_of_another_process_at_once(seldom: Site) -> 
         assert one.seqs == two.seqs
 
 
+@pytest.mark.slow
 async def test_ring__after_all_connections_were_cut(make_site: Any) -> None:
     site = make_site("postgres", **SELDOM)
     site.worker(CREATE)
@@ -97,6 +99,7 @@ async def test_ring__after_all_connections_were_cut(make_site: Any) -> None:
         assert await median_of_reports(follower, worker) < SOON
 
 
+@pytest.mark.slow
 async def test_bell__of_a_server_that_was_killed_is_removed(make_site: Any) -> None:
     site = make_site("sqlite")
     site.worker(CREATE)

@@ -16,11 +16,12 @@ from websockets.asyncio.client import connect
 
 from tests.conftest import MakeSite
 from tests.installation import Site, finish
+from tests.sampling import first_quick
 
 WAIT_SECONDS = 40.0
 SHOWN_SECONDS, RECOVERED_SECONDS = 35.0, 60.0  # after a kill, at most
 
-on_both = pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+on_both = pytest.mark.parametrize("backend", first_quick(["sqlite", "postgres"]))
 
 # Times that are short, and long enough for a busy machine.
 QUICK = """
@@ -183,6 +184,7 @@ def test_process__of_multiprocessing_ends_well(make_site: MakeSite, backend: str
     assert cast.site.worker(PROCESSES).splitlines() == ["0 0", "0 0", "completed failed"]
 
 
+@pytest.mark.slow
 @on_both
 def test_killed__is_found_by_other_workers_where_there_is_nobody_else(make_site: MakeSite, backend: str) -> None:
     cast = Cast(make_site(backend))
@@ -215,6 +217,7 @@ def test_stopped__for_long_and_going_on_writes_nothing(make_site: MakeSite, back
     assert cast.site.events("job-1") == before
 
 
+@pytest.mark.slow
 @on_both
 @pytest.mark.timeout(90)
 def test_stopped__for_a_while_is_shown_as_back_though_it_says_nothing(make_site: MakeSite, backend: str) -> None:

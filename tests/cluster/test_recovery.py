@@ -46,7 +46,7 @@ async def application(scope, receive, send):
 
 
 @pytest.mark.parametrize("events", first_quick([3_000, 20]))
-@pytest.mark.parametrize("suspends", [False, True], ids=["plain", "suspending"])
+@pytest.mark.parametrize("suspends", first_quick({"plain": False, "suspending": True}))
 @pytest.mark.parametrize("kind", first_quick(["serve", "daphne", "uvicorn", "hypercorn"], 3))
 async def test_recovery__all_that_was_missed_in_order(
     kind: Kind, suspends: bool, events: int, sqlite_site: Site
