@@ -143,7 +143,7 @@ def _other_sessions(own: list[int], *, end: bool) -> list[int]:
         own.append(cursor.connection.info.backend_pid)
         cursor.execute(
             "SELECT pid, CASE WHEN %s THEN pg_terminate_backend(pid, 5000) END FROM pg_stat_activity "
-            "WHERE datname = current_database() AND NOT pid = ANY(%s)",
+            "WHERE datname = current_database() AND backend_type = 'client backend' AND NOT pid = ANY(%s)",
             [end, own],
         )
         found = [pid for pid, _ in cursor.fetchall()]

@@ -160,6 +160,7 @@ def test_keep__though_the_clock_was_ahead_once() -> None:
     assert history.runs[0].seconds == 5.0
 
 
+@pytest.mark.sqlite  # PostgreSQL takes no such text
 def test_complete__though_what_was_stored_by_others_has_no_words(clock: mock.Mock) -> None:
     lifecycle = ProcessingJobLifecycle.create(kind=KIND)
     ProcessingJob.objects.filter(pk=lifecycle.job_id).update(plan=[["\ud800", 1]])
