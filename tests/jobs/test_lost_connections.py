@@ -14,6 +14,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from jobs.reporting import Reporter, run
 from jobs.threads import ThreadPool
+from progress.broker import doorbell
 from progress.delivery import reads
 from tests.jobs.cuts import CHANGES, cut, terminate_backend
 from tests.jobs.records import assert_whole, log, row
@@ -122,6 +123,7 @@ def test_reporter__start_and_end(make_job: Any, moment: str, end: str) -> None:
 
 async def test_pools__replace_what_is_lost(monkeypatch: Any) -> None:
     monkeypatch.delattr(mail, "outbox")  # else a pool keeps no connection
+    monkeypatch.setattr(doorbell, "is_in_tests", lambda: True)  # so that nobody is notified by another one
     monkeypatch.setattr(threads, "_pool", ThreadPool("jobs-db", lambda: 1))
     monkeypatch.setattr(reads, "_pool", ThreadPool("progress-reads", lambda: 1))
     lifecycle = await ProcessingJobLifecycle.acreate()
