@@ -11,7 +11,7 @@ import ipaddress
 import json
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -231,10 +231,11 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _subscribe(socket: ClientConnection, cursor: Cursor, extras: dict[str, bool]) -> None:
-    if extras:
-        since = {"since": cursor.since()} if cursor.epoch else {}
-        await socket.send(json.dumps({"type": "subscribe", "job_id": cursor.job_id, **extras, **since}))
-    await socket.send(json.dumps({"type": "ping"}))  # the answer has the server's time
+    with suppress(ConnectionClosed):  # whoever reads finds out as well, behind what the server has said before
+        if extras:
+            since = {"since": cursor.since()} if cursor.epoch else {}
+            await socket.send(json.dumps({"type": "subscribe", "job_id": cursor.job_id, **extras, **since}))
+        await socket.send(json.dumps({"type": "ping"}))  # the answer has the server's time
 
 
 async def _frames(socket: ClientConnection, job_id: str, silence: float) -> AsyncGenerator[Frame, None]:

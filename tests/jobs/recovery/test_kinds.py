@@ -15,6 +15,8 @@ KINDS = {
     "images.large.resize": {"recovery": "leave"},
 }
 
+pytestmark = pytest.mark.django_db  # which the checks of Django 6 ask
+
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
