@@ -13,6 +13,7 @@ from jobs.recovery import sweep
 from jobs.recovery.sweep import Look, look
 from tests.jobs.records import row
 
+REQUEUE = {"thumbnails": {"recovery": "requeue", "attempts": 3}}
 DEAD = "dead-worker"
 MakeJob = Callable[..., ProcessingJobLifecycle]
 
