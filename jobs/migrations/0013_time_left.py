@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
                 ("course", models.TextField(help_text="Its stages, and how each went (JSON).")),
             ],
             options={
-                "indexes": [models.Index(fields=["kind", "-finished_at"], name="kind_run_newest")],
+                "indexes": [models.Index(fields=["kind", "-id"], name="kind_run_newest")],
             },
         ),
     ]
