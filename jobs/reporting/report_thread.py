@@ -172,7 +172,7 @@ class ReportThread:
         try:
             self.lease.renew_if_due()
             is_time = self.lease.is_sweeper and time.monotonic() >= self._look_at
-            if is_time and not any(run.is_held for run in runs):
+            if is_time and not self._is_stopping and not any(run.is_held for run in runs):
                 self._look_at = time.monotonic() + LOOK_SECONDS
                 self._begin_to_look()
         except Error as error:
@@ -183,8 +183,13 @@ class ReportThread:
     def _begin_to_look(self) -> None:
         """Look in a thread of its own: whoever is told that a job is queued again may take long."""
         if self._look_thread is None or not self._look_thread.is_alive():
-            self._look_thread = threading.Thread(target=self._look, name="job-recovery", daemon=True)
-            self._look_thread.start()
+            thread = threading.Thread(target=self._look, name="job-recovery", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("This worker can't look for others that are lost: %s", error)
+            else:
+                self._look_thread = thread
 
     def _look(self) -> None:
         try:

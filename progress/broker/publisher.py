@@ -40,6 +40,8 @@ GATHER_SECONDS = 0.005  # after a batch, so that a burst fills the next; an even
 COMPLAIN_SECONDS = 30.0  # between two warnings that the channel layer fails
 LAYER_SEND_SECONDS = 5.0  # after which a send counts as failed
 
+_complained_at = float("-inf")  # that there can be no publisher
+
 
 def publish(sender: Any, event: Event, **_: Any) -> None:
     """Receive `jobs.signals.job_event_committed`."""
@@ -52,15 +54,30 @@ def publish_deletion(sender: Any, job_id: str, **_: Any) -> None:
 
 
 def _put(news: Event | Deletion) -> None:
-    # The layer itself is looked up in the thread: to import one takes longer than the job should wait.
-    if getattr(settings, "CHANNEL_LAYERS", None):
-        Publisher.of_this_process().put(news)
+    if (publisher := _publisher()) is not None:
+        publisher.put(news)
 
 
 def tell_access_changed() -> None:
     """Have the servers ask again who may see what."""
-    if getattr(settings, "CHANNEL_LAYERS", None):
-        Publisher.of_this_process().put_access_changed()
+    if (publisher := _publisher()) is not None:
+        publisher.put_access_changed()
+
+
+def _publisher() -> "Publisher | None":
+    """Return the publisher, if there is a channel layer, and can be a thread: not at a limit, or as the process ends."""
+    global _complained_at
+    # The layer itself is looked up in the thread: to import one takes longer than the job should wait.
+    if not getattr(settings, "CHANNEL_LAYERS", None):
+        return None
+    try:
+        return Publisher.of_this_process()
+    except RuntimeError as error:
+        now = time.monotonic()
+        if now - _complained_at >= COMPLAIN_SECONDS:
+            _complained_at = now
+            logger.warning("What is new reaches its watchers later, from the log: %s", error)
+        return None
 
 
 class Publisher:
@@ -92,7 +109,11 @@ class Publisher:
         self._filled = asyncio.Event()
         self._sending = asyncio.Lock()  # so that events are sent in order, also by those who flush
         self._thread = threading.Thread(target=self._run, name="progress-publisher", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     def put(self, news: Event | Deletion) -> None:
         """Have it sent soon. When too many wait, the oldest is dropped: the log has it."""

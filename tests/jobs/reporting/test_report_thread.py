@@ -146,6 +146,41 @@ def test_thread__that_can_not_be_started_fails_no_work(job: ProcessingJobLifecyc
         assert shown.wait(WAIT_SECONDS)
 
 
+def test_thread__that_can_not_start_another_to_look_for_lost_workers_goes_on(
+    job: ProcessingJobLifecycle, monkeypatch: Any, caplog: Any
+) -> None:
+    """At a limit of threads; or as the process ends, when Python 3.12 starts none."""
+    start = threading.Thread.start
+
+    def refuses(thread: threading.Thread) -> None:
+        if thread.name == "job-recovery":
+            is_refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    ReportThread.finish_of_this_process()
+    is_refused = threading.Event()
+    monkeypatch.setattr(threading.Thread, "start", refuses)
+    with Reporter(job) as report, told(current=1) as shown:
+        assert is_refused.wait(WAIT_SECONDS)
+        report.advance()
+        assert shown.wait(WAIT_SECONDS)
+    ReportThread.finish_of_this_process()
+    [line] = caplog.messages
+    assert line.startswith("This worker can't look for others that are lost: can't start new thread")
+    assert row("job-1")["status"] == "completed"
+
+
+def test_thread__looks_for_no_lost_workers_as_the_process_ends(monkeypatch: Any) -> None:
+    thread = ReportThread()
+    monkeypatch.setattr(thread, "_begin_to_look", lambda: pytest.fail("it would be waited for"))
+    thread.finish()
+    with Reporter(ProcessingJobLifecycle.create("job-1")) as report:
+        thread._runs[report._run] = None
+        thread._live()
+        assert thread.lease.is_sweeper
+
+
 def test_reporter__interrupted_as_it_begins_leaves_no_job_without_a_worker(
     job: ProcessingJobLifecycle, monkeypatch: Any
 ) -> None:

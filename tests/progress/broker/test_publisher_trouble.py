@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from progress.broker import layers, publisher
-from tests.progress.broker.publishing import an_event, hold
+from tests.progress.broker.publishing import Stoppable, an_event, hold
 from tests.progress.watching import WAIT_SECONDS
 
 
@@ -48,6 +48,28 @@ def test_layer__that_hangs_is_given_up(own, layer, logged, monkeypatch):
     layer.hangs = False
     own.put(an_event(2))
     own.flush()
+    assert layer.seqs() == [2]
+
+
+def test_thread__that_can_not_be_started_is_complained_of_once_in_a_while(layer, logged, monkeypatch):
+    """At a limit of threads; or as the process ends, when Python 3.12 starts none."""
+
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(publisher.Publisher, "_current", None)
+    monkeypatch.setattr(publisher, "_complained_at", float("-inf"))
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuses)
+        publisher.publish(None, an_event(1))
+        publisher.publish_deletion(None, "job-1")
+        publisher.tell_access_changed()
+    assert len(logged.of("progress.broker.publisher")) == 1
+    monkeypatch.setattr(publisher, "Publisher", Stoppable)
+    publisher.publish(None, an_event(2))
+    own = Stoppable.of_this_process()
+    own.flush()
+    own.stop()
     assert layer.seqs() == [2]
 
 
