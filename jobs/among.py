@@ -5,9 +5,11 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Lookup
+from django.db.models import AutoField, BigAutoField, CharField, F, Lookup
 from django.db.models.lookups import In
 from django.db.models.sql.compiler import SQLCompiler
+
+STORED_AS_THEY_ARE: dict[type, type] = {CharField: str, AutoField: int, BigAutoField: int}
 
 
 class Among(Lookup):
@@ -43,8 +45,10 @@ class Among(Lookup):
         return In(self.lhs, self.rhs).as_sql(compiler, connection)
 
     def _keys(self, connection: BaseDatabaseWrapper) -> list[Any]:
-        prepared = self.lhs.output_field.get_db_prep_value
-        return [prepared(key, connection) for key in self.rhs]
+        field = self.lhs.output_field
+        if {*map(type, self.rhs)} == {STORED_AS_THEY_ARE.get(type(field))}:
+            return list(self.rhs)  # thousands, which each are what they were
+        return [field.get_db_prep_value(key, connection) for key in self.rhs]
 
 
 def among(keys: Collection[Any]) -> Among:

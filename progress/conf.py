@@ -18,7 +18,7 @@ class Conf:
     SYNC_SECONDS: float = 3.0  # how long a message that Redis lost can go unnoticed
     SWEEP_SECONDS: float = 0.25  # with PostgreSQL alone: how often the log is read for news
     POLL_SECONDS: float = 0.02  # with SQLite alone: how often its change counter is read (3 µs a read)
-    ACCESS_SECONDS: float = 3.0  # how often users, sessions and access are read again for open sockets
+    ACCESS_SECONDS: float = 3.5  # how often users, sessions and access are read again for open sockets
     FEED_OVERLAP_SECONDS: float = 60.0  # how far a sweep of the feed looks back, for transactions that commit late
 
     RING_EVENTS: int = 256  # recent events in memory for each watched job (128 KiB at most), to replay without a query

@@ -10,13 +10,16 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, Model, QuerySet, TextField
+from django.db.models.functions import Cast
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init
 
 from ..source.store import among
 
-STATE = {"adding", "db", "fetch_mode"}  # what Django notes on a model instance that was read; the last since 6.1
+# What Django notes on a model instance that was read, the third since 6.1, and what is noted here.
+STATE = {"adding", "db", "fetch_mode", "as_read"}
+AS_TEXT = "_as_text"  # ends the name of a moment as text: to make 5,000 of them times takes as long as to read them
 
 
 def lend(user: Any) -> None:
@@ -38,20 +41,38 @@ def users_as_stored(known: Mapping[Any, Any]) -> dict[Any, Any]:
     model = get_user_model()
     alias = router.db_for_write(model)
     users = model._default_manager.using(alias)
+    if not _are_made_of_columns(users):
+        return {user.pk: user for user in users.filter(among(known))}
     found = dict(_unchanged(users, known))
     others = [pk for pk in known if pk not in found]
-    return found | ({user.pk: user for user in users.filter(among(others))} if others else {})
+    return found | ({user.pk: user for user in _read(users, others)} if others else {})
 
 
 def _unchanged(users: "QuerySet[Any]", known: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield those of whom a new object would hold the same, by their ids."""
-    columns = [field.attname for field in users.model._meta.concrete_fields]
-    as_new = list(_as_new(users, known, columns)) if _are_made_of_columns(users) else []
-    if as_new:
+    """Yield those whose row is what it was when they were read, by their ids."""
+    if as_new := list(_as_new(users, known)):
+        moments = _moments(users)
+        columns = [moments.get(field.attname, field.attname) for field in users.model._meta.concrete_fields]
         for pk, *row in users.filter(among(as_new)).values_list("pk", *columns):
-            _, *values = vars(known[pk]).values()
-            if values == row:
+            if row == known[pk]._state.as_read[1]:
                 yield pk, known[pk]
+
+
+def _read(users: "QuerySet[Any]", ids: Collection[Any]) -> Iterator[Any]:
+    """Yield users, on each of whom is noted what it holds, and its row."""
+    moments = _moments(users)
+    texts = {f"{name}{AS_TEXT}": text for name, text in moments.items()}
+    for user in users.filter(among(ids)).annotate(**texts):
+        row = {name: vars(user).pop(f"{name}{AS_TEXT}") for name in moments}
+        _, *values = vars(user).values()
+        row = {**vars(user), **row}
+        user._state.as_read = values, [row[field.attname] for field in users.model._meta.concrete_fields]
+        yield user
+
+
+def _moments(users: "QuerySet[Any]") -> dict[str, Cast]:
+    fields = users.model._meta.concrete_fields
+    return {each.attname: Cast(each.attname, TextField()) for each in fields if isinstance(each, DateTimeField)}
 
 
 def _are_made_of_columns(users: "QuerySet[Any]") -> bool:
@@ -68,12 +89,14 @@ def _is_plain(model: Any, field: Any) -> bool:
     return is_as_stored and not hasattr(field, "from_db_value")
 
 
-def _as_new(users: "QuerySet[Any]", known: Mapping[Any, Any], columns: Collection[str]) -> Iterator[Any]:
+def _as_new(users: "QuerySet[Any]", known: Mapping[Any, Any]) -> Iterator[Any]:
     """Yield the ids of those on whom nothing is kept: no permission, nothing cached, no related object, no note."""
-    names = ["_state", *columns]
+    names = ["_state", *(field.attname for field in users.model._meta.concrete_fields)]
     for pk, user in known.items():
         if type(user) is users.model:
             state = user._state
-            is_from_there = state.db == users.db and not state.adding
-            if is_from_there and vars(state).keys() <= STATE and [*vars(user)] == names:
-                yield pk
+            is_read_here = state.db == users.db and hasattr(state, "as_read")
+            if is_read_here and vars(state).keys() <= STATE and [*vars(user)] == names:
+                _, *values = vars(user).values()
+                if values == state.as_read[0]:
+                    yield pk
