@@ -65,7 +65,7 @@ def tell_access_changed() -> None:
 
 
 def _publisher() -> "Publisher | None":
-    """Return the publisher, if there is a channel layer, and can be a thread: not at a limit, or as the process ends."""
+    """Return the publisher, if there is a channel layer, and can be a thread: none at a limit, or at the end."""
     global _complained_at
     # The layer itself is looked up in the thread: to import one takes longer than the job should wait.
     if not getattr(settings, "CHANNEL_LAYERS", None):

@@ -133,6 +133,8 @@ class Client:
             self.say({"type": "ping"})
         elif action == "break" and has("send raises") and chance.random() < 0.5:
             socket.failure, socket.fails_after = chance.choice(("once", "for good")), chance.randint(0, 4)
+            if has("pauses") and socket.is_reading and chance.random() < 0.5:
+                self.pause(socket, 0.5, 1)  # so that more waits behind the message that is refused
         elif action == "stop" and has("shutdown") and chance.random() < 0.3:
             self.tell("the server stops it")
             self.world.stop(socket)
