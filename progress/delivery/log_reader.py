@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROUND_EVENTS = 250  # read from the log in one round: whoever watches another job waits for it
+SHORT_EVENTS = 50  # of a job, which are read before those of whom there are more
 GATHER_SECONDS = 0.005  # after a round, so that the next reads for many; after a pause, a round begins at once
 TURNS = 2  # of the threads for reads, for who reads a backscroll: who watches live finds another
 # Jobs that are read by sweeps which somebody has rung for: a tenth of the time, at 10 µs each. With very many watched
@@ -226,6 +227,11 @@ class LogReader:
                 room -= upto - position.seq
             if upto < reached[job]:
                 self.mark(job)
+        short = {job: span for job, span in spans.items() if span.upto - span.after <= SHORT_EVENTS}
+        await self._read_spans(short)
+        await self._read_spans({job: span for job, span in spans.items() if job not in short})
+
+    async def _read_spans(self, spans: Mapping[WatchedJob, Span]) -> None:
         if not spans:
             return
         found = await reads.in_thread(_publications, {job.job_id: span for job, span in spans.items()})
