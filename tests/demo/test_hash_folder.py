@@ -217,6 +217,7 @@ def test_hash_folder__bad_option_is_said(option: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_hash_folder__stopped_worker_cancels_its_job(kind: signal.Signals, folder: Path, sqlite_site: Site) -> None:
     (folder / "large").write_bytes(bytes(1_000_000))
     options = [str(folder), "--job-id=job-1", "--max-rate=0.01"]

@@ -109,6 +109,7 @@ def test_showcase__shows_the_job_and_goes_on_serving(showcase: Start, sqlite_sit
 
 @pytest.mark.parametrize("kind", first_quick([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
 @pytest.mark.parametrize("to_group", first_quick([True, False]))
+@pytest.mark.slow
 def test_showcase__stop_at_work_leaves_no_process_and_no_running_job(
     kind: signal.Signals, to_group: bool, showcase: Start, sqlite_site: Site, slow: list[str]
 ) -> None:

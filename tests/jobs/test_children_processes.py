@@ -30,6 +30,7 @@ child.mark_progress(40)
 
 
 @pytest.mark.parametrize("backend", first_quick(["sqlite", "postgres"]))
+@pytest.mark.slow
 def test_parent__is_told_by_other_processes(make_site: MakeSite, backend: str) -> None:
     site = make_site(backend)
     site.worker(MAKE)

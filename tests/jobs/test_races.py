@@ -147,6 +147,7 @@ def race_of_processes(site: Site, job_id: str, methods: list[str], turns: int) -
     return [json.loads(finish(process)) for process in processes]
 
 
+@pytest.mark.slow
 def test_processes__reports_leave_no_gap(raced: Site) -> None:
     raced.worker(PREPARE, "job-1")
     outcomes = race_of_processes(raced, "job-1", ["mark_progress"] * 3, 100)
@@ -157,6 +158,7 @@ def test_processes__reports_leave_no_gap(raced: Site) -> None:
     assert raced.job("job-1")["message"] == events[-1]["message"]
 
 
+@pytest.mark.slow
 def test_processes__of_several_endings_one_succeeds(raced: Site) -> None:
     raced.worker(PREPARE, "job-1")
     methods = ["mark_completed", "mark_failed", "mark_cancelled"]
@@ -167,6 +169,7 @@ def test_processes__of_several_endings_one_succeeds(raced: Site) -> None:
     assert [event["seq"] for event in raced.events("job-1")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_processes__an_ending_beside_reports_is_the_last_event(raced: Site) -> None:
     raced.worker(PREPARE, "job-1")
     reports, endings = race_of_processes(raced, "job-1", ["mark_progress", "mark_completed"], 1)

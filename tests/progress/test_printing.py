@@ -68,6 +68,7 @@ def test_hash_folder__prints_what_the_encoding_has(sqlite_site: Site, folder: Pa
 
 @encodings
 @pytest.mark.parametrize("command", ["simulate_job", "watch_job"])
+@pytest.mark.slow
 def test_help__prints_what_the_encoding_has(sqlite_site: Site, command: str, settings: dict[str, str]) -> None:
     for arguments in ([command, "--help"], ["help", command]):
         code, output, errors = printed(sqlite_site, *arguments, **settings)

@@ -104,6 +104,7 @@ def test_watch_job__json_follows_live_with_logs(serve: Served, watch: Any) -> No
     assert frames[-1]["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_watch_job__prints_output_as_it_is_and_nothing_that_controls_a_terminal(serve: Served, watch: Any) -> None:
     serve.site.worker(MAKE, "public", "mark_queued")
     process = watch("--output")
@@ -157,6 +158,7 @@ def test_watch_job__reader_that_goes_away_is_no_error(serve: Served, watch: Any)
 
 
 @encodings
+@pytest.mark.slow
 def test_watch_job__prints_what_the_encoding_has(serve: Served, settings: dict[str, str]) -> None:
     serve.site.worker(IN_ALL_SCRIPTS)
     code, output, errors = printed(serve.site, "watch_job", "job-1", "--url", serve.ws_url, **settings)
@@ -166,6 +168,7 @@ def test_watch_job__prints_what_the_encoding_has(serve: Served, settings: dict[s
 
 
 @encodings
+@pytest.mark.slow
 def test_watch_job__json_is_exact_in_every_encoding(serve: Served, settings: dict[str, str]) -> None:
     serve.site.worker(IN_ALL_SCRIPTS)
     code, output, errors = printed(serve.site, "watch_job", "job-1", "--url", serve.ws_url, "--json", **settings)
@@ -174,6 +177,7 @@ def test_watch_job__json_is_exact_in_every_encoding(serve: Served, settings: dic
 
 
 @pytest.mark.parametrize("options", first_quick([[], ["--json"]]))
+@pytest.mark.slow
 def test_watch_job__nobody_reads(serve: Served, options: list[str]) -> None:
     serve.site.worker(IN_ALL_SCRIPTS)
     assert to_nobody(serve.site, "watch_job", "job-1", "--url", serve.ws_url, *options) == (4, "")
@@ -225,6 +229,7 @@ def test_demo_progress__shows_every_stage_through_the_socket(serve: Served) -> N
 
 
 @encodings
+@pytest.mark.slow
 def test_demo_progress__prints_what_the_encoding_has(serve: Served, settings: dict[str, str]) -> None:
     code, output, errors = printed(serve.site, "demo_progress", "--url", serve.ws_url, "--duration", "0.5", **settings)
     assert (code, errors) == (0, "")
@@ -238,6 +243,7 @@ def test_demo_progress__nobody_reads(serve: Served) -> None:
     assert serve.site.worker(STATUSES).split() == ["cancelled"]
 
 
+@pytest.mark.slow
 def test_demo_progress__without_a_server_says_how_to_start_one(serve: Served) -> None:
     serve.stop()
     command = [sys.executable, "manage.py", "demo_progress", "--url", serve.ws_url]

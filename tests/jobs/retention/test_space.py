@@ -53,6 +53,7 @@ def test_connection__writes_nothing_by_coming(sqlite_site: Site) -> None:
         assert connection.execute("PRAGMA data_version").fetchone() == before
 
 
+@pytest.mark.slow
 def test_prune_jobs__vacuum_makes_an_old_file_like_a_new_one(sqlite_site: Site, tmp_path: Path) -> None:
     path = Path(sqlite_site.database_url.removeprefix("sqlite:///"))
     with sqlite3.connect(path) as connection:

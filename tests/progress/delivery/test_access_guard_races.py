@@ -282,6 +282,7 @@ class Slow(ModelBackend):
         return User.objects.get(pk=user_id)
 
 
+@pytest.mark.slow
 async def test_backend__that_is_slow_is_asked_about_fewer_at_a_time(monkeypatch):
     monkeypatch.setattr(reads, "READ_SECONDS", 0.8)
     monkeypatch.setattr(questions, "SLOW_SECONDS", 0.4)

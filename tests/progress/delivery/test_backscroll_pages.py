@@ -85,6 +85,7 @@ async def test_a_live_watcher_that_is_far_behind__gets_every_line_then_the_snaps
     assert got(plain) == ["snapshot", "snapshot"]
 
 
+@pytest.mark.slow
 async def test_many_live_watchers_that_are_far_behind__cost_as_few_reads_as_one(asked, unheard, no_sweep):
     await a_job()
     async with watchers(50) as all_of_them:
@@ -162,6 +163,7 @@ async def test_who_asks_again_for_what_was_passed_over__gets_every_line_since(un
     assert watcher.frames[-1]["recovered"] is False
 
 
+@pytest.mark.slow
 async def test_sockets_that_read_nothing__hold_a_page_each_at_most(settings):
     settings.PROGRESS_REPLAY_EVENTS = 10
     job = await a_job()
@@ -208,6 +210,7 @@ async def test_a_page__has_no_more_bytes_than_may_be_but_for_a_single_event(sett
     assert len(pages) == 5
 
 
+@pytest.mark.slow
 async def test_pages__are_read_a_few_at_a_time_and_of_nobody_the_last(at_once, settings):
     """However many replay, who watches live finds a thread free; and each has its turn."""
     settings.PROGRESS_REPLAY_EVENTS = 10

@@ -234,6 +234,7 @@ job.mark_completed()
 """
 
 
+@pytest.mark.slow
 async def test_frames__are_whole_for_a_reader_in_fits_and_starts_among_pongs(sqlite_site: Site) -> None:
     """A small receive buffer makes partial writes; pings make Autobahn write in between."""
     sqlite_site.worker('from jobs.lifecycle import ProcessingJobLifecycle as L; L.create("other", public=True)')
