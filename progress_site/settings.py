@@ -81,10 +81,6 @@ TEMPLATES = [
     },
 ]
 
-# Has a new SQLite file give its space back (`jobs.retention.space`). It has no effect on one with tables, and yet would
-# be a write, at each new connection: all servers would look for what has changed.
-SHRINKING = "PRAGMA auto_vacuum=INCREMENTAL; "
-
 
 def database() -> dict[str, Any]:
     """Return the database that DATABASE_URL names, or SQLite beside ``manage.py``."""
@@ -99,14 +95,12 @@ def database() -> dict[str, Any]:
             "DATABASE_URL is not the URL of a database; write sqlite:///path or postgres://user:password@host/name."
         ) from None
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        path = Path(config["NAME"])
-        is_new = not path.exists() or path.stat().st_size == 0
         config["OPTIONS"] = {
             # A deferred transaction that begins to write fails at once if another writer is active, whatever the
             # timeout; an immediate one waits its turn.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,  # seconds to wait for another writer
-            "init_command": f"{SHRINKING if is_new else ''}PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
     return config
 

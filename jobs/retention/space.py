@@ -1,8 +1,9 @@
 """The space of an SQLite file, which does not shrink by itself. PostgreSQL's autovacuum sees to its own."""
 
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 GIVEN_BACK = 100  # pages at a time, which takes 2 ms; a thousand have taken 118
@@ -14,6 +15,17 @@ class Space(NamedTuple):
 
     size: int
     free: int
+
+
+def prepare(sender: Any, using: str, **_: Any) -> None:
+    """Receive `pre_migrate`: have a new file be such that it can shrink.
+
+    It is done once, and not at each new connection: there it is a write, even with no effect, after which all servers
+    would look for what has changed.
+    """
+    connection = connections[using]
+    if connection.vendor == "sqlite" and not connection.introspection.table_names():
+        rebuild(connection)
 
 
 def give_back(connection: BaseDatabaseWrapper) -> bool:

@@ -53,6 +53,22 @@ def test_connection__writes_nothing_by_coming(sqlite_site: Site) -> None:
         assert connection.execute("PRAGMA data_version").fetchone() == before
 
 
+def test_new_file__is_written_to_by_no_connection_of_the_process_that_has_made_it(sqlite_site: Site) -> None:
+    sqlite_site.env["DATABASE_URL"] = f"{sqlite_site.database_url}-new"
+    sqlite_site.worker("""
+import sqlite3
+from django.core.management import call_command
+from django.db import connection
+call_command("migrate", verbosity=0)
+assert connection.cursor().execute("PRAGMA auto_vacuum").fetchone() == (2,)
+with sqlite3.connect(connection.settings_dict["NAME"]) as other:
+    before = other.execute("PRAGMA data_version").fetchone()
+    connection.close()
+    connection.ensure_connection()
+    assert other.execute("PRAGMA data_version").fetchone() == before
+""")
+
+
 @pytest.mark.slow
 def test_prune_jobs__vacuum_makes_an_old_file_like_a_new_one(sqlite_site: Site, tmp_path: Path) -> None:
     path = Path(sqlite_site.database_url.removeprefix("sqlite:///"))
