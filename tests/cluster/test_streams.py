@@ -148,8 +148,8 @@ import sys
 from jobs.lifecycle import ProcessingJobLifecycle
 job = ProcessingJobLifecycle("job-1")
 job.mark_started()
-for step in range(2_000):
-    job.log("x" * 4_000)
+for step in range(4_000):
+    job.log("x" * 2_000)
 print("done")
 """
 
@@ -166,16 +166,16 @@ async def test_slow__a_reader_that_does_not_read_takes_bounded_memory_and_is_cut
         assert _memory(served) - before < 4_000_000
         response._reader._transport.resume_reading()  # type: ignore[attr-defined]
         with contextlib.suppress(EOFError, ConnectionError):
-            while (last := await response.next()).frame.get("seq") != 2_002:
+            while (last := await response.next()).frame.get("seq") != 4_002:
                 last_id = last.last_id
     seqs: list[int] = []
     async with get(served.port, "/progress/events/job-1?logs=true", Last_Event_ID=last_id) as response:
-        while not seqs or seqs[-1] != 2_002:
+        while not seqs or seqs[-1] != 4_002:
             frame = (await response.next()).frame
             seqs += [frame["seq"]] if frame["type"] == "log" else []
     first = int(last_id.partition(":")[2]) + 1
-    assert seqs == list(range(first, 2_003))
-    assert first < 1_000
+    assert seqs == list(range(first, 4_003))
+    assert first < 2_000
 
 
 def _memory(served: Served) -> int:

@@ -1,7 +1,6 @@
 """The ASGI application: it carries a session over a stream of server-sent events."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -19,8 +18,6 @@ from .answer import BODY, LAST_ON_CONNECTION, Answer, Body, Headers, refusal
 from .asgi import AsgiBody
 from .encoding import COMMENT, Encoding, OneJob, SeveralJobs
 from .wanted import wanted
-
-logger = logging.getLogger(__name__)
 
 COMMENT_SECONDS = 15.0  # between two comments: as the HTML Standard advises, for proxies that cut what is silent
 GOODBYE_SECONDS = 0.1  # for the end of the stream to leave before the server cuts the connection
@@ -71,7 +68,6 @@ async def _watch(scope: dict[str, Any], receive: Any, send: Send, request: HttpR
         for task in waiting:
             task.cancel()
         session.end()
-        logger.debug("A stream of %d jobs has ended", len(positions))
 
 
 def _body(scope: dict[str, Any], send: Send, encoding: Encoding, on_end: Callable[[], None]) -> Body:

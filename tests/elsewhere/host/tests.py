@@ -111,8 +111,9 @@ class Sockets(TransactionTestCase):
         assert b"\nid: " in body
         await stream.send_input({"type": "http.disconnect"})
         await stream.wait(10)
-        page = await HttpCommunicator(application, "GET", "/live/jobs/nothing/").get_response(10)
-        assert page["status"] == 404
+        page = HttpCommunicator(application, "GET", "/live/jobs/nothing/")
+        assert (await page.get_response(10))["status"] == 404
+        await page.wait(10)
 
 
 async def until(socket: WebsocketCommunicator, kind: str) -> dict[str, Any]:
