@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any, NamedTuple
 
 WAIT_SECONDS = 40.0  # how long a test waits for what must come
@@ -107,9 +108,11 @@ class Response:
 
 
 @asynccontextmanager
-async def get(port: int, path: str, *, version: str = "1.1", **headers: str) -> AsyncIterator[Response]:
+async def get(
+    port: int, path: str, *, version: str = "1.1", tls: SSLContext | None = None, **headers: str
+) -> AsyncIterator[Response]:
     """A GET that is answered; headers are written with ``_`` for ``-``."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("localhost" if tls else "127.0.0.1", port, ssl=tls)
     try:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in {"Host": "localhost", **headers}.items()]
         writer.write("\r\n".join([f"GET {path} HTTP/{version}", *lines, "", ""]).encode())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Any, Self
 
 from tests.cluster.follower import TERMINAL
@@ -12,9 +13,10 @@ from tests.streams import WAIT_SECONDS, Event, Frame, get
 class StreamFollower:
     """Follows the jobs of a URL. Whenever a stream ends, it comes back with the last id."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, tls: SSLContext | None = None) -> None:
         self.port = port
         self.path = path
+        self.tls = tls
         self.events: list[Event] = []
         self.statuses: list[int] = []
         self.last_id = ""
@@ -60,7 +62,7 @@ class StreamFollower:
 
     async def _keep(self) -> None:
         headers = {"Last_Event_ID": self.last_id} if self.last_id else {}
-        async with get(self.port, self.path, **headers) as response:
+        async with get(self.port, self.path, tls=self.tls, **headers) as response:
             self.statuses.append(response.status)
             if response.status != 200:
                 return

@@ -51,11 +51,12 @@ async def _watch(scope: dict[str, Any], receive: Any, send: Send, request: HttpR
     """
     subscriptions = wanted(scope, request.META.get("HTTP_LAST_EVENT_ID"))
     positions = [(each.job_id, each.since) for each in subscriptions]
-    ended = asyncio.Event()
-    body = _body(scope, send, OneJob() if len(positions) == 1 else SeveralJobs(positions), ended.set)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    encoding = OneJob() if len(positions) == 1 else SeveralJobs(positions)
+    body = _body(scope, send, encoding, lambda: ended.done() or ended.set_result(None))
     connection = Connection(Answer(body, headers), is_one_way=True)
     session = Session(connection, (scope.get("client") or ["unknown"])[0])
-    waiting = [asyncio.ensure_future(work) for work in (_until_gone(receive), ended.wait())]
+    waiting = [ended, asyncio.ensure_future(_until_gone(receive))]
     try:
         session.begin(request, lambda: subscriptions)
         while not (await asyncio.wait(waiting, timeout=COMMENT_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
@@ -65,12 +66,12 @@ async def _watch(scope: dict[str, Any], receive: Any, send: Send, request: HttpR
         await asyncio.sleep(GOODBYE_SECONDS)
         raise
     finally:
-        for task in waiting:
-            task.cancel()
+        for each in waiting:
+            each.cancel()
         session.end()
 
 
-def _body(scope: dict[str, Any], send: Send, encoding: Encoding, on_end: Callable[[], None]) -> Body:
+def _body(scope: dict[str, Any], send: Send, encoding: Encoding, on_end: Callable[[], object]) -> Body:
     """Return the server's own sender of events if it has one, else one that uses ``send``."""
     make = scope.get("extensions", {}).get(BODY)
     own: Body | None = None if make is None else make(encoding)
