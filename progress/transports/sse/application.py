@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -53,7 +54,7 @@ async def _watch(scope: dict[str, Any], receive: Any, send: Send, request: HttpR
     positions = [(each.job_id, each.since) for each in subscriptions]
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     encoding = OneJob() if len(positions) == 1 else SeveralJobs(positions)
-    body = _body(scope, send, encoding, lambda: ended.done() or ended.set_result(None))
+    body = _body(scope, send, encoding, partial(_resolve, ended))
     connection = Connection(Answer(body, headers), is_one_way=True)
     session = Session(connection, (scope.get("client") or ["unknown"])[0])
     waiting = [ended, asyncio.ensure_future(_until_gone(receive))]
@@ -71,11 +72,16 @@ async def _watch(scope: dict[str, Any], receive: Any, send: Send, request: HttpR
         session.end()
 
 
-def _body(scope: dict[str, Any], send: Send, encoding: Encoding, on_end: Callable[[], object]) -> Body:
+def _body(scope: dict[str, Any], send: Send, encoding: Encoding, on_end: Callable[[], None]) -> Body:
     """Return the server's own sender of events if it has one, else one that uses ``send``."""
     make = scope.get("extensions", {}).get(BODY)
     own: Body | None = None if make is None else make(encoding)
     return AsgiBody(send, encoding, on_end) if own is None else own
+
+
+def _resolve(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 async def _until_gone(receive: Any) -> None:

@@ -26,7 +26,7 @@ class AsgiBody(AsgiSender):
 
     __slots__ = ("_encoding", "_on_end")
 
-    def __init__(self, send: Send, encoding: Encoding, on_end: Callable[[], object]) -> None:
+    def __init__(self, send: Send, encoding: Encoding, on_end: Callable[[], None]) -> None:
         super().__init__(send)
         self._encoding = encoding
         self._on_end = on_end
