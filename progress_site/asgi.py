@@ -1,4 +1,4 @@
-"""The ASGI application: HTTP by Django, WebSockets by the progress app."""
+"""The ASGI application: pages by Django, WebSockets and streams of events by the progress app."""
 
 import os
 
@@ -9,6 +9,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
 http_application = get_asgi_application()  # calls django.setup(), which the import below needs
 
 from progress_site.health import Health  # noqa: E402
-from progress_site.routing import websocket_application  # noqa: E402
+from progress_site.routing import http_router, websocket_application  # noqa: E402
 
-application = ProtocolTypeRouter({"http": Health(http_application), "websocket": websocket_application})
+application = ProtocolTypeRouter({"http": Health(http_router(http_application)), "websocket": websocket_application})

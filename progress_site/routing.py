@@ -1,4 +1,4 @@
-"""The URLs of the site's WebSockets."""
+"""The URLs of the site's WebSockets, and of what is answered ahead of Django."""
 
 import logging
 from typing import Any
@@ -7,7 +7,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from progress.routing import websocket_urlpatterns
+from progress.routing import http_urlpatterns, websocket_urlpatterns
 
 logger = logging.getLogger(__name__)
 
@@ -22,3 +22,8 @@ class Unknown(AsyncWebsocketConsumer):
 
 
 websocket_application: Any = URLRouter([*websocket_urlpatterns, re_path(r"", Unknown.as_asgi())])
+
+
+def http_router(pages: Any) -> Any:
+    """Return the application for HTTP: streams of events, and the pages behind them."""
+    return URLRouter([*http_urlpatterns, re_path(r"", pages)])

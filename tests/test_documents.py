@@ -17,6 +17,7 @@ from websockets.frames import CloseCode as StandardCode
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.protocol.codes import CloseCode
+from progress.routing import http_urlpatterns
 from progress.transports.consumers import ProgressConsumer
 from progress_site.environment import OTHERS
 from progress_site.health import URLS
@@ -221,6 +222,8 @@ def is_socket(path: str) -> bool:
 
 
 def is_page(path: str) -> bool:
+    if any(route.pattern.match(path) for route in http_urlpatterns):
+        return True
     try:
         resolve(f"/{path}")
     except Resolver404:

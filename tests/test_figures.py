@@ -16,6 +16,7 @@ from progress.protocol.codes import CloseCode
 from progress.protocol.commands import MAX_JOBS
 from progress.transports import message_queue
 from progress.transports.daphne import frame_writer
+from progress.transports.sse import application
 from progress_site import health
 from tests.documents import BY_HAND
 from tests.installation import ROOT
@@ -49,6 +50,9 @@ SENTENCES = {
     "A `heartbeat` comes every {} seconds": Conf.HEARTBEAT_SECONDS,
     "get a heartbeat every {} seconds": Conf.HEARTBEAT_SECONDS,
     "with 4001, over at most {} seconds": Conf.DRAIN_SECONDS,
+    "A comment (`:`) comes every {} seconds": application.COMMENT_SECONDS,
+    "a comment each {} seconds": application.COMMENT_SECONDS,
+    "A client that hears nothing for {} seconds": 2 * application.COMMENT_SECONDS,
     "`PROGRESS_ACCEPT_BACKLOG`; the kernel allows `net.core.somaxconn`, 4,096 | {} |": Conf.ACCEPT_BACKLOG,
     "the database answers, within {} seconds,": health.ANSWER_SECONDS,
     "has the mode {} (`": float(Conf.UNIX_SOCKET_MODE),

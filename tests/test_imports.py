@@ -40,6 +40,7 @@ PURE = [
     "progress.protocol.codes",
     "progress.protocol.exceptions",
     "progress.protocol.commands",
+    "progress.protocol.event_ids",
     "progress.protocol.frames",
     "progress.protocol.position",
     "progress.broker.messages",

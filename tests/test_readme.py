@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from channels.testing import HttpCommunicator
 from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.staticfiles import finders
 
@@ -114,6 +115,16 @@ def test_usage__output(make_job: Any) -> None:
     assert [(part.message, part.metadata["name"]) for part in parts] == [("Once upon", "answer"), (" a time", "answer")]
 
 
+async def test_usage__streams_are_routed_ahead_of_the_pages(db: None) -> None:
+    application: Any = run(snippet_with(USAGE, "http_urlpatterns"))["application"]
+    stream = HttpCommunicator(application, "GET", "/progress/events/-", headers=[(b"host", b"localhost")])
+    answer = await stream.get_response(10)
+    assert (answer["status"], dict(answer["headers"])[b"content-type"]) == (404, b"application/json")
+    page = HttpCommunicator(application, "GET", "/jobs/-/", headers=[(b"host", b"localhost")])
+    assert b"<html" in (await page.get_response(10))["body"]
+    await page.wait(10)
+
+
 def test_usage__who_did_it(make_job: Any, rf: Any, django_user_model: Any) -> None:
     request, job = rf.get("/"), make_job(status="in_progress", public=True)
     request.user = django_user_model.objects.create(username="ann")
@@ -177,7 +188,7 @@ def test_python__all_of_it_is_run() -> None:
     shown = {page: len(snippets(page, "python")) for page in PAGES if page != RUN_BY_DJANGO}
     run_above = {
         "README.md": 1,
-        USAGE: 5,
+        USAGE: 6,
         STAGES: 3,
         "docs/access.md": 6,
         "docs/recovery.md": 4,

@@ -160,8 +160,8 @@ def _page(job_id: str, span: Span, begins: Mapping[EventKind, int]) -> Page:
 
 def _frame(event: "JobEvent", epoch: str) -> Frame | None:
     try:
-        _, _, seq, kind, text = publication_of(event.as_event(epoch))
+        job_id, _, seq, kind, text = publication_of(event.as_event(epoch))
     except Exception as error:  # whatever is wrong with an event, it harms no other
         logger.warning("An event of job %s can't be shown: %r", event.job_id, error)
         return None
-    return event_frame(event.job_id, seq, kind, text)
+    return event_frame(job_id, seq, kind, text, epoch)

@@ -76,6 +76,7 @@ class Connection:
 
     Args:
         sender: The transport's end.
+        is_one_way: Whether the client can ask for nothing later, so that the connection ends with its last job.
 
     """
 
@@ -90,13 +91,15 @@ class Connection:
         "_turn",
         "_write",
         "identity",
+        "is_one_way",
         "pending",
         "used_at",
         "watched",
     )
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, *, is_one_way: bool = False) -> None:
         self.identity = ANYBODY  # whose it is, as read last (`progress.delivery.access_guard`)
+        self.is_one_way = is_one_way
         self.watched: dict[str, None] = {}  # the jobs, as the hub keeps it
         self.used_at = asyncio.get_running_loop().time()  # when it last watched something (`progress.delivery.idle`)
         self.pending: dict[str, None] = {}  # the jobs and feeds to which a subscription is being made

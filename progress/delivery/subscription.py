@@ -69,6 +69,9 @@ class Subscription:
 
     def refuse(self, refused: Refused) -> None:
         """Send the error; a connection that is closed for it, or has no other purpose, is to come back."""
-        self.connection.send(frames.error(refused))
+        connection = self.connection
+        connection.send(frames.error(refused))
         if refused.close is not None or (self.is_required and refused.temporary):
-            self.connection.close(refused.close or CloseCode.RESYNC)
+            connection.close(refused.close or CloseCode.RESYNC)
+        elif connection.is_one_way and not (connection.watched or connection.pending):
+            connection.close(CloseCode.JOB_NOT_FOUND)

@@ -170,13 +170,13 @@ class WatchedJob:
         if window is None:
             return False
         fresh: list[Frame] = []
-        has_no_gap = True
+        epoch, has_no_gap = window.position.epoch, True
         for publication in publications:
-            verdict = window.verdict(publication.seq) if publication.epoch == window.position.epoch else Verdict.GAP
+            verdict = window.verdict(publication.seq) if publication.epoch == epoch else Verdict.GAP
             if verdict is Verdict.FRESH and publication.kind == EventKind.EDIT and publication.seq > self._known_upto:
                 verdict = Verdict.GAP
             if verdict is Verdict.FRESH:
-                frame = event_frame(publication.job_id, publication.seq, publication.kind, publication.text)
+                frame = event_frame(self.job_id, publication.seq, publication.kind, publication.text, epoch)
                 window.append(frame)
                 fresh.append(frame)
                 if publication.is_of_start and (self.row is None or publication.seq > self.row.seq):
@@ -221,7 +221,7 @@ class WatchedJob:
 
     async def _read_frames(self, epoch: str, after: int, upto: int) -> list[Frame]:
         publications = await self._read(self.job_id, Span(epoch, after, upto))
-        return [event_frame(each.job_id, each.seq, each.kind, each.text) for each in publications]
+        return [event_frame(self.job_id, each.seq, each.kind, each.text, epoch) for each in publications]
 
     def replace(self, new: Subscription, since: Position | None) -> Position | None:
         """End a connection's earlier subscription; return where the new one begins, so that nothing is sent twice.

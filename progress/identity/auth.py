@@ -1,4 +1,4 @@
-"""Which user a socket belongs to, and whether a page of this site opened it."""
+"""Which user a socket or a stream belongs to, and whether a page of this site opened it."""
 
 from importlib import import_module
 from io import BytesIO
@@ -36,7 +36,7 @@ class ReadOnlySession(dict[str, Any]):
 
 
 def request_of(scope: dict[str, Any]) -> HttpRequest:
-    """Return the handshake of a WebSocket as a request, so that Django's rules for hosts and cookies apply."""
+    """Return the handshake of a WebSocket, or a request, so that Django's rules for hosts and cookies apply."""
     scheme = scope.get("scheme", "ws")
     request = ASGIRequest({**scope, "method": "GET", "scheme": SCHEMES.get(scheme, scheme)}, BytesIO())
     if settings.SECURE_PROXY_SSL_HEADER:
@@ -47,7 +47,7 @@ def request_of(scope: dict[str, Any]) -> HttpRequest:
 
 
 def is_foreign(request: HttpRequest) -> bool:
-    """Return whether a browser opened the socket from a page of another site.
+    """Return whether a browser opened the socket or the stream from a page of another site.
 
     The rule is that of Django's CSRF protection: the origin must be the request's own scheme and host, or listed in
     CSRF_TRUSTED_ORIGINS. A client that sends no Origin is not a browser.
@@ -55,11 +55,26 @@ def is_foreign(request: HttpRequest) -> bool:
     origin = request.META.get("HTTP_ORIGIN")
     if origin is None:
         return False
-    try:
-        own = f"{request.scheme}://{request.get_host()}"
-    except DisallowedHost:
+    own = _origin_of(request)
+    return own is None or (
+        origin != own and not any(_matches(origin, trusted) for trusted in settings.CSRF_TRUSTED_ORIGINS)
+    )
+
+
+def is_of_a_page(request: HttpRequest) -> bool:
+    """Return whether a browser sent this for a page that may use its cookies, if the request is not `is_foreign`.
+
+    A browser names the ``Origin`` of each WebSocket. For a GET within a site it does not: there ``Sec-Fetch-Site`` says
+    so, or where the site has no TLS and browsers leave that out, the ``Referer``. No page can forge either.
+    """
+    if "HTTP_ORIGIN" in request.META:
         return True
-    return origin != own and not any(_matches(origin, trusted) for trusted in settings.CSRF_TRUSTED_ORIGINS)
+    if request.scope["type"] == "websocket":  # type: ignore[attr-defined]  # of Django's request for ASGI
+        return False
+    if (site := request.META.get("HTTP_SEC_FETCH_SITE")) is not None:
+        return bool(site == "same-origin")
+    own = _origin_of(request)
+    return own is not None and request.META.get("HTTP_REFERER", "").startswith(f"{own}/")
 
 
 def has_credentials(request: HttpRequest) -> bool:
@@ -68,7 +83,7 @@ def has_credentials(request: HttpRequest) -> bool:
 
 
 def identify(request: HttpRequest) -> Identity:
-    """Return who opened the socket: by token, or by the session cookie of a browser. Reads the database.
+    """Return who opened the socket or the stream: by token, or by a browser's session cookie. Reads the database.
 
     Raises:
         Refused: The token is not valid.
@@ -78,7 +93,7 @@ def identify(request: HttpRequest) -> Identity:
     if scheme.lower() == "bearer":
         return verify_token(token.strip())
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    if key is None or not key.isprintable() or "HTTP_ORIGIN" not in request.META:
+    if key is None or not key.isprintable() or not is_of_a_page(request):
         return Identity(AnonymousUser())
     store = import_module(settings.SESSION_ENGINE).SessionStore(key)
     request.session = session = ReadOnlySession(store.items())  # type: ignore[assignment]  # all that `get_user` uses
@@ -108,6 +123,14 @@ def verify_token(token: str) -> Identity:
         raise Refused(
             ErrorCode.NOT_AUTHENTICATED, "The token is not valid", close=CloseCode.NOT_AUTHENTICATED
         ) from error
+
+
+def _origin_of(request: HttpRequest) -> str | None:
+    """Return the origin that the request itself has; None if it is for a host that is not served."""
+    try:
+        return f"{request.scheme}://{request.get_host()}"
+    except DisallowedHost:
+        return None
 
 
 def _matches(origin: str, trusted: str) -> bool:

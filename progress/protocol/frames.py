@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..source.vocabulary import EXTRAS, Event, EventKind, Status
+from .codes import ErrorCode
 from .exceptions import Refused
 from .position import Position
 
@@ -24,21 +25,38 @@ class Frame:
 
     Args:
         text: The JSON.
-        state_of: The job whose whole state this shows; empty if it does not show one.
+        job_id: The job whose client has come to a position by this; empty if it has not.
+        epoch: The stream of that position.
         seq: The event's position in the job's log.
+        state_of: The job whose whole state this shows; empty if it does not show one.
         is_tick: Whether a later frame with the same ``state_of`` supersedes it.
         extra: The kind of the event if only those get it who ask for that; else empty.
+        code: What an ``error`` frame is about; None of any other.
 
     """
 
-    __slots__ = ("extra", "is_tick", "payload", "seq", "state_of")
+    __slots__ = ("code", "epoch", "extra", "is_tick", "job_id", "payload", "seq", "state_of")
 
-    def __init__(self, text: str, *, state_of: str = "", seq: int = 0, is_tick: bool = False, extra: str = "") -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        job_id: str = "",
+        epoch: str = "",
+        seq: int = 0,
+        state_of: str = "",
+        is_tick: bool = False,
+        extra: str = "",
+        code: ErrorCode | None = None,
+    ) -> None:
         self.payload = text.encode()
-        self.state_of = state_of
+        self.job_id = job_id
+        self.epoch = epoch
         self.seq = seq
+        self.state_of = state_of
         self.is_tick = is_tick
         self.extra = extra
+        self.code = code
 
     @property
     def text(self) -> str:
@@ -177,11 +195,12 @@ def feed_entry(job: "ProcessingJob", *, with_result: bool = False) -> dict[str, 
     return {**entry, **_known(kind=job.kind, parent=job.parent_id, **_times(job))}
 
 
-def event_frame(job_id: str, seq: int, kind: str, text: str) -> Frame:
-    """Return the frame for an event, given its `event_text`."""
+def event_frame(job_id: str, seq: int, kind: str, text: str, epoch: str = "") -> Frame:
+    """Return the frame for an event of the stream ``epoch``, given its `event_text`."""
     if kind in EXTRAS:
-        return Frame(text, seq=seq, extra=kind)
-    return Frame(text, state_of=job_id, seq=seq, is_tick=kind == EventKind.TICK)
+        return Frame(text, job_id=job_id, epoch=epoch, seq=seq, extra=kind)
+    is_tick = kind == EventKind.TICK
+    return Frame(text, job_id=job_id, epoch=epoch, seq=seq, state_of=job_id, is_tick=is_tick)
 
 
 def backscroll(job_id: str, epoch: str, cut: Collection[str]) -> Frame:
@@ -209,7 +228,8 @@ def snapshot(state: dict[str, Any], *, about: dict[str, Any], position: Position
     """
     own = {"type": "snapshot", "seq": position.seq, **about, "epoch": position.epoch, "recovered": recovered}
     message = {"type": "snapshot", **state} | own  # the type comes first, for people who read the JSON
-    return Frame(encode(message), state_of=state["job_id"], seq=position.seq)
+    job_id = state["job_id"]
+    return Frame(encode(message), job_id=job_id, epoch=position.epoch, seq=position.seq, state_of=job_id)
 
 
 def feed(name: FeedName, entries: Iterable[str], *, cut: bool = False) -> Frame:
@@ -256,7 +276,7 @@ def error(refused: Refused) -> Frame:
     }
     if refused.subject is not None:
         message["subject"] = refused.subject
-    return Frame(encode(message))
+    return Frame(encode(message), code=refused.code)
 
 
 def is_text(value: str) -> bool:

@@ -1,6 +1,6 @@
-"""What carries a `session.Session`: WebSockets, by a consumer (`consumers`) that sends by ASGI (`asgi`).
+"""What carries a `session.Session`: WebSockets, by a consumer (`consumers`) that sends by ASGI (`asgi`), and `sse`.
 
-`daphne` is our server, which offers a faster way to send. Another transport, such as server-sent events, does this:
+`daphne` is our server, which offers faster ways to send. A transport does this:
 
 - It has a `delivery.connection.Sender`, which encodes each chunk once for all of its connections (`Chunk.encoded`),
   calls ``pause_writing`` when it is full, and ``resume_writing`` when it no longer is.
@@ -9,7 +9,6 @@
 - In the event loop, it makes a `delivery.connection.Connection` from its sender, and a session from that. It calls the
   session's ``begin``, passes it each message of the client (``receive``), reads no further message before
   ``wait_for_room`` returns, and calls ``end`` whatever happens.
-- A cookie counts only with an ``Origin`` (`identity.auth.identify`), which browsers send with a WebSocket; an
-  ``EventSource`` of the same origin sends none, so there another sign has to take its place (``Sec-Fetch-Site``).
+- A cookie counts only for a page of the site (`identity.auth.is_of_a_page`).
 - When the server stops, it closes the connection with ``CloseCode.GOING_AWAY``. How a close code is shown is up to it.
 """

@@ -66,8 +66,7 @@ class AsgiSender:
 
     def write(self, chunk: Chunk) -> None:
         """Send frames, in order."""
-        self._waiting.extend(chunk.encoded(websocket_messages))
-        self._start()
+        self._put(self._messages(chunk))
 
     def close(self, code: CloseCode) -> None:
         """Close after what was written."""
@@ -93,7 +92,19 @@ class AsgiSender:
         if self._task is not None:
             self._task.cancel()
 
+    # What a WebSocket sends; another transport sends other messages
+
+    def _messages(self, chunk: Chunk) -> list[Message]:
+        return chunk.encoded(websocket_messages)
+
+    def _closing(self, code: CloseCode) -> Message:
+        return {"type": "websocket.close", "code": int(code)}
+
     # The task
+
+    def _put(self, messages: list[Message]) -> None:
+        self._waiting.extend(messages)
+        self._start()
 
     def _start(self) -> None:
         """Wake the task, or start one, unless it is sending already."""
@@ -150,7 +161,7 @@ class AsgiSender:
     async def _send_close(self, code: CloseCode) -> None:
         self._is_closing = True
         try:
-            await self._send({"type": "websocket.close", "code": int(code)})
+            await self._send(self._closing(code))
         except Exception as error:
             logger.debug("A socket can't be closed: %r", error)
 

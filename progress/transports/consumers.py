@@ -81,7 +81,7 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         await self.accept()
         self._is_accepted = True
         job_id = self.scope["url_route"]["kwargs"].get("job_id")
-        self.session.begin(request, None if job_id is None else partial(self._subscribe_to, job_id))
+        self.session.begin(request, None if job_id is None else partial(self._subscriptions_to, job_id))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
         """Pass a message to the session; not by `receive_json`: size and rate are checked before JSON is decoded."""
@@ -91,14 +91,14 @@ class ProgressConsumer(AsyncJsonWebsocketConsumer):
         """Log it; `__call__` ends the session in any case."""
         logger.debug("%s disconnected (%s)", self.session, code)
 
-    def _subscribe_to(self, job_id: str) -> Subscribe:
+    def _subscriptions_to(self, job_id: str) -> list[Subscribe]:
         """Return the subscription that the URL asks for: to a job, from a position if the query gives one.
 
         Raises:
             Refused: The query's position is malformed.
 
         """
-        return Subscribe(job_id, self._offered_position())
+        return [Subscribe(job_id, self._offered_position())]
 
     def _offered_position(self) -> Position | None:
         query = parse_qs(self.scope.get("query_string", b"").decode("latin1"))

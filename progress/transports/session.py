@@ -62,15 +62,15 @@ class Session:
     def __str__(self) -> str:
         return self._client or "A client"
 
-    def begin(self, request: Any, subscription_of_url: Callable[[], Subscribe] | None) -> None:
-        """Identify the client by its request, then watch the job that the URL names, if it names one.
+    def begin(self, request: Any, subscriptions_of_url: Callable[[], Sequence[Subscribe]] | None) -> None:
+        """Identify the client by its request, then watch the jobs that the URL names, if it names any.
 
         Args:
             request: The handshake, with the client's credentials.
-            subscription_of_url: Called in the session's task; returns the subscription, or raises `Refused`.
+            subscriptions_of_url: Called in the session's task; returns the subscriptions, or raises `Refused`.
 
         """
-        self._queue.put(partial(self._do, partial(self._identify, request, subscription_of_url)))
+        self._queue.put(partial(self._do, partial(self._identify, request, subscriptions_of_url)))
 
     def end(self) -> None:
         """Leave the hub, give back the place in the limits, and stop the timer and the task."""
@@ -85,7 +85,7 @@ class Session:
 
     # The client
 
-    async def _identify(self, request: Any, subscription_of_url: Callable[[], Subscribe] | None) -> None:
+    async def _identify(self, request: Any, subscriptions_of_url: Callable[[], Sequence[Subscribe]] | None) -> None:
         try:
             self.connection.identity = await reads.in_thread(identify, request) if has_credentials(request) else ANYBODY
         except Error as error:
@@ -95,8 +95,8 @@ class Session:
         await self._take_place(hubs.current().places)
         self._close_at(self.connection.identity.expires)
         logger.debug("%s connected", self)
-        if subscription_of_url is not None:
-            await self._watch_job_of_url(subscription_of_url)
+        if subscriptions_of_url is not None:
+            await self._watch_jobs_of_url(subscriptions_of_url)
 
     async def _take_place(self, places: Places) -> None:
         user = self.connection.identity.user
@@ -105,14 +105,32 @@ class Session:
             raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections", close=CloseCode.TOO_MANY_CONNECTIONS)
         self._client, self._places = client, places
 
-    async def _watch_job_of_url(self, subscription_of_url: Callable[[], Subscribe]) -> None:
-        """Watch the job that the URL names, or close: without it the socket has no purpose."""
+    async def _watch_jobs_of_url(self, subscriptions_of_url: Callable[[], Sequence[Subscribe]]) -> None:
+        """Watch the jobs that the URL names, or close: without any of them the connection has no purpose."""
         try:
-            await self._subscribe(subscription_of_url(), is_required=True)
+            await self._subscribe_all(subscriptions_of_url())
         except Refused as refused:
             closes = {ErrorCode.JOB_NOT_FOUND: CloseCode.JOB_NOT_FOUND, ErrorCode.UNAVAILABLE: CloseCode.RESYNC}
             refused.close = refused.close or closes.get(refused.code, CloseCode.INVALID_REQUEST)
             raise
+
+    async def _subscribe_all(self, wanted: Sequence[Subscribe]) -> None:
+        """Subscribe to jobs at once. Those that are not found are told, if there is another.
+
+        Raises:
+            Refused: Of a job that can't be read now, or of the last if none is found.
+
+        """
+        if len(wanted) == 1:
+            await self._subscribe(wanted[0], is_required=True)
+            return
+        subscribing = [self._subscribe(each, is_required=True) for each in wanted]
+        failed = [each for each in await asyncio.gather(*subscribing, return_exceptions=True) if each is not None]
+        refused = [each for each in failed if isinstance(each, Refused) and not (each.temporary or each.close)]
+        if failed and (len(refused) < len(failed) or not self.connection.watched):
+            raise next((each for each in failed if each not in refused), failed[-1])
+        for each in refused:
+            self._refuse(each)
 
     # The client's messages
 

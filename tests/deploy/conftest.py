@@ -1,7 +1,7 @@
 """Proxies before two servers on one database, as docs/deployment.md has them.
 
 made      a proxy of each kind, which was not started
-cluster   two servers on one Redis and one PostgreSQL, for tests that stop them
+cluster   two servers on one Redis and one PostgreSQL, for tests that stop them; before and all_proxies have proxies
 standing  a proxy of each kind, running before two servers that live as long as the test run
 """
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import MakeSite
 from tests.installation import Served, Site
-from tests.proxies import PROGRAMS, Proxy, proxy
+from tests.proxies import PROGRAMS, Proxy, installed, proxy
 
 
 def two_servers(site: Site, folder: Path, *options: str, **how: str) -> list[Served]:
@@ -50,6 +50,17 @@ def before(cluster: list[Served], made: Proxy) -> Iterator[Proxy]:
     """A proxy before the cluster."""
     yield made.start()
     made.close()
+
+
+@pytest.fixture
+def all_proxies(cluster: list[Served], folder: Path) -> Iterator[list[Proxy]]:
+    """Each that is installed, running; what is not is told by the tests of each."""
+    found = [proxy(program, folder).start() for program in PROGRAMS if installed(program)]
+    if not found:
+        pytest.skip("no nginx, haproxy or caddy: install one of these packages")
+    yield found
+    for each in found:
+        each.close()
 
 
 @pytest.fixture(scope="session")

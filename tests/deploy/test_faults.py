@@ -19,7 +19,7 @@ from progress.client import connection
 from tests.conftest import MakeSite
 from tests.crowd import WORKER, CountingCursor, Crowd
 from tests.installation import Served, finish
-from tests.proxies import PROGRAMS, Proxy, installed, proxy
+from tests.proxies import Proxy
 
 WATCHERS, RATE = 12, 50  # behind each proxy; events a second
 WATCHDOG_SECONDS = 1.5  # without a sign of life, after which a server is killed; deploy/progress@.service has 10
@@ -63,17 +63,6 @@ def _status(asked: Proxy) -> int:
     with closing(http.client.HTTPSConnection("localhost", asked.port, timeout=20, context=asked.trusting)) as page:
         page.request("GET", "/jobs/job-1/")
         return page.getresponse().status
-
-
-@pytest.fixture
-def all_proxies(cluster: list[Served], folder: Path) -> Iterator[list[Proxy]]:
-    """Each that is installed, running; what is not is told by the tests of each."""
-    found = [proxy(program, folder).start() for program in PROGRAMS if installed(program)]
-    if not found:
-        pytest.skip("no nginx, haproxy or caddy: install one of these packages")
-    yield found
-    for each in found:
-        each.close()
 
 
 async def test_reload_drain_and_kill__behind_all_proxies_at_once(

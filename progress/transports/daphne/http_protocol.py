@@ -27,6 +27,7 @@ class BoundedRequest(WebRequest):
     client_addr = None  # until it is processed; Daphne logs it even for a request that never is
     _bytes_left = 0
     _linger: asyncio.TimerHandle | None = None
+    is_stream = False  # its answer goes on until the server or the client ends it
     _allowance: MessageRate | None = None  # once the body is refused: how much more the client may send
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802

@@ -19,8 +19,13 @@ from twisted.internet import defer, interfaces, tcp, unix
 from ...conf import conf
 from ...identity.limits import Allowances, MessageRate, network_of
 from ...identity.refusals import Refusals
+from ...protocol.codes import ErrorCode
+from ...protocol.exceptions import Refused
 from ...source.store import housekeeping
 from ..asgi import SENDER
+from ..sse.answer import BODY
+from ..sse.encoding import Encoding
+from .event_writer import EventWriter
 from .frame_writer import FrameWriter
 from .http_protocol import BoundedHTTPFactory
 from .service_manager import ServiceManager
@@ -97,7 +102,7 @@ class ProgressServer(Server):
         self._ports.append(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Run the application for a connection; the scope of a WebSocket has its frame writer."""
+        """Run the application for a connection; its scope has the writer of a WebSocket, or makes that of a stream."""
         if self.is_draining:
             return _refused(protocol, scope)
         inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -107,10 +112,25 @@ class ProgressServer(Server):
             scope["scheme"] = "wss" if _is_secure(protocol) else "ws"  # which Daphne leaves out
             if type(protocol.transport) in (tcp.Server, unix.Server):
                 scope["extensions"] = {SENDER: FrameWriter(protocol)}
+        else:
+            scope["extensions"] = {BODY: partial(self._event_writer, protocol)}
         running = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
         application = self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         application.add_done_callback(partial(self._forget, protocol))
         return inbox
+
+    def _event_writer(self, request: Any, encoding: Encoding) -> EventWriter | None:
+        """Return the writer of a stream; None with TLS, as for a WebSocket.
+
+        Raises:
+            Refused: Too many connections were opened from the client's address.
+
+        """
+        if not self.admits_handshake(request.client_addr[0] if request.client_addr else None):
+            raise Refused(ErrorCode.TOO_MANY_CONNECTIONS, "Too many connections were opened from this address")
+        request.is_stream = True
+        is_plain = request.channel is not None and type(request.channel.transport) in (tcp.Server, unix.Server)
+        return EventWriter(request, encoding) if is_plain else None
 
     def protocol_disconnected(self, protocol: Any) -> None:
         """Forget a connection once it and its application have ended; Daphne looks for those only once a second."""
@@ -126,7 +146,7 @@ class ProgressServer(Server):
             del self.connections[protocol]
 
     def kill_all_applications(self) -> Any:
-        """Drain before the reactor stops: accept nothing new, close each WebSocket, and let what still runs end.
+        """Drain before the reactor stops: accept nothing new, close each watcher, and let what still runs end.
 
         Daphne's own method fails on a connection whose application is done, and then closes no other.
         """
@@ -147,21 +167,26 @@ class ProgressServer(Server):
         await asyncio.to_thread(self._housekeeper.join)  # it has had the time meanwhile
 
     async def _say_goodbye(self) -> None:
-        """Cancel each WebSocket's application, which closes it with a code, one after the other."""
-        sockets = self._running(WebSocketProtocol)
-        logger.info("Saying goodbye to %d clients", len(sockets))
+        """Cancel the application of each WebSocket and stream, which closes it, one after the other."""
+        watchers = self._running(_is_watcher)
+        logger.info("Saying goodbye to %d clients", len(watchers))
         loop = asyncio.get_running_loop()
-        began, spacing = loop.time(), _spacing(len(sockets), conf.DRAIN_SECONDS)
-        for number, application in enumerate(sockets):
+        began, spacing = loop.time(), _spacing(len(watchers), conf.DRAIN_SECONDS)
+        for number, application in enumerate(watchers):
             await asyncio.sleep(began + number * spacing - loop.time())
             application.cancel()
-        await asyncio.gather(*sockets, return_exceptions=True)
+        await asyncio.gather(*watchers, return_exceptions=True)
 
-    def _running(self, kind: type = object) -> list[Any]:
-        """Return the applications that are running, for one class of protocol."""
-        of_kind = [details for protocol, details in self.connections.items() if isinstance(protocol, kind)]
+    def _running(self, is_wanted: Callable[[Any], bool] = lambda _: True) -> list[Any]:
+        """Return the applications that are running, for some of the connections."""
+        of_kind = [details for protocol, details in self.connections.items() if is_wanted(protocol)]
         applications = [details["application_instance"] for details in of_kind if "application_instance" in details]
         return [application for application in applications if not application.done()]
+
+
+def _is_watcher(protocol: Any) -> bool:
+    """Return whether a connection stays until somebody ends it."""
+    return isinstance(protocol, WebSocketProtocol) or getattr(protocol, "is_stream", False)
 
 
 def _accept_one(port: Any, accept: Callable[[], None]) -> None:

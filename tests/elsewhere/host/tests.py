@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from channels.testing import WebsocketCommunicator
+from channels.testing import HttpCommunicator, WebsocketCommunicator
 from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.test import TestCase, TransactionTestCase
@@ -98,6 +98,22 @@ class Sockets(TransactionTestCase):
         await job.amark_progress(50)
         assert (await until(watcher, "progress"))["progress"] == 50
         await watcher.disconnect()
+
+    async def test_stream(self) -> None:
+        """The same comes as events, and pages are behind them."""
+        await ProcessingJobLifecycle.acreate("job-1", public=True)
+        stream = HttpCommunicator(application, "GET", "/progress/events/job-1")
+        await stream.send_input({"type": "http.request"})
+        assert (await stream.receive_output(10))["status"] == 200
+        body = b""
+        while b"snapshot" not in body:
+            body += (await stream.receive_output(10))["body"]
+        assert b"\nid: " in body
+        await stream.send_input({"type": "http.disconnect"})
+        await stream.wait(10)
+        page = HttpCommunicator(application, "GET", "/live/jobs/nothing/")
+        assert (await page.get_response(10))["status"] == 404
+        await page.wait(10)
 
 
 async def until(socket: WebsocketCommunicator, kind: str) -> dict[str, Any]:

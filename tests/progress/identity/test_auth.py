@@ -13,9 +13,11 @@ from progress.protocol.codes import CloseCode, ErrorCode
 from progress.protocol.exceptions import Refused
 
 
-def a_request(*headers: tuple[str, str], scheme: str = "ws", host: str = "localhost:8000") -> Any:
+def a_request(
+    *headers: tuple[str, str], scheme: str = "ws", host: str = "localhost:8000", kind: str = "websocket"
+) -> Any:
     every = [(b"host", host.encode()), *((name.encode(), value.encode()) for name, value in headers)]
-    scope = {"type": "websocket", "path": "/progress/ws", "query_string": b"", "headers": every, "scheme": scheme}
+    scope = {"type": kind, "path": "/progress/ws", "query_string": b"", "headers": every, "scheme": scheme}
     return auth.request_of(scope)
 
 
@@ -125,6 +127,35 @@ def test_identify__by_cookie_of_our_own_page(user):
 
 def test_identify__a_cookie_without_an_origin_is_ignored(user):
     assert auth.identify(a_request(cookie_of(user))).user.is_anonymous
+
+
+@pytest.mark.parametrize(
+    ("headers", "counts"),
+    [
+        ([], False),
+        ([("sec-fetch-site", "same-origin")], True),
+        ([("sec-fetch-site", "same-site")], False),
+        ([("sec-fetch-site", "cross-site"), ("referer", "http://localhost:8000/jobs/")], False),
+        ([("sec-fetch-site", "none")], False),
+        ([("referer", "http://localhost:8000/jobs/")], True),
+        ([("referer", "http://localhost:8000")], False),
+        ([("referer", "http://localhost:80001/")], False),
+        ([("referer", "http://localhost:8000.example.com/")], False),
+        ([("referer", "https://example.com/http://localhost:8000/")], False),
+        ([OURS], True),
+    ],
+    ids=str,
+)
+def test_identify__a_cookie_of_a_stream(user, headers, counts):
+    request = a_request(cookie_of(user), *headers, scheme="http", kind="http")
+    assert auth.identify(request).user.is_authenticated is counts
+    is_of_socket = headers == [OURS]
+    assert auth.identify(a_request(cookie_of(user), *headers)).user.is_authenticated is is_of_socket
+
+
+def test_is_of_a_page__of_a_host_that_is_not_served():
+    headers = ("referer", "http://elsewhere.example/")
+    assert not auth.is_of_a_page(a_request(headers, scheme="http", host="elsewhere.example", kind="http"))
 
 
 def test_identify__a_cookie_of_nobody(db):
