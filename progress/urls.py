@@ -6,7 +6,7 @@ from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from . import views
-from .polling import views as polling
+from .polling import urls as polling
 
 icon = lazy(static, str)("progress/icon.svg")  # resolved at use: the static files may not be collected yet
 
@@ -15,7 +15,6 @@ app_name = "progress"
 urlpatterns = [
     path("", views.job_list, name="list"),
     path("jobs/<str:job_id>/", views.job_page, name="job"),
-    path("progress/public/<path:path>", polling.public, name="public"),
-    path("progress/private/<path:path>", polling.private, name="private"),
+    *polling.urlpatterns,
     path("favicon.ico", RedirectView.as_view(url=icon)),  # browsers request it on pages without an icon: the admin's
 ]

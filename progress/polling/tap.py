@@ -70,8 +70,10 @@ class Tap:
     def piece(self, asked: Asked) -> Piece | None:
         """Return what follows a position, from memory; None if that does not reach back so far, or may not be shown."""
         job = self._hub.jobs.get(self.job_id)
-        subscription = None if job is None else job.subscriptions.get(self.connection)
-        if job is None or asked.since is None or subscription is None or subscription.stopped_at is not None:
+        if job is None or asked.since is None or self.refusal is not None:
+            return None
+        subscription = job.subscriptions.get(self.connection)
+        if subscription is None or subscription.stopped_at is not None:
             return None
         events = job.recent_since(asked.since)
         if events is None:

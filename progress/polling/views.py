@@ -7,7 +7,9 @@ import copy
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.db import Error
@@ -27,6 +29,8 @@ from .waits import Look, now_ms
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Answer = Callable[[HttpRequest, str], Awaitable[HttpResponse]]
 
 
@@ -57,7 +61,7 @@ def _answering(*, is_public: bool) -> Callable[[Answer], Answer]:
 async def public(request: HttpRequest, path: str) -> HttpResponse:
     """Answer as to an anonymous visitor, whoever asks: no cookie, token or Origin is looked at."""
     asked = asked_by(path, request.META["QUERY_STRING"])
-    read = partial(reads.in_thread, log.read, asked, ANYBODY.rights)
+    read = partial(_visit, request, log.read, asked, ANYBODY.rights)
     if not isinstance(request, ASGIRequest):
         return response_of(await read(), None, is_public=True, is_snapshot=asked.since is None)
     present = waits.current()
@@ -78,7 +82,7 @@ async def private(request: HttpRequest, path: str) -> HttpResponse:
     async def look() -> Piece:
         nonlocal identity
         identity = await _identified(handshake)  # anew each time: it may have ended while the client waited
-        return await reads.in_thread(log.read, asked, identity.rights)
+        return await _visit(request, log.read, asked, identity.rights)
 
     if not isinstance(request, ASGIRequest):
         return response_of(await look(), None, is_public=False, is_snapshot=asked.since is None)
@@ -92,6 +96,13 @@ async def private(request: HttpRequest, path: str) -> HttpResponse:
         return await waits.current().follow_as(identity, _client(request, identity), asked, piece, until, look)
 
     return await _answer(asked, look, follow, is_public=False)
+
+
+async def _visit(request: HttpRequest, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a function that visits the database: in a thread for reads or, under WSGI, in that of the request."""
+    if isinstance(request, ASGIRequest):
+        return await reads.in_thread(function, *args, **kwargs)
+    return await sync_to_async(function)(*args, **kwargs)
 
 
 async def _answer(
@@ -123,7 +134,7 @@ async def _identified(handshake: HttpRequest) -> Identity:
     if not has_credentials(handshake):
         return ANYBODY
     try:
-        return await reads.in_thread(identify, handshake)
+        return await _visit(handshake, identify, handshake)
     except Refused as refused:
         raise Refusal(Code.NOT_AUTHENTICATED, refused.sentence) from refused
 

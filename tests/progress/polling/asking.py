@@ -1,12 +1,14 @@
 """What tests of polling share: asking as a client does, in this process."""
 
 import asyncio
-from typing import Any
-
-from django.test import AsyncClient
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from progress.polling import waits
 from progress.polling.tap import Tap
+from tests.progress.watching import ADDRESS
 
 MINE = "0123456789abcdef"  # the client's own part of a private URL
 
@@ -18,14 +20,51 @@ def url(job_id: str, position: dict[str, Any] | None = None, form: str = "public
     return "/".join(parts) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")
 
 
-async def ask(client: AsyncClient, where: str, **headers: str) -> Any:
+class Answer(NamedTuple):
+    """An answer of the site."""
+
+    status_code: int
+    content: bytes
+    headers: dict[str, str]
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Client:
+    """Asks the site's ASGI application, as a server has it."""
+
+    async def get(self, where: str, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+        from progress_site.asgi import application
+
+        path, _, query = where.partition("?")
+        told = [
+            (name.lower().encode(), value.encode()) for name, value in ({"Host": "localhost"} | {**headers}).items()
+        ]
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": told}
+        scope |= {"scheme": "http", "client": [ADDRESS, 50_000], "server": ["localhost", 80], "http_version": "1.1"}
+        requests = [{"type": "http.request", "body": b"", "more_body": False}]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return requests.pop() if requests else await asyncio.Future()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await application(scope, receive, send)
+        names = {name.decode().title(): value.decode() for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], b"".join(message["body"] for message in sent[1:]), names)
+
+
+async def ask(client: Client, where: str, **headers: str) -> Any:
     """Ask, and return the answer's JSON, which must be one with events."""
     response = await client.get(where, headers=headers)
     assert response.status_code == 200, response.content
     return response.json()
 
 
-async def waiting(client: AsyncClient, where: str, **headers: str) -> "asyncio.Task[Any]":
+async def waiting(client: Client, where: str, **headers: str) -> "asyncio.Task[Any]":
     """Return the task of a request that waits by now; its result is the response."""
     before = waits.current()._waiting.total()
     task = asyncio.ensure_future(client.get(where, headers=headers))

@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from django.test import AsyncClient
 
 from progress.polling import waits
+from tests.progress.polling.asking import Client
 from tests.progress.sockets import is_without_trace
 
 
 @pytest.fixture
-async def polls(async_client: AsyncClient) -> AsyncIterator[AsyncClient]:
+async def polls() -> AsyncIterator[Client]:
     """A client under ASGI; after the test, nothing of any wait is left."""
-    yield async_client
+    yield Client()
     waits.current().drain()
     await is_without_trace()

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
-from django.test import AsyncClient, Client
+from django.test import Client
 
 from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import JobEvent, ProcessingJob
 from progress.identity.tokens import issue_token
 from progress.polling import log
+from tests.progress.polling import asking
 from tests.progress.polling.asking import MINE, ask, seqs, url
 
 pytestmark = pytest.mark.django_db
@@ -253,7 +254,7 @@ def test_event_that_can_not_be_shown__is_gone(client: Client, job: ProcessingJob
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_asgi__answers_the_same_and_names_a_window(polls: AsyncClient) -> None:
+async def test_asgi__answers_the_same_and_names_a_window(polls: asking.Client) -> None:
     job = await ProcessingJobLifecycle.acreate("job-1", public=True)
     await job.amark_started()
     snapshot = await ask(polls, url("job-1"))

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
-from django.test import AsyncClient
 
 from jobs.models import JobEvent, ProcessingJob
 from progress.delivery import hubs
 from progress.polling import log, waits, windows
-from tests.progress.polling.asking import all_wait, ask, seqs, url, waiting
+from tests.progress.polling.asking import Client, all_wait, ask, seqs, url, waiting
 from tests.progress.sockets import a_job, a_running_job, a_token, a_user
 from tests.progress.watching import eventually, watching
 
@@ -33,22 +32,22 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return asked
 
 
-async def test_event__is_answered_as_it_comes(polls: AsyncClient) -> None:
+async def test_event__is_answered_as_it_comes(polls: Client) -> None:
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     await job.amark_progress(50)
     answer = (await task).json()
     assert seqs(answer) == [stands["seq"] + 1]
     assert answer["events"][0]["progress"] == 50
 
 
-async def test_events__are_a_sockets_byte_for_byte(polls: AsyncClient) -> None:
+async def test_events__are_a_sockets_byte_for_byte(polls: Client) -> None:
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
     async with watching("/progress/ws/job-1") as socket:
         await socket.next()
-        task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+        task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
         await job.amark_progress(50, message="ä \u2028")
         frame = (await socket.receive_from()).encode()
     (live, late) = (await task).content, (await polls.get(url("job-1", stands))).content
@@ -56,10 +55,10 @@ async def test_events__are_a_sockets_byte_for_byte(polls: AsyncClient) -> None:
     assert late == live
 
 
-async def test_many__share_one_tap_and_one_read(polls: AsyncClient, reads: list[Any]) -> None:
+async def test_many__share_one_tap_and_one_read(polls: Client, reads: list[Any]) -> None:
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
-    where = url("job-1", stands, wave=stands["wave"])
+    where = url("job-1", stands, wave=stands["wave"] + 1)
     first = await waiting(polls, where)
     before = len(reads)
     tasks = [first, *(asyncio.ensure_future(polls.get(where)) for _ in range(50))]
@@ -70,11 +69,11 @@ async def test_many__share_one_tap_and_one_read(polls: AsyncClient, reads: list[
     assert len(reads) == before
 
 
-async def test_many__that_come_together_share_the_first_read(polls: AsyncClient, reads: list[Any]) -> None:
+async def test_many__that_come_together_share_the_first_read(polls: Client, reads: list[Any]) -> None:
     await a_running_job()
     stands = await ask(polls, url("job-1"))
     reads.clear()
-    tasks = [asyncio.ensure_future(polls.get(url("job-1", stands, wave=stands["wave"]))) for _ in range(20)]
+    tasks = [asyncio.ensure_future(polls.get(url("job-1", stands, wave=stands["wave"] + 1))) for _ in range(20)]
     await all_wait(20)
     assert len(reads) <= 2
     waits.current().drain()
@@ -82,7 +81,7 @@ async def test_many__that_come_together_share_the_first_read(polls: AsyncClient,
 
 
 async def test_window__at_its_end_the_answer_is_empty_and_names_the_next(
-    polls: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    polls: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows, "WINDOW_MS", 300)
     await a_running_job()
@@ -90,21 +89,21 @@ async def test_window__at_its_end_the_answer_is_empty_and_names_the_next(
     answer = await ask(polls, url("job-1", stands, wave=stands["wave"] + 1))
     assert (answer["seq"], answer["events"]) == (stands["seq"], [])
     assert answer["wave"] > stands["wave"] + 1
-    past = await ask(polls, url("job-1", stands, wave=stands["wave"]))
+    past = await ask(polls, url("job-1", stands, wave=stands["wave"] + 1))
     assert past["wave"] >= answer["wave"]
 
 
-async def test_window__of_a_year_is_refused(polls: AsyncClient) -> None:
+async def test_window__of_a_year_is_refused(polls: Client) -> None:
     await a_running_job()
     stands = await ask(polls, url("job-1"))
     response = await polls.get(url("job-1", stands, wave=stands["wave"] + 1_576_800))
     assert (response.status_code, response.json()["code"]) == (400, "invalid_window")
 
 
-async def test_log_line__wakes_only_who_wants_it(polls: AsyncClient) -> None:
+async def test_log_line__wakes_only_who_wants_it(polls: Client) -> None:
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
-    plain = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    plain = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     logs = await waiting(polls, url("job-1", stands, wave=stands["wave"], logs=1))
     await job.alog("half of it")
     assert [event["type"] for event in (await logs).json()["events"]] == ["log"]
@@ -114,11 +113,13 @@ async def test_log_line__wakes_only_who_wants_it(polls: AsyncClient) -> None:
     assert (seqs(answer), answer["seq"]) == ([stands["seq"] + 2], stands["seq"] + 2)
 
 
-async def test_page__ends_what_is_waited_for(polls: AsyncClient) -> None:
-    job = await a_running_job(ticks=253)
+async def test_page__ends_what_is_waited_for(polls: Client) -> None:
+    job = await a_running_job()
+    for number in range(250):
+        await job.alog(f"line {number}")
     stands = await ask(polls, url("job-1"))
     assert stands["seq"] == 255
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     await job.amark_progress(60)
     await job.amark_progress(70)
     response = await task
@@ -126,19 +127,19 @@ async def test_page__ends_what_is_waited_for(polls: AsyncClient) -> None:
     assert response.headers["Cache-Control"].endswith("immutable")
 
 
-async def test_end__is_said_of_a_job_that_ends_while_somebody_waits(polls: AsyncClient) -> None:
+async def test_end__is_said_of_a_job_that_ends_while_somebody_waits(polls: Client) -> None:
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     await job.amark_completed()
     assert (await task).json()["end"] is True
 
 
 @pytest.mark.parametrize("how", ["hidden", "deleted"])
-async def test_job_that_is_withdrawn__is_answered_as_unknown(polls: AsyncClient, how: str) -> None:
+async def test_job_that_is_withdrawn__is_answered_as_unknown(polls: Client, how: str) -> None:
     await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     job = await ProcessingJob.objects.aget(pk="job-1")
     if how == "hidden":
         job.public = False
@@ -146,7 +147,7 @@ async def test_job_that_is_withdrawn__is_answered_as_unknown(polls: AsyncClient,
     else:
         await job.adelete()
     response = await task
-    unknown = await polls.get(url("nobody", stands, wave=stands["wave"]))
+    unknown = await polls.get(url("nobody", stands, wave=stands["wave"] + 1))
     assert (response.status_code, response.content, str(response.headers)) == (
         404,
         unknown.content,
@@ -154,25 +155,25 @@ async def test_job_that_is_withdrawn__is_answered_as_unknown(polls: AsyncClient,
     )
 
 
-async def test_event_after_withdrawal__reaches_nobody_who_waits(polls: AsyncClient) -> None:
+async def test_event_after_withdrawal__reaches_nobody_who_waits(polls: Client) -> None:
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     await job.aedit(public=False)
     await job.amark_progress(50, message="secret")
     assert (await task).status_code == 404
 
 
-async def test_stream_that_begins_anew__is_gone_for_who_waits(polls: AsyncClient) -> None:
+async def test_stream_that_begins_anew__is_gone_for_who_waits(polls: Client) -> None:
     await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     await ProcessingJob.objects.filter(pk="job-1").aupdate(epoch="0123456789abcdef")
     hubs.current().reader.sweep()
     assert (await task).status_code == 410
 
 
-async def test_drain__answers_every_wait_at_once(polls: AsyncClient) -> None:
+async def test_drain__answers_every_wait_at_once(polls: Client) -> None:
     ann = await a_user()
     await a_running_job()
     await a_job("secret", public=False, owner=ann)
@@ -181,34 +182,32 @@ async def test_drain__answers_every_wait_at_once(polls: AsyncClient) -> None:
         await ask(polls, url("job-1")),
         await ask(polls, url("secret", form="private"), authorization=token),
     )
-    open_to_all = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
-    own = await waiting(polls, url("secret", secret, "private", wave=secret["wave"]), authorization=token)
+    open_to_all = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
+    own = await waiting(polls, url("secret", secret, "private", wave=secret["wave"] + 1), authorization=token)
     waits.current().drain()
     for task, asked in ((open_to_all, stands), (own, secret)):
         answer = (await task).json()
         assert (answer["events"], answer["seq"]) == ([], asked["seq"])
         assert answer["wave"] >= asked["wave"] + 1
-    assert (await ask(polls, url("job-1", stands, wave=stands["wave"])))["events"] == []
+    assert (await ask(polls, url("job-1", stands, wave=stands["wave"] + 1)))["events"] == []
 
 
-async def test_client_that_leaves__leaves_nothing(polls: AsyncClient) -> None:
+async def test_client_that_leaves__leaves_nothing(polls: Client) -> None:
     await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not waits.current()._waiting
 
 
-async def test_tap__stays_for_those_who_come_back_and_then_goes(
-    polls: AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_tap__stays_for_those_who_come_back_and_then_goes(polls: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "LINGER_SECONDS", 0.05)
     job = await a_running_job()
     answer = await ask(polls, url("job-1"))
     taps = set()
     for number in range(3):
-        task = await waiting(polls, url("job-1", answer, wave=answer["wave"]))
+        task = await waiting(polls, url("job-1", answer, wave=answer["wave"] + 1))
         taps.add(waits.current()._public["job-1"])
         await job.amark_progress(50 + number)
         answer = (await task).json()
@@ -221,12 +220,12 @@ async def test_tap__stays_for_those_who_come_back_and_then_goes(
 
 
 @pytest.mark.parametrize("name", ["PROGRESS_MAX_WAITS", "PROGRESS_MAX_WAITS_PER_JOB"])
-async def test_waits__one_too_many_is_told_when_to_come_back(polls: AsyncClient, settings: Any, name: str) -> None:
+async def test_waits__one_too_many_is_told_when_to_come_back(polls: Client, settings: Any, name: str) -> None:
     setattr(settings, name, 1)
     job = await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
-    response = await polls.get(url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
+    response = await polls.get(url("job-1", stands, wave=stands["wave"] + 1))
     assert (response.status_code, response.json()["code"]) == (429, "too_many_waits")
     assert (response.headers["Cache-Control"], response.headers["Retry-After"]) == ("no-store", "2")
     assert (await ask(polls, url("job-1", stands)))["events"] == []
@@ -234,13 +233,13 @@ async def test_waits__one_too_many_is_told_when_to_come_back(polls: AsyncClient,
     assert (await task).status_code == 200
 
 
-async def test_waits_of_one_client__count_as_its_connections(polls: AsyncClient, settings: Any) -> None:
+async def test_waits_of_one_client__count_as_its_connections(polls: Client, settings: Any) -> None:
     settings.PROGRESS_MAX_CONNECTIONS_PER_CLIENT = 1
     ann, bob = await a_user(), await a_user("bob")
     await a_running_job()
     own, others = f"Bearer {await a_token(ann)}", f"Bearer {await a_token(bob)}"
     stands = await ask(polls, url("job-1", form="private"), authorization=own)
-    where = url("job-1", stands, "private", wave=stands["wave"])
+    where = url("job-1", stands, "private", wave=stands["wave"] + 1)
     first = await waiting(polls, where, authorization=own)
     refused = await polls.get(where, headers={"authorization": own})
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_waits")
@@ -249,50 +248,50 @@ async def test_waits_of_one_client__count_as_its_connections(polls: AsyncClient,
     assert {(await first).status_code, (await other).status_code} == {200}
 
 
-async def test_watchers_of_a_job__bound_the_waits_as_well(polls: AsyncClient, settings: Any) -> None:
+async def test_watchers_of_a_job__bound_the_waits_as_well(polls: Client, settings: Any) -> None:
     settings.PROGRESS_MAX_WATCHERS_PER_JOB = 0
     await a_running_job()
     stands = await ask(polls, url("job-1"))
-    response = await polls.get(url("job-1", stands, wave=stands["wave"]))
+    response = await polls.get(url("job-1", stands, wave=stands["wave"] + 1))
     assert response.status_code == 429
 
 
 # One client
 
 
-async def test_private_wait__event(polls: AsyncClient) -> None:
+async def test_private_wait__event(polls: Client) -> None:
     ann = await a_user()
     job = await a_job("secret", public=False, owner=ann)
     token = f"Bearer {await a_token(ann)}"
     stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"]), authorization=token)
+    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
     await job.amark_started()
     assert seqs((await task).json()) == [2]
 
 
-async def test_private_wait__withdrawn(polls: AsyncClient, settings: Any) -> None:
+async def test_private_wait__withdrawn(polls: Client, settings: Any) -> None:
     settings.PROGRESS_ACCESS_SECONDS = 0.1
     ann = await a_user()
     await a_job("secret", public=False, owner=ann)
     token = f"Bearer {await a_token(ann)}"
     stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"]), authorization=token)
+    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
     await ProcessingJob.objects.filter(pk="secret").aupdate(owner=None)
     assert (await task).status_code == 404
 
 
-async def test_private_wait__user_who_may_no_longer_sign_in(polls: AsyncClient, settings: Any) -> None:
+async def test_private_wait__user_who_may_no_longer_sign_in(polls: Client, settings: Any) -> None:
     settings.PROGRESS_ACCESS_SECONDS = 0.1
     ann = await a_user()
     await a_job("secret", public=False, owner=ann)
     token = f"Bearer {await a_token(ann)}"
     stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"]), authorization=token)
+    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
     await User.objects.aupdate(is_active=False)
     assert (await task).status_code == 401
 
 
-async def test_private_wait__ends_with_the_token(polls: AsyncClient) -> None:
+async def test_private_wait__ends_with_the_token(polls: Client) -> None:
     ann = await a_user()
     await a_job("secret", public=False, owner=ann)
     token = f"Bearer {await a_token(ann, seconds=2)}"
@@ -302,11 +301,11 @@ async def test_private_wait__ends_with_the_token(polls: AsyncClient) -> None:
 
 
 async def test_database_that_fails_while_somebody_waits__is_unavailable(
-    polls: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    polls: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await a_running_job()
     stands = await ask(polls, url("job-1"))
-    task = await waiting(polls, url("job-1", stands, wave=stands["wave"]))
+    task = await waiting(polls, url("job-1", stands, wave=stands["wave"] + 1))
 
     def fail(*_: Any) -> None:
         raise OperationalError("away")
@@ -318,7 +317,7 @@ async def test_database_that_fails_while_somebody_waits__is_unavailable(
 
 
 @pytest.mark.parametrize("chance", range(3))
-async def test_every_event__comes_once_and_in_order_however_a_client_asks(polls: AsyncClient, chance: int) -> None:
+async def test_every_event__comes_once_and_in_order_however_a_client_asks(polls: Client, chance: int) -> None:
     """Through waits and pages, while a worker writes in bursts."""
     random = Random(chance)
     job = await a_running_job()
