@@ -5,9 +5,9 @@ Both are asynchronous. Under WSGI nobody waits: then each answer is what the log
 
 import copy
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import DisallowedHost
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Answer = Callable[[HttpRequest, str], Awaitable[HttpResponse]]
+Answer = Callable[[HttpRequest, str], Coroutine[Any, Any, HttpResponse]]
 
 
 def _answering(*, is_public: bool) -> Callable[[Answer], Answer]:

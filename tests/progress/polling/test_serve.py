@@ -18,18 +18,21 @@ from tests.installation import COMMAND_SECONDS, Served, Site
 from tests.progress.polling.asking import seqs, url
 
 CREATE = """
+import sys
 from jobs.lifecycle import ProcessingJobLifecycle
 job = ProcessingJobLifecycle.create(sys.argv[1], public=True)
 job.mark_started()
 """
 TICK = """
+import sys
 from jobs.lifecycle import ProcessingJobLifecycle
-job = ProcessingJobLifecycle.get(sys.argv[1])
+job = ProcessingJobLifecycle(sys.argv[1])
 job.mark_progress(float(sys.argv[2]))
 """
 END = """
+import sys
 from jobs.lifecycle import ProcessingJobLifecycle
-job = ProcessingJobLifecycle.get(sys.argv[1])
+job = ProcessingJobLifecycle(sys.argv[1])
 for number in range(300):
     job.mark_progress(number / 3)
 job.mark_completed()
