@@ -78,6 +78,8 @@ class Waits:
                 places.give_back(client)
 
     async def _wait(self, tap: Tap, asked: Asked, known: Piece, until: int, look: Look) -> Piece:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (until - now_ms()) / 1000  # whoever sets the clock meanwhile
         while True:
             news = tap.news  # taken before anything is looked at, so that nothing comes between
             if (piece := tap.piece(asked)) is not None:
@@ -88,11 +90,10 @@ class Waits:
                     return known
                 if tap.is_over:
                     raise tap.refusal or unavailable()
-            seconds = (until - now_ms()) / 1000
-            if known.frames or known.is_whole or seconds <= 0 or self.is_draining:
+            if known.frames or known.is_whole or loop.time() >= deadline or self.is_draining:
                 return known
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(deadline):
                     await asyncio.shield(news)  # who is cancelled does not cancel it for the others
 
     @contextmanager

@@ -132,8 +132,8 @@ def is_refused(served: Served, request: bytes) -> bool:
             return False
 
 
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn", "hypercorn", "runserver"])
-def test_stock_server__waits_as_well(sqlite_site: Site, kind: Any) -> None:
+@pytest.mark.parametrize("kind", ["serve", "daphne", "uvicorn", "hypercorn", "runserver"])
+def test_server__whichever_waits_and_answers_head(sqlite_site: Site, kind: Any) -> None:
     served = sqlite_site.serve(kind=kind)
     sqlite_site.worker(CREATE, "job-1")
     _, _, stands = get(served, url("job-1"))
@@ -142,6 +142,9 @@ def test_stock_server__waits_as_well(sqlite_site: Site, kind: Any) -> None:
         time.sleep(ALIVE_SECONDS)
         sqlite_site.worker(TICK, "job-1", "50")
         assert seqs(waiting.result()[2]) == [stands["seq"] + 1]
+    head = urllib.request.Request(served.url + url("job-1"), method="HEAD")
+    with urllib.request.urlopen(head, timeout=COMMAND_SECONDS) as response:
+        assert (response.status, response.read()) == (200, b"")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl: install it")
