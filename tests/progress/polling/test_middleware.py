@@ -13,6 +13,7 @@ from jobs.lifecycle import ProcessingJobLifecycle
 from tests.progress.polling import asking
 from tests.progress.polling.asking import ask, url
 from tests.progress.sockets import a_running_job
+from tests.progress.watching import run
 
 NAMES = {"Content-Type", "Content-Length", "Cache-Control", "X-Content-Type-Options", "Access-Control-Allow-Origin"}
 AS_OF_A_BROWSER = {
@@ -108,3 +109,12 @@ def test_urls__work_without_the_middleware(
     make_job("job-1", public=True)
     assert client.get(url("job-1")).json()["seq"] == 1
     assert client.get(url("nobody")).json()["code"] == "job_not_found"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_site__that_has_our_urls_under_a_prefix(polls: asking.Client, settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.progress.polling.prefixed_urls"
+    await a_running_job()
+    for response in (await polls.get(f"/live{url('job-1')}"), await run(Client().get)(f"/live{url('job-1')}")):
+        assert {name.title() for name in response.headers} == {name.title() for name in NAMES}
+        assert response.json()["seq"] == 5
