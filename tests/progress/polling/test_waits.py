@@ -5,7 +5,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import OperationalError
 
 from jobs.models import JobEvent, ProcessingJob
@@ -233,71 +232,12 @@ async def test_waits__one_too_many_is_told_when_to_come_back(polls: Client, sett
     assert (await task).status_code == 200
 
 
-async def test_waits_of_one_client__count_as_its_connections(polls: Client, settings: Any) -> None:
-    settings.PROGRESS_MAX_CONNECTIONS_PER_CLIENT = 1
-    ann, bob = await a_user(), await a_user("bob")
-    await a_running_job()
-    own, others = f"Bearer {await a_token(ann)}", f"Bearer {await a_token(bob)}"
-    stands = await ask(polls, url("job-1", form="private"), authorization=own)
-    where = url("job-1", stands, "private", wave=stands["wave"] + 1)
-    first = await waiting(polls, where, authorization=own)
-    refused = await polls.get(where, headers={"authorization": own})
-    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_waits")
-    other = await waiting(polls, where, authorization=others)
-    waits.current().drain()
-    assert {(await first).status_code, (await other).status_code} == {200}
-
-
 async def test_watchers_of_a_job__bound_the_waits_as_well(polls: Client, settings: Any) -> None:
     settings.PROGRESS_MAX_WATCHERS_PER_JOB = 0
     await a_running_job()
     stands = await ask(polls, url("job-1"))
     response = await polls.get(url("job-1", stands, wave=stands["wave"] + 1))
     assert response.status_code == 429
-
-
-# One client
-
-
-async def test_private_wait__event(polls: Client) -> None:
-    ann = await a_user()
-    job = await a_job("secret", public=False, owner=ann)
-    token = f"Bearer {await a_token(ann)}"
-    stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
-    await job.amark_started()
-    assert seqs((await task).json()) == [2]
-
-
-async def test_private_wait__withdrawn(polls: Client, settings: Any) -> None:
-    settings.PROGRESS_ACCESS_SECONDS = 0.1
-    ann = await a_user()
-    await a_job("secret", public=False, owner=ann)
-    token = f"Bearer {await a_token(ann)}"
-    stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
-    await ProcessingJob.objects.filter(pk="secret").aupdate(owner=None)
-    assert (await task).status_code == 404
-
-
-async def test_private_wait__user_who_may_no_longer_sign_in(polls: Client, settings: Any) -> None:
-    settings.PROGRESS_ACCESS_SECONDS = 0.1
-    ann = await a_user()
-    await a_job("secret", public=False, owner=ann)
-    token = f"Bearer {await a_token(ann)}"
-    stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
-    await User.objects.aupdate(is_active=False)
-    assert (await task).status_code == 401
-
-
-async def test_private_wait__ends_with_the_token(polls: Client) -> None:
-    ann = await a_user()
-    await a_job("secret", public=False, owner=ann)
-    token = f"Bearer {await a_token(ann, seconds=2)}"
-    stands = await ask(polls, url("secret", form="private"), authorization=token)
-    answer = await ask(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
-    assert answer["events"] == []
 
 
 async def test_database_that_fails_while_somebody_waits__is_unavailable(
