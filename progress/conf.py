@@ -44,6 +44,9 @@ class Conf:
     MAX_BODY_BYTES: int = 3_145_728  # longest body of a request; Django's own limit of 2.5 MiB leaves out files
     MAX_CONNECTIONS_PER_CLIENT: int = 200  # sockets of one user, or of one address without a user
     MAX_WATCHERS_PER_JOB: int = 20_000  # subscriptions to one job
+    MAX_WAITS: int = 5000  # requests of one process that wait for an event: each is an open connection
+    MAX_WAITS_PER_JOB: int = 1000  # of those, for one job: a cache in front needs one
+    PAGE_SECONDS: int = 60  # for which caches keep a public job's events, also after it was made private
 
     ACCEPT_BACKLOG: int = 4096  # new connections that may queue while the server is busy
     UNIX_SOCKET_MODE: str = "660"  # octal; of the socket of `serve -u`, which only its owner and group may open

@@ -52,6 +52,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "progress.polling.middleware.answer_polls",  # first: what the others add would have no cache share the answers
     "django.middleware.security.SecurityMiddleware",
     "progress_site.middleware.PolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

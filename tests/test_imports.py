@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"conf", "models", "protocol"},
     {"broker", "identity"},
     {"delivery"},
+    {"polling"},
     {"transports"},
 ]
 
@@ -49,6 +50,7 @@ PURE = [
     "progress.delivery.chunks",
     "progress.delivery.outbox",
     "progress.delivery.window",
+    "progress.polling.windows",
     "progress.client.time_left",
     "progress.client.usual",
 ]

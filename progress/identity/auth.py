@@ -69,12 +69,14 @@ def is_of_a_page(request: HttpRequest) -> bool:
     """
     if "HTTP_ORIGIN" in request.META:
         return True
-    if request.scope["type"] == "websocket":  # type: ignore[attr-defined]  # of Django's request for ASGI
+    if getattr(request, "scope", {}).get("type") == "websocket":
+        return False
+    own = _origin_of(request)
+    if own is None:
         return False
     if (site := request.META.get("HTTP_SEC_FETCH_SITE")) is not None:
         return bool(site == "same-origin")
-    own = _origin_of(request)
-    return own is not None and request.META.get("HTTP_REFERER", "").startswith(f"{own}/")
+    return bool(request.META.get("HTTP_REFERER", "").startswith(f"{own}/"))
 
 
 def has_credentials(request: HttpRequest) -> bool:

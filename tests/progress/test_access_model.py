@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from random import Random
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.conf import settings as site_settings
 from django.test import AsyncClient
 
 from progress.delivery import hubs
+from progress.polling import waits
 from progress.protocol.codes import CloseCode
 from tests.progress.access_model import JOBS, NAMES, UNKNOWN, Facts, credentials, epoch_of
+from tests.progress.polling import asking as polls
 from tests.progress.watching import ORIGIN, Socket, bearer, run, watching
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("asked_by_hand", "unlimited")]
@@ -41,7 +44,8 @@ class Attempts:
         self.said: dict[str, Any] = {}
 
     def ways(self) -> list[Callable[[str | None], Awaitable[None]]]:
-        return [self.url, self.url, self.message, self.message, self.many, self.feed, self.page, self.auth, self.stays]
+        sockets = [self.url, self.url, self.message, self.message, self.many, self.feed, self.auth, self.stays]
+        return [*sockets, self.page, self.poll, self.poll, self.wait]
 
     def headers(self, name: str | None) -> list[tuple[bytes, bytes]]:
         if name is None:
@@ -107,6 +111,38 @@ class Attempts:
         for each in WHAT:
             self.judge(name, each, each in listed, "list")
 
+    async def poll(self, name: str | None) -> None:
+        job_id, form = self.chance.choice(WHAT), self.chance.choice(("public", "private"))
+        place = {"epoch": await self.since(job_id), "seq": self.chance.choice((0, 0, 7))}
+        where = polls.url(job_id, self.chance.choice((None, place)), form)
+        answer = await polls.Client().get(where, headers=self.headers_of_a_page(name))
+        seen = answer.status_code in (HTTPStatus.OK, HTTPStatus.GONE)
+        said = [answer.status_code, answer.content.decode(), str(answer.headers)]
+        self.judge(name if form == "private" else None, job_id, seen, form, said)
+
+    async def wait(self, name: str | None) -> None:
+        """Wait while facts change: who may no longer see the job is told that there is none."""
+        job_id, form = self.chance.choice(WHAT), self.chance.choice(("public", "private"))
+        who, headers = name if form == "private" else None, self.headers_of_a_page(name)
+        stands = await polls.Client().get(polls.url(job_id, form=form), headers=headers)
+        said = [stands.status_code, stands.content.decode(), str(stands.headers)]
+        self.judge(who, job_id, stands.status_code == HTTPStatus.OK, form, said)
+        if stands.status_code != HTTPStatus.OK:
+            return
+        known = stands.json()
+        task = await polls.waiting(polls.Client(), polls.url(job_id, known, form, wave=known["wave"] + 1), **headers)
+        for _ in range(3):
+            await run(self.facts.change)(self.chance)
+        await hubs.current().guard.check()
+        waits.current().drain()
+        status = (await task).status_code
+        waits.current().is_draining = False
+        hidden = HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED
+        assert (status not in hidden) == self.facts.sees(who, job_id), f"{who} waits for {job_id}: {status}"
+
+    def headers_of_a_page(self, name: str | None) -> dict[str, str]:
+        return {key.decode(): value.decode() for key, value in self.headers(name)}
+
     async def auth(self, name: str | None) -> None:
         """Become another on an open socket, which goes on with what it watched, if that other may."""
         other = self.chance.choice(NAMES)
@@ -160,11 +196,13 @@ async def attempt(count: int, seed: int) -> None:
         await chance.choice(attempts.ways())(chance.choice(WHOM))
         if chance.random() < 0.5:
             await run(facts.change)(chance)
-    assert {"url", "message", "many", "page, True", "page, False"} <= attempts.said.keys(), "each has refused something"
+    assert {"url", "message", "many", "page, True", "page, False", "public", "private"} <= attempts.said.keys(), (
+        "each has refused something"
+    )
 
 
 async def test_attempts__leak_nothing() -> None:
-    await attempt(80, seed=1)
+    await attempt(120, seed=1)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from twisted.internet import defer, interfaces, tcp, unix
 from ...conf import conf
 from ...identity.limits import Allowances, MessageRate, network_of
 from ...identity.refusals import Refusals
+from ...polling import waits
 from ...protocol.codes import ErrorCode
 from ...protocol.exceptions import Refused
 from ...source.store import housekeeping
@@ -159,6 +160,7 @@ class ProgressServer(Server):
         self.is_draining = True
         self._manager.stopping()
         self._housekeeper.stop()
+        waits.current().drain()
         closing = [defer.maybeDeferred(port.stopListening) for port in self._ports]
         await defer.DeferredList(closing, consumeErrors=True).asFuture(loop)
         await self._say_goodbye()
