@@ -158,7 +158,7 @@ async def test_event__is_asked_for_once_however_many_watch(sqlite_site: Site, fo
         await pollers.come(GROUPS, 0.5)
         await pollers.until(EVENTS)
     assert {status for each in pollers.each for status in each.statuses} == {200}
-    assert behind.asked() <= 1.1 * sqlite_site.job("job-1")["seq"]
+    assert EVENTS <= behind.asked() + 10 <= 1.1 * sqlite_site.job("job-1")["seq"] + 10  # it had begun before they came
 
 
 @pytest.mark.slow
@@ -217,15 +217,18 @@ async def test_answer__is_kept_no_longer_than_it_says(sqlite_site: Site, folder:
         sqlite_site.worker(JOB, "job-1", "job-2")
         assert [(await each).status for each in waits] == [200, 200]
         await asyncio.sleep(KEPT_SECONDS)
+        asking.close()  # Varnish closes those that say nothing for five seconds
         for where in (ahead, "/progress/public/job-2", wait):
             assert (await asking.get(where)).status == 200, where
 
         for served in behind.servers:
             served.kill()
+        asking.close()
         assert (await asking.get("/progress/public/job-2?n=1")).status in (502, 503)
         sqlite_site.worker(HIDE)
         await asyncio.gather(*(asyncio.to_thread(served.start) for served in behind.servers))
         await asyncio.sleep(KEPT_SECONDS)
+        asking.close()
         assert (await asking.get("/progress/public/job-2?n=1")).status == 200
         for where in (ahead, wait):
             assert (await asking.get(where)).status == 404, where
@@ -279,7 +282,7 @@ async def test_private_job__stays_its_owners_even_behind_a_cache_that_gives_ever
         for name, seen in zip(names, await asyncio.gather(*everybody), strict=True):
             assert seen == {f"secret of {name}"}
         # It does give what it has to everybody: all of them have asked for each of these.
-        assert behind.asked(re.compile(r'"GET /progress/public/of-user0 ')) == 1
+        assert behind.asked(re.compile(r'"GET /progress/public/of-user0"')) == 1
     finally:
         collapsing.close()
 
