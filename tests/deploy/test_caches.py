@@ -158,14 +158,14 @@ async def test_event__is_asked_for_once_however_many_watch(sqlite_site: Site, fo
         await pollers.come(GROUPS, 0.5)
         await pollers.until(EVENTS)
     assert {status for each in pollers.each for status in each.statuses} == {200}
-    assert EVENTS <= behind.asked() + 10 <= 1.1 * sqlite_site.job("job-1")["seq"] + 10  # it had begun before they came
+    assert EVENTS / 2 < behind.asked() <= 1.1 * sqlite_site.job("job-1")["seq"]
 
 
 @pytest.mark.slow
 async def test_quiet_job__is_asked_for_once_a_window(sqlite_site: Site, folder: Path, cache: Proxy) -> None:
     behind = Behind(sqlite_site, folder)
     async with watched(behind, cache, rate=0.001) as pollers:
-        await pollers.come(1, 2 * WINDOW_MS / 1000)
+        await pollers.come(1, 1.25 * WINDOW_MS / 1000)
         assert behind.asked() <= 3  # windows that the two have touched
         pollers_asked = sum(each.statuses[200] for each in pollers.each)
         assert pollers_asked <= WATCHERS * 4  # nor is anybody answered again and again
