@@ -5,6 +5,7 @@ Requests at the application are counted in its own access log.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -206,6 +207,7 @@ async def test_answer__is_kept_no_longer_than_it_says(sqlite_site: Site, folder:
     behind = Behind(sqlite_site, folder, PROGRESS_MAX_WAITS_PER_JOB="1", PROGRESS_PAGE_SECONDS="1")
     sqlite_site.worker(JOB, "job-1")
     async with link_to(cache) as asking:
+        await servers_are_found(asking)
         stands = (await asking.get("/progress/public/job-1")).json
         ahead = f"/progress/public/job-1/{stands['epoch']}/{stands['seq'] + 1}"
         wait = f"/progress/public/job-1/{stands['epoch']}/{stands['seq']}?wave={stands['wave'] + 1}"
@@ -234,6 +236,14 @@ async def test_answer__is_kept_no_longer_than_it_says(sqlite_site: Site, folder:
             assert (await asking.get(where)).status == 404, where
 
 
+async def servers_are_found(asking: Link) -> None:
+    """Wait until the cache asks the servers: Varnish looks once a second whether they are there."""
+    for number in itertools.count():
+        if (await asking.get(f"/progress/public/unknown?n={number}")).status == 404:
+            return
+        await asyncio.sleep(0.1)  # nothing else tells
+
+
 async def once(served: Served, where: str) -> Answer:
     async with Link(served.port) as link:
         return await link.get(where)
@@ -253,6 +263,7 @@ async def test_request_of_one_client__does_not_change_what_others_get(
     sqlite_site.worker(JOB, "job-1", "job-2")
     behind = Behind(sqlite_site, folder)
     async with link_to(cache) as asking, Link(behind.servers[0].port) as direct:
+        await servers_are_found(asking)
         for number, (headers, body) in enumerate(UNUSUAL):
             where = f"/progress/public/job-1?n={number}"
             with contextlib.suppress(EOFError):  # what can't be one of HTTP's may have no answer
