@@ -6,6 +6,7 @@ They stand before two servers whose Unix sockets are ``1.sock`` and ``2.sock`` i
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,8 @@ from tests.ports import free_port
 from tests.servers import Server, children, wait_until
 
 PROGRAMS = ("nginx", "haproxy", "caddy")
+CACHES = ("nginx", "varnishd")  # of public polls
+PACKAGES = {"varnishd": "varnish"}  # of another name than the program
 SECONDS = 20.0  # how long a check, a reload or an end may take
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
@@ -124,6 +127,7 @@ class Nginx(Proxy):
             "http {": f"http {{ {paths}",
             "/run/nginx.pid": f"{self.folder}/nginx.pid",
             "/var/log/nginx/": f"{self.folder}/nginx.",
+            "/var/lib/nginx/progress": f"{self.folder}/polls",
             "listen 80 ": f"listen 127.0.0.1:{self.plain_port} ",
             "listen 443 ": f"listen 127.0.0.1:{self.port} ",
             "listen [::]:80 ": f"listen [::1]:{self.plain_port} " if HAS_IPV6 else "# ",
@@ -188,11 +192,35 @@ class Caddy(Proxy):
         assert done.returncode == 0, done.stderr
 
 
+class Varnish(Proxy):
+    """Varnish, which serves public polls alone, without TLS."""
+
+    program = "varnishd"
+    file = "varnish.vcl"
+    check = ("{program}", "-j", "none", "-C", "-f", "{config}", "-n", "{here}/varnish")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.url = f"http://localhost:{self.port}"
+        shipped = re.search(r"^#   varnishd (.*?[^\\])\n", self.config.read_text(), re.MULTILINE | re.DOTALL)
+        assert shipped is not None
+        options = re.sub(r"\\\n# *", "", shipped[1])
+        ours = {"127.0.0.1:6081": f"127.0.0.1:{self.port}", "/etc/varnish/default.vcl": "{config}"}
+        for theirs, here in ours.items():
+            assert theirs in options
+            options = options.replace(theirs, here)
+        # In the foreground, and as who runs the tests, whose folder it is.
+        self.command = ("{program}", "-F", "-j", "none", "-n", "{here}/varnish", *options.split())
+
+    def _replacements(self) -> dict[str, str]:
+        return {}
+
+
 def proxy(program: str, folder: Path) -> Proxy:
     """Return a proxy, not started yet; skip the test if the program is not installed."""
     if installed(program) is None:
-        pytest.skip(f"no {program}: install the package {program}")
-    kinds: dict[str, type[Proxy]] = {"nginx": Nginx, "haproxy": HAProxy, "caddy": Caddy}
+        pytest.skip(f"no {program}: install the package {PACKAGES.get(program, program)}")
+    kinds: dict[str, type[Proxy]] = {"nginx": Nginx, "haproxy": HAProxy, "caddy": Caddy, "varnishd": Varnish}
     return kinds[program](folder)
 
 
