@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.test_pages import SIGN_IN
@@ -51,6 +52,7 @@ def test_event_source__of_who_is_signed_in_comes_back_and_misses_nothing(browser
     assert all(last_id == f"{epoch}:{frame['seq']}" for frame, last_id in frames if "seq" in frame)
 
 
+@pytest.mark.slow
 def test_event_source__of_a_stranger_gives_up_at_a_private_job(browser: Browser, serve: Served) -> None:
     serve.site.worker(SIGN_IN)
     context = browser.new_context()

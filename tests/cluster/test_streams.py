@@ -79,6 +79,7 @@ async def run(site: Site, *between: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
+@pytest.mark.slow
 async def test_cut__every_event_comes_once(way: str, sqlite_site: Site) -> None:
     """Whether the server is killed or drains, a client that comes back with the last id has missed nothing."""
     sqlite_site.worker(JOBS)
@@ -100,6 +101,7 @@ async def test_cut__every_event_comes_once(way: str, sqlite_site: Site) -> None:
     assert "Traceback" not in served.log_text()
 
 
+@pytest.mark.slow
 async def test_drain__completes_the_answers_over_its_time(sqlite_site: Site) -> None:
     sqlite_site.worker(JOBS)
     served = sqlite_site.serve(PROGRESS_DRAIN_SECONDS="1")
@@ -118,6 +120,7 @@ async def test_drain__completes_the_answers_over_its_time(sqlite_site: Site) -> 
     assert "Traceback" not in served.log_text()
 
 
+@pytest.mark.slow
 async def test_http_1_0__is_sent_without_chunks(sqlite_site: Site) -> None:
     """As nginx asks, unless it is told otherwise."""
     sqlite_site.worker(JOBS)
@@ -132,6 +135,7 @@ async def test_http_1_0__is_sent_without_chunks(sqlite_site: Site) -> None:
         assert seqs == ALL[:-1]
 
 
+@pytest.mark.slow
 async def test_handshakes__of_one_address_are_limited(sqlite_site: Site) -> None:
     sqlite_site.worker(JOBS)
     served = sqlite_site.serve(PROGRESS_MAX_HANDSHAKES_BURST="3", PROGRESS_MAX_HANDSHAKES_PER_SECOND="0.1")
@@ -154,6 +158,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 async def test_slow__a_reader_that_does_not_read_takes_bounded_memory_and_is_cut(sqlite_site: Site) -> None:
     """Its 8 MB of log lines are not kept for it; it comes back, and gets what it has missed."""
     sqlite_site.worker(JOBS)

@@ -173,6 +173,7 @@ async def test_quiet_job__is_asked_for_once_a_window(sqlite_site: Site, folder: 
 
 
 @pytest.mark.parametrize("cache", first_quick(CACHES), indirect=True)
+@pytest.mark.slow
 async def test_servers_that_are_killed_and_come_back__cost_nobody_an_event(
     sqlite_site: Site, folder: Path, cache: Proxy
 ) -> None:
@@ -203,6 +204,7 @@ async def test_servers_that_are_restarted_one_by_one__are_not_noticed(
     assert {status for each in pollers.each for status in each.statuses} == {200}
 
 
+@pytest.mark.slow
 async def test_answer__is_kept_no_longer_than_it_says(sqlite_site: Site, folder: Path, cache: Proxy) -> None:
     behind = Behind(sqlite_site, folder, PROGRESS_MAX_WAITS_PER_JOB="1", PROGRESS_PAGE_SECONDS="1")
     sqlite_site.worker(JOB, "job-1")
@@ -257,6 +259,7 @@ async def one_that_waits(served: Served, where: str) -> "asyncio.Task[Answer]":
     return waits
 
 
+@pytest.mark.slow
 async def test_request_of_one_client__does_not_change_what_others_get(
     sqlite_site: Site, folder: Path, cache: Proxy
 ) -> None:
@@ -278,6 +281,7 @@ async def test_request_of_one_client__does_not_change_what_others_get(
         assert (await asking.get("/progress/public/job-2")).json["events"][0]["job_id"] == "job-2"
 
 
+@pytest.mark.slow
 async def test_private_job__stays_its_owners_even_behind_a_cache_that_gives_everything_to_everybody(
     sqlite_site: Site, folder: Path
 ) -> None:

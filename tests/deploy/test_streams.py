@@ -3,12 +3,15 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.cluster.stream_follower import StreamFollower
 from tests.cluster.test_streams import ALL, BOTH, JOBS, run
 from tests.installation import Served
 from tests.proxies import Proxy
 
 
+@pytest.mark.slow
 async def test_streams__bring_each_event_at_once_and_outlast_each_server(
     cluster: list[Served], all_proxies: list[Proxy]
 ) -> None:

@@ -78,6 +78,7 @@ def test_wait__is_answered_by_the_event(site: Site) -> None:
     assert len({json.dumps(answer) for _, _, answer in answers}) == 1
 
 
+@pytest.mark.slow
 def test_every_event__comes_once_and_in_order(sqlite_site: Site) -> None:
     served = sqlite_site.serve()
     sqlite_site.worker(CREATE, "job-1")
@@ -107,6 +108,7 @@ def test_drain__answers_every_wait_at_once(sqlite_site: Site) -> None:
     assert took < 3
 
 
+@pytest.mark.slow
 def test_client_that_goes__leaves_its_place(sqlite_site: Site) -> None:
     served = sqlite_site.serve(PROGRESS_MAX_WAITS="1")
     sqlite_site.worker(CREATE, "job-1")
@@ -133,6 +135,7 @@ def is_refused(served: Served, request: bytes) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["serve", "daphne", "uvicorn", "hypercorn", "runserver"])
+@pytest.mark.slow
 def test_server__whichever_waits_and_answers_head(sqlite_site: Site, kind: Any) -> None:
     served = sqlite_site.serve(kind=kind)
     sqlite_site.worker(CREATE, "job-1")

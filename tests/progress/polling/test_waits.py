@@ -257,6 +257,7 @@ async def test_database_that_fails_while_somebody_waits__is_unavailable(
 
 
 @pytest.mark.parametrize("chance", range(3))
+@pytest.mark.slow
 async def test_every_event__comes_once_and_in_order_however_a_client_asks(polls: Client, chance: int) -> None:
     """Through waits and pages, while a worker writes in bursts."""
     random = Random(chance)
