@@ -49,8 +49,9 @@ sub vcl_backend_fetch {
 }
 
 sub vcl_backend_response {
-    # A server that drains answers 503 on what it has accepted before: the other is asked.
-    if (beresp.status == 503 && bereq.retries == 0) { return (retry); }
+    # A server that drains answers 503 on what it has accepted before: the other is asked. Who else asks meanwhile may
+    # have taken its turn, so more than once.
+    if (beresp.status == 503 && bereq.retries < 4) { return (retry); }
     set beresp.do_stream = false;       # whole before anybody gets it: a server that dies leaves no half answers
     set beresp.grace = 0s;      # after its time nobody gets it: a job may have been made private
     set beresp.keep = 0s;       # and nothing is left to ask about: answers have no ETag
@@ -61,7 +62,7 @@ sub vcl_backend_response {
 }
 
 sub vcl_backend_error {
-    if (bereq.retries == 0) { return (retry); }         # the other server
+    if (bereq.retries < 4) { return (retry); }          # the other server
     set beresp.ttl = 1s;        # no server: all who ask are told the same for a second
     set beresp.grace = 0s;
     set beresp.http.Retry-After = "1";
