@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,11 @@ print(*(ProcessingJobLifecycle(job_id).job.status for job_id in ("job-1", "job-2
 REQUEUE = json.dumps({"*": {"recovery": "requeue", "attempts": 2}})
 
 
+def _state(thread: Path) -> str:
+    """Return the state of a thread, as proc(5) has it: ``T`` if it is stopped."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 class Cast:
     """The processes of a test."""
 
@@ -121,11 +127,16 @@ class Cast:
 
     def stop(self, process: "subprocess.Popen[str]") -> None:
         """Stop a process, but not while it writes to SQLite: it would hold the lock, and nobody could write."""
-        os.kill(process.pid, signal.SIGSTOP)
+        self._stop_all_threads(process.pid)
         while not self._can_write():
             os.kill(process.pid, signal.SIGCONT)
             time.sleep(0.02)
-            os.kill(process.pid, signal.SIGSTOP)
+            self._stop_all_threads(process.pid)
+
+    def _stop_all_threads(self, pid: int) -> None:
+        """Stop a process; return once all its threads have: one may be about to get the lock when the signal comes."""
+        os.kill(pid, signal.SIGSTOP)
+        self.until(lambda: {_state(thread) for thread in Path(f"/proc/{pid}/task").iterdir()} == {"T"})
 
     def _can_write(self) -> bool:
         if not self.site.database_url.startswith("sqlite"):
