@@ -24,7 +24,7 @@ def read(asked: Asked, rights: Rights) -> Piece:
     """Return the snapshot, or what follows a position, of a job that a client may see.
 
     Raises:
-        Refusal: There is no such job, it is not for this client, the position is of another stream, ahead of the log
+        Refused: There is no such job, it is not for this client, the position is of another stream, ahead of the log
             or before what is kept, or the job can't be shown.
         Error: The database does not answer.
 

@@ -1,17 +1,18 @@
 """The HTTP responses, with headers that say all that caches need to know: none varies by what a client sends."""
 
-import json
 from http import HTTPMethod
 
 from django.http import HttpResponse
 
 from ..conf import conf
+from ..protocol import frames
+from ..protocol.codes import ErrorCode, status_of
+from ..protocol.exceptions import Refused
 from .pieces import Piece, body_of
-from .refusals import STATUSES, Code, Refusal
 
 LIVE_SECONDS = 10  # for which the newest events are kept under a position: who comes later gets larger pieces
 BRIEF_SECONDS = 1  # for what may be another soon; never 0, or a cache has those who wait ask one after another
-RETRY_SECONDS = {Code.TOO_MANY_WAITS: 2, Code.UNAVAILABLE: 1}
+RETRY_SECONDS = {ErrorCode.TOO_MANY_WAITS: 2, ErrorCode.UNAVAILABLE: 1}
 PRIVATE = "private, no-store"
 
 
@@ -34,15 +35,15 @@ def response_of(piece: Piece, wave: int | None, *, is_public: bool, is_snapshot:
     return _response(body_of(piece, wave), 200, cache if is_public else PRIVATE, is_public=is_public)
 
 
-def refusal_response(refusal: Refusal, *, is_public: bool) -> HttpResponse:
-    """Return the response to a request that is refused."""
-    body = json.dumps({"error": refusal.sentence, "code": refusal.code}, separators=(",", ":")).encode() + b"\n"
+def refusal_response(refused: Refused, *, is_public: bool) -> HttpResponse:
+    """Return the response to a request that is refused: the ``error`` frame, as a socket gets it."""
+    body = frames.error(refused).payload + b"\n"
     cache = f"public, max-age={BRIEF_SECONDS}" if is_public else PRIVATE
-    retry = RETRY_SECONDS.get(refusal.code)
-    response = _response(body, STATUSES[refusal.code], "no-store" if retry else cache, is_public=is_public)
+    retry = RETRY_SECONDS.get(refused.code)
+    response = _response(body, status_of(refused.code), "no-store" if retry else cache, is_public=is_public)
     if retry:
         response["Retry-After"] = str(retry)
-    if refusal.code is Code.METHOD_NOT_ALLOWED:
+    if refused.code is ErrorCode.METHOD_NOT_ALLOWED:
         response["Allow"] = f"{HTTPMethod.GET}, {HTTPMethod.HEAD}"
     return response
 

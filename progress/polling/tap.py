@@ -14,7 +14,7 @@ from ..protocol.position import Position
 from ..source.vocabulary import TERMINAL
 from .asked import Asked
 from .pieces import Piece, piece_of
-from .refusals import Refusal, too_many_waits, unavailable
+from .refusals import too_many_waits, unavailable
 
 
 class Tap:
@@ -40,7 +40,7 @@ class Tap:
         self.waiting = 0  # how many, of a public one
         self.left_at = 0.0  # when the last of them had their answer, by the loop's clock
         self.has_begun = False  # it was admitted to the job, or refused
-        self.refusal: Refusal | None = None  # why it watches no longer, unless the log says more
+        self.refusal: Refused | None = None  # why it watches no longer, unless the log says more
         self.news: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done at the next event, or end
         self._hub = hub
         self._state: Frame | None = None  # the last that shows the job's

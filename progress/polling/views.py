@@ -18,11 +18,12 @@ from ..delivery import reads
 from ..identity.auth import has_credentials, identify, is_foreign
 from ..identity.identity import ANYBODY, Identity
 from ..identity.limits import network_of
+from ..protocol.codes import ErrorCode
 from ..protocol.exceptions import Refused
 from . import log, waits, windows
 from .asked import Asked, asked_by, client_of
 from .pieces import Piece
-from .refusals import Code, Refusal, unavailable
+from .refusals import invalid_window, unavailable
 from .responses import refusal_response, response_of
 from .waits import Look, now_ms
 
@@ -41,10 +42,10 @@ def _answering(*, is_public: bool) -> Callable[[Answer], Answer]:
         async def view(request: HttpRequest, path: str) -> HttpResponse:
             try:
                 if request.method not in ("GET", "HEAD"):
-                    raise Refusal(Code.METHOD_NOT_ALLOWED, "GET or HEAD")
+                    raise Refused(ErrorCode.METHOD_NOT_ALLOWED, "GET or HEAD")
                 return await answer(request, path)
-            except Refusal as refusal:
-                return refusal_response(refusal, is_public=is_public)
+            except Refused as refused:
+                return refusal_response(refused, is_public=is_public)
             except Error as error:
                 logger.warning("A job can't be read: %s", error)
             except Exception:
@@ -75,7 +76,7 @@ async def private(request: HttpRequest, path: str) -> HttpResponse:
     asked = asked_by(client_of(path)[1], request.META["QUERY_STRING"])
     handshake = copy.copy(request)  # which is identified; the session of the request is to stay the host's
     if is_foreign(handshake):
-        raise Refusal(Code.FOREIGN_ORIGIN, "A page of another site may not ask")
+        raise Refused(ErrorCode.FOREIGN_ORIGIN, "A page of another site may not ask")
     identity = ANYBODY
 
     async def look() -> Piece:
@@ -111,19 +112,14 @@ async def _answer(
     try:
         window = windows.waited_for(asked.job_id, asked.wave, now_ms())
     except ValueError as error:
-        raise Refusal(Code.INVALID_WINDOW, "No answer has named a window so far ahead") from error
+        raise invalid_window("No answer has named a window so far ahead") from error
     piece = await (look() if window is None else follow(windows.end_of(asked.job_id, window)))
     wave = windows.named(asked.job_id, window, now_ms(), is_empty=piece.is_empty)
     return response_of(piece, wave, is_public=is_public, is_snapshot=asked.since is None)
 
 
 async def _identified(handshake: HttpRequest) -> Identity:
-    if not has_credentials(handshake):
-        return ANYBODY
-    try:
-        return await _visit(handshake, identify, handshake)
-    except Refused as refused:
-        raise Refusal(Code.NOT_AUTHENTICATED, refused.sentence) from refused
+    return await _visit(handshake, identify, handshake) if has_credentials(handshake) else ANYBODY
 
 
 def _client(request: HttpRequest, identity: Identity) -> str:

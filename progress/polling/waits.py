@@ -46,7 +46,7 @@ class Waits:
             look: Reads the answer.
 
         Raises:
-            Refusal: As by ``look``, or too many wait.
+            Refused: As by ``look``, or too many wait.
 
         """
         tap = self._public.get(asked.job_id)
@@ -63,7 +63,7 @@ class Waits:
         """Do as `follow` for one client, who has looked before, and whose wait counts as one of its connections.
 
         Raises:
-            Refusal: As by ``look``, or too many wait.
+            Refused: As by ``look``, or too many wait.
 
         """
         with self._place(asked.job_id), self._own_tap(asked, identity) as tap:

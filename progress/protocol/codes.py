@@ -1,4 +1,4 @@
-"""The codes of the protocol: close codes, and those of ``error`` frames."""
+"""The codes of the protocol: close codes, and those of errors, with the HTTP status of each."""
 
 from enum import IntEnum, StrEnum
 
@@ -20,7 +20,7 @@ class CloseCode(IntEnum):
 
 
 class ErrorCode(StrEnum):
-    """What an ``error`` frame is about."""
+    """What an ``error`` frame is about, or the answer to an HTTP request that is refused."""
 
     INVALID_MESSAGE = "invalid_message"
     JOB_NOT_FOUND = "job_not_found"
@@ -31,9 +31,38 @@ class ErrorCode(StrEnum):
     TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
     IDLE = "idle"
     UNAVAILABLE = "unavailable"
+    # Over HTTP alone.
+    FOREIGN_ORIGIN = "foreign_origin"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    INVALID_WINDOW = "invalid_window"
+    POSITION_GONE = "position_gone"
+    TOO_MANY_WAITS = "too_many_waits"
 
 
 # Whether the same request may succeed later.
 TEMPORARY = frozenset(
-    {ErrorCode.TOO_MANY_MESSAGES, ErrorCode.TOO_MANY_CONNECTIONS, ErrorCode.IDLE, ErrorCode.UNAVAILABLE}
+    {
+        ErrorCode.TOO_MANY_MESSAGES,
+        ErrorCode.TOO_MANY_CONNECTIONS,
+        ErrorCode.TOO_MANY_WAITS,
+        ErrorCode.IDLE,
+        ErrorCode.UNAVAILABLE,
+    }
 )
+
+STATUSES = {
+    ErrorCode.NOT_AUTHENTICATED: 401,
+    ErrorCode.FOREIGN_ORIGIN: 403,
+    ErrorCode.JOB_NOT_FOUND: 404,
+    ErrorCode.METHOD_NOT_ALLOWED: 405,
+    ErrorCode.POSITION_GONE: 410,
+    ErrorCode.TOO_MANY_CONNECTIONS: 429,
+    ErrorCode.TOO_MANY_MESSAGES: 429,
+    ErrorCode.TOO_MANY_WAITS: 429,
+    ErrorCode.UNAVAILABLE: 503,
+}
+
+
+def status_of(code: ErrorCode) -> int:
+    """Return the status of an HTTP answer with this code."""
+    return STATUSES.get(code, 400)

@@ -48,7 +48,7 @@ async def test_server__end_to_end(kind: Kind, sqlite_site: Site) -> None:
         assert json.loads(await refused.body())["code"] == "job_not_found"
     async with get(served.port, "/progress/events/job-1", Origin="https://elsewhere.example") as refused:
         assert refused.status == 403
-        assert json.loads(await refused.body())["code"] == "not_authenticated"
+        assert json.loads(await refused.body())["code"] == "foreign_origin"
     async with (
         StreamFollower(served.port, "/progress/events/job-1") as one,
         StreamFollower(served.port, BOTH) as both,

@@ -15,7 +15,7 @@ from jobs.time_left.learned import at_start
 from jobs.time_left.record import Run, Segment
 from progress.client.connection import backoff_delay
 from progress.conf import Conf
-from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode
+from progress.protocol.codes import TEMPORARY, CloseCode, ErrorCode, status_of
 from progress.protocol.commands import parse
 from progress.protocol.position import Position
 from tests.documents import FENCE, PAGES, rows, section, spans
@@ -93,7 +93,13 @@ def test_fields__statuses_and_keys_of_the_metadata():
 
 def test_errors__all_are_listed_and_those_that_ask_to_come_back_are_the_temporary_ones():
     assert set(ERRORS) == set(ErrorCode)
-    assert {code for code, (_, then) in ERRORS.items() if "close 40" in then} == set(TEMPORARY)
+    assert {code for code, (_, then) in ERRORS.items() if re.search("close 40|429", then)} == set(TEMPORARY)
+
+
+def test_errors__over_http_alone_have_their_statuses():
+    listed = {code: int(then[-3:]) for code, (_, then) in ERRORS.items() if then.startswith("over HTTP alone")}
+    assert listed == {code: status_of(ErrorCode(code)) for code in listed}
+    assert len(listed) == 5
 
 
 def test_close_codes__all_are_listed():

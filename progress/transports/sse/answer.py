@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ...delivery.chunks import Chunk
 from ...delivery.connection import FlowControl, Sender
 from ...protocol import frames
-from ...protocol.codes import CloseCode, ErrorCode
+from ...protocol.codes import CloseCode, ErrorCode, status_of
 from ...protocol.exceptions import Refused
 from ...protocol.frames import Frame
 
@@ -19,14 +19,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 # has none for this connection, and raises `Refused` if the client opens too many.
 BODY = "progress.body"
 
-STATUSES = {
-    ErrorCode.JOB_NOT_FOUND: HTTPStatus.NOT_FOUND,
-    ErrorCode.NOT_AUTHENTICATED: HTTPStatus.UNAUTHORIZED,
-    ErrorCode.TOO_MANY_CONNECTIONS: HTTPStatus.TOO_MANY_REQUESTS,
-    ErrorCode.TOO_MANY_MESSAGES: HTTPStatus.TOO_MANY_REQUESTS,
-    ErrorCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
-}  # any other: 400
-MORE_HEADERS: dict[HTTPStatus, Headers] = {
+MORE_HEADERS: dict[int, Headers] = {
     HTTPStatus.UNAUTHORIZED: [(b"www-authenticate", b"Bearer")],
     HTTPStatus.METHOD_NOT_ALLOWED: [(b"allow", b"GET")],
     HTTPStatus.TOO_MANY_REQUESTS: [(b"retry-after", b"5")],
@@ -126,10 +119,10 @@ def stream_start(headers: Headers) -> Message:
     return {"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": own}
 
 
-def refusal(error: Frame, headers: Headers, status: HTTPStatus | None = None) -> tuple[Message, bytes]:
+def refusal(error: Frame, headers: Headers) -> tuple[Message, bytes]:
     """Return the message that begins a refusal, and its body: the ``error`` frame, whose code decides the status."""
-    if status is None:
-        status = STATUSES.get(error.code, HTTPStatus.BAD_REQUEST) if error.code else HTTPStatus.BAD_REQUEST
+    assert error.code is not None, "it is an error"
+    status = status_of(error.code)
     body = error.payload + b"\n"
     own = [
         (b"content-type", b"application/json"),
@@ -138,7 +131,7 @@ def refusal(error: Frame, headers: Headers, status: HTTPStatus | None = None) ->
         *MORE_HEADERS.get(status, ()),
         *(header for header in headers if header != LAST_ON_CONNECTION),
     ]
-    return {"type": "http.response.start", "status": status.value, "headers": own}, body
+    return {"type": "http.response.start", "status": status, "headers": own}, body
 
 
 def refusal_of(code: CloseCode) -> Refused:

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest
 
 from ...delivery.connection import Connection
 from ...identity.auth import is_foreign, request_of
-from ...protocol import commands, frames
+from ...protocol import frames
 from ...protocol.codes import CloseCode, ErrorCode
 from ...protocol.exceptions import Refused
 from ..asgi import Send
@@ -30,12 +29,12 @@ async def event_stream(scope: dict[str, Any], receive: Any, send: Send) -> None:
     headers = _headers(scope, request)
     try:
         if scope["method"] != "GET":
-            await _refuse(send, headers, commands.invalid("Use GET."), HTTPStatus.METHOD_NOT_ALLOWED)
+            await _refuse(send, headers, Refused(ErrorCode.METHOD_NOT_ALLOWED, "Use GET."))
         elif is_foreign(request):
             origin = request.META.get("HTTP_ORIGIN")
             refusals.note("foreign origin", f"A page of another site was refused: Origin {origin!r:.100}")
-            refused = Refused(ErrorCode.NOT_AUTHENTICATED, "A page of another site may not watch here")
-            await _refuse(send, headers, refused, HTTPStatus.FORBIDDEN)
+            refused = Refused(ErrorCode.FOREIGN_ORIGIN, "A page of another site may not watch here")
+            await _refuse(send, headers, refused)
         else:
             await _watch(scope, receive, send, request, headers)
     except Refused as refused:
@@ -89,8 +88,8 @@ async def _until_gone(receive: Any) -> None:
         pass  # the body of a GET means nothing
 
 
-async def _refuse(send: Send, headers: Headers, refused: Refused, status: HTTPStatus | None = None) -> None:
-    start, body = refusal(frames.error(refused), headers, status)
+async def _refuse(send: Send, headers: Headers, refused: Refused) -> None:
+    start, body = refusal(frames.error(refused), headers)
     await send(start)
     await send({"type": "http.response.body", "body": body})
 

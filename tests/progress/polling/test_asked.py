@@ -3,7 +3,7 @@
 import pytest
 
 from progress.polling.asked import Asked, asked_by, client_of
-from progress.polling.refusals import Refusal
+from progress.protocol.exceptions import Refused
 from progress.protocol.position import Position
 
 EPOCH = "9f1c2a7be03d5512"
@@ -30,23 +30,23 @@ BAD = [
         (path, "", "job_not_found")
         for path in ("", "/", "ä", "x" * 65, "-x", "../x", "job 1", "job-1\0", f"/{EPOCH}/1")
     ],
-    *[(f"job-1{rest}", "", "invalid_request") for rest in ("/", f"/{EPOCH}", f"/{EPOCH}/1/", f"/{EPOCH}/1/2")],
+    *[(f"job-1{rest}", "", "invalid_message") for rest in ("/", f"/{EPOCH}", f"/{EPOCH}/1/", f"/{EPOCH}/1/2")],
     *[
-        (f"job-1/{EPOCH}/{seq}", "", "invalid_position")
+        (f"job-1/{EPOCH}/{seq}", "", "invalid_message")
         for seq in ("", "x", "-1", "01", "1.5", "١", "9" * 19, "9" * 9999)
     ],
-    *[(f"job-1/{epoch}/1", "", "invalid_position") for epoch in ("", "ä", "x" * 65, "a b", "a\0")],
+    *[(f"job-1/{epoch}/1", "", "invalid_message") for epoch in ("", "ä", "x" * 65, "a b", "a\0")],
     *[(POSITION, f"wave={wave}", "invalid_window") for wave in ("", "x", "-1", "01", "1e3", "1&wave=2", "9" * 99)],
-    *[(POSITION, f"logs={flag}", "invalid_request") for flag in ("", "2", "true", "1&logs=1")],
-    ("job-1", "wave=1", "invalid_request"),
-    ("job-1", "logs=1", "invalid_request"),
-    (POSITION, "&".join(f"x{number}=1" for number in range(17)), "invalid_request"),
+    *[(POSITION, f"logs={flag}", "invalid_message") for flag in ("", "2", "true", "1&logs=1")],
+    ("job-1", "wave=1", "invalid_message"),
+    ("job-1", "logs=1", "invalid_message"),
+    (POSITION, "&".join(f"x{number}=1" for number in range(17)), "invalid_message"),
 ]
 
 
 @pytest.mark.parametrize(("path", "query", "code"), BAD, ids=lambda each: repr(each)[:40])
 def test_nonsense__is_refused_with_a_sentence_that_repeats_none_of_it(path: str, query: str, code: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refused) as refused:
         asked_by(path, query)
     assert refused.value.code == code
     assert path not in refused.value.sentence or not path.strip("/")
@@ -58,5 +58,5 @@ def test_client__is_split_off() -> None:
 
 @pytest.mark.parametrize("path", ["", "job-1", "short/job-1", f"{'x' * 65}/job-1", "0123456789abcde!/job-1"])
 def test_client__that_could_be_another_is_refused(path: str) -> None:
-    with pytest.raises(Refusal, match="random"):
+    with pytest.raises(Refused, match="random"):
         client_of(path)

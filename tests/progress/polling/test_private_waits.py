@@ -1,10 +1,12 @@
 """Waits of one client, within this process."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
+from jobs.lifecycle import ProcessingJobLifecycle
 from jobs.models import ProcessingJob
 from progress.polling import waits
 from tests.progress.polling.asking import Client, ask, seqs, url, waiting
@@ -13,34 +15,31 @@ from tests.progress.sockets import a_job, a_running_job, a_token, a_user
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_private_wait__event(polls: Client) -> None:
+async def ann_waits(polls: Client) -> "asyncio.Task[Any]":
+    """Have Ann wait for her own job, which nobody else may see; return the task of her request."""
     ann = await a_user()
-    job = await a_job("secret", public=False, owner=ann)
+    await a_job("secret", public=False, owner=ann)
     token = f"Bearer {await a_token(ann)}"
     stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
-    await job.amark_started()
+    return await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
+
+
+async def test_private_wait__event(polls: Client) -> None:
+    task = await ann_waits(polls)
+    await ProcessingJobLifecycle("secret").amark_started()
     assert seqs((await task).json()) == [2]
 
 
 async def test_private_wait__withdrawn(polls: Client, settings: Any) -> None:
     settings.PROGRESS_ACCESS_SECONDS = 0.1
-    ann = await a_user()
-    await a_job("secret", public=False, owner=ann)
-    token = f"Bearer {await a_token(ann)}"
-    stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
+    task = await ann_waits(polls)
     await ProcessingJob.objects.filter(pk="secret").aupdate(owner=None)
     assert (await task).status_code == 404
 
 
 async def test_private_wait__user_who_may_no_longer_sign_in(polls: Client, settings: Any) -> None:
     settings.PROGRESS_ACCESS_SECONDS = 0.1
-    ann = await a_user()
-    await a_job("secret", public=False, owner=ann)
-    token = f"Bearer {await a_token(ann)}"
-    stands = await ask(polls, url("secret", form="private"), authorization=token)
-    task = await waiting(polls, url("secret", stands, "private", wave=stands["wave"] + 1), authorization=token)
+    task = await ann_waits(polls)
     await User.objects.aupdate(is_active=False)
     assert (await task).status_code == 401
 

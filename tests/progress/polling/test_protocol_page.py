@@ -11,7 +11,7 @@ from django.test import Client
 from jobs.lifecycle import ProcessingJobLifecycle
 from progress.delivery.pages import PAGE_EVENTS
 from progress.polling import pieces, windows
-from progress.polling.refusals import STATUSES, Code
+from progress.protocol.codes import ErrorCode, status_of
 from tests.documents import FENCE, PAGES, rows, section
 from tests.progress.polling.asking import url
 
@@ -38,7 +38,15 @@ def test_examples__have_the_fields_of_what_is_answered(
 
 def test_refusals__all_are_listed_with_their_statuses() -> None:
     listed = {code: int(cells[0]) for code, cells in rows(section(PAGE, "Refusals")).items()}
-    assert listed == {code.value: STATUSES[code].value for code in Code}
+    assert listed == {code: status_of(ErrorCode(code)) for code in listed}
+    over_http_alone = {code for code, (_, then) in rows(section(PAGE, "`error`")).items() if "over HTTP" in then}
+    as_on_sockets = {
+        ErrorCode.INVALID_MESSAGE,
+        ErrorCode.NOT_AUTHENTICATED,
+        ErrorCode.JOB_NOT_FOUND,
+        ErrorCode.UNAVAILABLE,
+    }
+    assert set(listed) == over_http_alone | as_on_sockets
 
 
 def test_numbers__are_those_of_the_software() -> None:

@@ -103,7 +103,7 @@ def test_unknown_and_hidden_jobs__are_alike_in_every_byte(client: Client, make_j
     assert {(answer.status_code, answer.content, str(answer.headers)) for answer in answers} == {
         (404, answers[0].content, str(answers[0].headers))
     }
-    assert answers[0].json() == {"error": "Job not found", "code": "job_not_found"}
+    assert answers[0].json() == {"type": "error", "error": "Job not found", "code": "job_not_found", "temporary": False}
 
 
 def test_public_form__never_looks_at_credentials(client: Client, make_job: MakeJob) -> None:

@@ -97,7 +97,7 @@ async def test_origin__of_another_site_is_refused(origin):
     await a_job()
     async with streaming(ONE, (b"origin", origin)) as stream:
         assert stream.status == 403
-        assert (await stream.error())["code"] == "not_authenticated"
+        assert (await stream.error())["code"] == "foreign_origin"
         assert b"access-control-allow-origin" not in stream.headers
     await is_without_trace()
 

@@ -77,7 +77,7 @@ async def test_refused__two_headers_of_positions():
 async def test_refused__another_method(method):
     async with streaming(ONE, method=method) as stream:
         assert (stream.status, stream.headers[b"allow"]) == (405, b"GET")
-        assert (await stream.error())["code"] == "invalid_message"
+        assert (await stream.error())["code"] == "method_not_allowed"
 
 
 async def test_refused__too_many_connections_of_a_client(settings):
