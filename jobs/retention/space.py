@@ -3,8 +3,10 @@
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from django.db import connections
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..models import JobEvent
 
 GIVEN_BACK = 100  # pages at a time, which takes 2 ms; a thousand have taken 118
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
@@ -18,13 +20,14 @@ class Space(NamedTuple):
 
 
 def prepare(sender: Any, using: str, **_: Any) -> None:
-    """Receive `pre_migrate`: have a new file be such that it can shrink.
+    """Receive `pre_migrate`: have a new file of jobs be such that it can shrink.
 
     It is done once, and not at each new connection: there it is a write, even with no effect, after which all servers
     would look for what has changed.
     """
     connection = connections[using]
-    if connection.vendor == "sqlite" and not connection.introspection.table_names():
+    is_of_jobs = router.allow_migrate_model(using, JobEvent)
+    if connection.vendor == "sqlite" and is_of_jobs and not connection.introspection.table_names():
         rebuild(connection)
 
 
